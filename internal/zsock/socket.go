@@ -1,0 +1,226 @@
+package zsock
+
+/*
+#cgo pkg-config: libzmq
+#cgo CFLAGS: -O2 -Wall
+#cgo noescape td_send
+#cgo nocallback td_send
+#cgo noescape td_recv
+#cgo nocallback td_recv
+#cgo noescape td_message_close
+#cgo nocallback td_message_close
+#include "shim.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+	"unsafe"
+
+	zmq "github.com/pebbe/zmq4"
+)
+
+// Errors that the hot calls give.
+var (
+	// ErrAgain: nothing to receive, or the queue is full, within the timeout.
+	ErrAgain = errors.New("zsock: would block")
+	// ErrClosed: the socket's context is being closed.
+	ErrClosed = errors.New("zsock: context is closed")
+)
+
+// SocketConfig are the options of a socket. The zero value of a field leaves
+// libzmq's default, except where the comment says otherwise.
+type SocketConfig struct {
+	SendQueue    int           // high-water mark, messages; 0: libzmq's 1000; <0: unlimited
+	ReceiveQueue int           // high-water mark, messages; 0: libzmq's 1000; <0: unlimited
+	SendBuffer   int           // kernel send buffer, bytes
+	RecvBuffer   int           // kernel receive buffer, bytes
+	SendTimeout  time.Duration // 0: do not wait; Forever waits
+	RecvTimeout  time.Duration // 0: do not wait; Forever waits
+	Linger       time.Duration // how long Close lets unsent messages go out; 0: not at all
+	MessageMax   int64         // largest message accepted from a peer, bytes; 0: unlimited
+
+	NoDrop  bool // XPUB: a full queue of one peer makes Send wait, instead of dropping for it
+	Verbose bool // XPUB: report every subscription, not only the first to a topic
+}
+
+// Socket is one ZeroMQ socket. It belongs to one goroutine.
+type Socket struct {
+	z   *zmq.Socket
+	raw unsafe.Pointer
+}
+
+// NewSocket opens a socket.
+func (c *Context) NewSocket(t Type, cfg SocketConfig) (*Socket, error) {
+	z, err := c.ctx.NewSocket(t)
+	if err != nil {
+		return nil, fmt.Errorf("zsock: new %v socket: %w", t, err)
+	}
+	s := &Socket{z: z, raw: handle(z)}
+	if err := s.configure(cfg); err != nil {
+		_ = z.Close()
+		return nil, fmt.Errorf("zsock: configure %v socket: %w", t, err)
+	}
+	return s, nil
+}
+
+func (s *Socket) configure(cfg SocketConfig) error {
+	errs := []error{
+		s.z.SetLinger(cfg.Linger),
+		s.z.SetSndtimeo(cfg.SendTimeout),
+		s.z.SetRcvtimeo(cfg.RecvTimeout),
+	}
+	set := func(v int, f func(int) error) {
+		if v != 0 {
+			errs = append(errs, f(max(v, 0)))
+		}
+	}
+	set(cfg.SendQueue, s.z.SetSndhwm)
+	set(cfg.ReceiveQueue, s.z.SetRcvhwm)
+	set(cfg.SendBuffer, s.z.SetSndbuf)
+	set(cfg.RecvBuffer, s.z.SetRcvbuf)
+	if cfg.MessageMax != 0 {
+		errs = append(errs, s.z.SetMaxmsgsize(cfg.MessageMax))
+	}
+	if cfg.NoDrop {
+		errs = append(errs, s.z.SetXpubNodrop(true))
+	}
+	if cfg.Verbose {
+		errs = append(errs, s.z.SetXpubVerbose(1))
+	}
+	return errors.Join(errs...)
+}
+
+// Bind binds the socket and returns the endpoint it is bound to, with a
+// wildcard port resolved.
+func (s *Socket) Bind(endpoint string) (string, error) {
+	if err := s.z.Bind(endpoint); err != nil {
+		return "", fmt.Errorf("bind %s: %w", endpoint, err)
+	}
+	return s.z.GetLastEndpoint()
+}
+
+// Connect starts connecting; it does not wait for the peer.
+func (s *Socket) Connect(endpoint string) error {
+	if err := s.z.Connect(endpoint); err != nil {
+		return fmt.Errorf("connect %s: %w", endpoint, err)
+	}
+	return nil
+}
+
+// Subscribe adds a prefix to a SUB socket's filter.
+func (s *Socket) Subscribe(prefix string) error { return s.z.SetSubscribe(prefix) }
+
+// Unsubscribe takes a prefix out of a SUB socket's filter.
+func (s *Socket) Unsubscribe(prefix string) error { return s.z.SetUnsubscribe(prefix) }
+
+// SetSendQueue changes the send high-water mark, messages, also of connections
+// that stand.
+func (s *Socket) SetSendQueue(n int) error { return s.z.SetSndhwm(n) }
+
+// Close closes the socket.
+func (s *Socket) Close() error { return s.z.Close() }
+
+// SendFrames sends one message of copied frames. It waits for the configured
+// send timeout and then returns ErrAgain.
+func (s *Socket) SendFrames(frames ...[]byte) error {
+	for i, f := range frames {
+		flag := zmq.Flag(0)
+		if i < len(frames)-1 {
+			flag = zmq.SNDMORE
+		}
+		if _, err := s.z.SendBytes(f, flag); err != nil {
+			return wrap(err)
+		}
+	}
+	return nil
+}
+
+// RecvFrames receives one message as copied frames. It waits for the configured
+// receive timeout and then returns ErrAgain.
+func (s *Socket) RecvFrames() ([][]byte, error) {
+	frames, err := s.z.RecvMessageBytes(0)
+	return frames, wrap(err)
+}
+
+// TryRecvFrame receives one frame without waiting, copied, or returns ErrAgain.
+func (s *Socket) TryRecvFrame() ([]byte, error) {
+	b, err := s.z.RecvBytes(zmq.DONTWAIT)
+	return b, wrap(err)
+}
+
+func wrap(err error) error {
+	var errno zmq.Errno
+	if err == nil || !errors.As(err, &errno) {
+		return err
+	}
+	return errnoError(int(errno))
+}
+
+func errnoError(errno int) error {
+	switch syscall.Errno(errno) {
+	case 0:
+		return nil
+	case syscall.EAGAIN:
+		return ErrAgain
+	}
+	if zmq.Errno(errno) == zmq.ETERM {
+		return ErrClosed
+	}
+	return fmt.Errorf("zsock: %w", zmq.Errno(errno))
+}
+
+// SendBatch sends [header][payload], or [header][payload][order] where order is
+// not empty. It waits for the configured send timeout and then returns ErrAgain;
+// on any error nothing is held.
+//
+// header is copied. With a token, payload and order are not copied: they must
+// not be in the Go heap, and must stay unchanged until token.Busy reports false.
+// With a nil token they are copied too.
+func (s *Socket) SendBatch(header, payload, order []byte, token *Token) error {
+	var t *C.int32_t
+	if token != nil {
+		t = token.c
+	}
+	rc := C.td_send(s.raw, unsafe.Pointer(unsafe.SliceData(header)), C.size_t(len(header)),
+		unsafe.Pointer(unsafe.SliceData(payload)), C.size_t(len(payload)),
+		unsafe.Pointer(unsafe.SliceData(order)), C.size_t(len(order)), t, 0)
+	if rc == 0 {
+		return nil
+	}
+	return errnoError(int(rc))
+}
+
+// Message is a received message. Its frames lie where libzmq received them.
+// It must be closed.
+type Message struct {
+	c *C.td_message
+}
+
+// Recv closes what m held and receives the next message into it. It waits for
+// the configured receive timeout and then returns ErrAgain.
+func (s *Socket) Recv(m *Message) error {
+	if rc := C.td_recv(s.raw, m.c, 0); rc != 0 {
+		return errnoError(int(rc))
+	}
+	return nil
+}
+
+// Frames is how many frames the message has; at most FramesMax of them can be
+// read.
+func (m *Message) Frames() int { return int(m.c.total) }
+
+// FramesMax is how many frames of a message are kept.
+const FramesMax = C.TD_FRAMES_MAX
+
+// Frame returns frame i, borrowed until m is received into again or closed.
+// Frames that the message does not have are nil.
+func (m *Message) Frame(i int) []byte {
+	if i >= int(m.c.kept) {
+		return nil
+	}
+	return unsafe.Slice((*byte)(m.c.data[i]), int(m.c.size[i]))
+}
