@@ -3,7 +3,6 @@ package feed
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"github.com/tapedeck/tapedeck/wire"
 )
