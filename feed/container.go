@@ -148,7 +148,11 @@ func (in *Input) openZip(member string) (io.Reader, error) {
 		return nil, in.containerError("zip", 0, noEOF(err))
 	}
 	ahead := newReadAhead(r)
-	in.closers = append(in.closers, r.Close, ahead.Close)
+	in.closers = append(in.closers, func() error {
+		// All that closing a decoder can say is what reading has said before.
+		_ = r.Close()
+		return nil
+	}, ahead.Close)
 	return ahead, nil
 }
 
