@@ -31,6 +31,9 @@ func checkEndpoint(e string) *EndpointError {
 			return &EndpointError{Reason: fmt.Sprintf("control character %q", addr[i]), Example: exampleTCP}
 		}
 	}
+	if strings.HasSuffix(addr, " ") {
+		return &EndpointError{Reason: "blank at the end", Example: exampleTCP}
+	}
 	switch scheme {
 	case "tcp":
 		return checkTCP(addr)

@@ -96,6 +96,7 @@ func TestEndpointsRefuses(t *testing.T) {
 		{"ipc:///tmp/{Shard}", 2, "", "unknown placeholder"},
 		{"ipc:///tmp/{shard}{x}", 2, "shard 0", "unknown placeholder"},
 		{"ipc://", 1, "", "no path"},
+		{"ipc:///tmp/{shard} ", 2, "shard 0", "blank at the end"},
 		{long, 1, "", "path has 108 bytes"},
 		{"inproc://", 1, "", "no name"},
 		{"epgm://239.1.1.1:5555", 1, "", "no interface"},
@@ -165,7 +166,7 @@ func TestBindOnly(t *testing.T) {
 func FuzzEndpoints(f *testing.F) {
 	for _, s := range []string{
 		"tcp://127.0.0.1:7100+", "tcp://[::1]:7100", "ipc:///tmp/{shard}", "tcp://a:1,tcp://b:2",
-		"epgm://eth0;239.192.1.{shard}:7100", "tcp://127.0.0.1:*", "tcp://a:0;b:1+", "inproc://{shard}{shard}",
+		"epgm://eth0;239.192.1.{shard}:7100", "tcp://127.0.0.1:*", "tcp://a:0;b:1+", "inproc://{shard}{shard}", "ipc://{shard} ",
 	} {
 		f.Add(s, 2)
 	}
