@@ -121,6 +121,9 @@ func (s *Socket) Unsubscribe(prefix string) error { return s.z.SetUnsubscribe(pr
 // that stand.
 func (s *Socket) SetSendQueue(n int) error { return s.z.SetSndhwm(n) }
 
+// SetLinger sets how long Close lets unsent messages go out.
+func (s *Socket) SetLinger(d time.Duration) error { return s.z.SetLinger(d) }
+
 // Close closes the socket.
 func (s *Socket) Close() error { return s.z.Close() }
 

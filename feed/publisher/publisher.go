@@ -1,0 +1,401 @@
+// Package publisher sends batches to shards: one XPUB socket, context and I/O
+// thread each. It gives records their sequences, keeps the rolling hash, waits
+// until readers are there, and ends each stream with a mark that lets a reader
+// prove it has everything.
+//
+// A Publisher belongs to one goroutine. In lossless mode a full queue of any
+// reader makes Send wait; in live mode libzmq drops for that reader alone,
+// which the reader sees by sequence.
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// Config is what a Publisher is made from. The zero value of a field means its
+// default.
+type Config struct {
+	// Endpoints to bind, one per shard. At least one.
+	Endpoints []string
+	// Epoch of this run. Default: the wall clock in nanoseconds, which no
+	// earlier run has had.
+	Epoch wire.Epoch
+	// Session is announced to every reader.
+	Session wire.Session
+	// Lossless makes the publisher wait for the slowest reader. Default: live,
+	// a slow reader loses.
+	Lossless bool
+	// QueueBytes bounds what waits for one reader of one shard inside this
+	// process, bytes. Default 32 MiB.
+	QueueBytes int
+	// Heartbeat is the longest silence on a shard, between marks. Default 1 s.
+	Heartbeat time.Duration
+	// IOCPUs pins each shard's I/O thread; nil pins none, zsock.NoCPU one not.
+	IOCPUs []int
+	// EndWait bounds how long End waits for readers that stay but do not
+	// confirm the end. Default: for ever in lossless mode, 5 s in live mode.
+	EndWait time.Duration
+	// Now is the wall clock. Default: the system's.
+	Now func() wire.Nanos
+}
+
+const (
+	queueBytesDefault = 32 << 20
+	heartbeatDefault  = time.Second
+	endWaitLive       = 5 * time.Second
+
+	helloEvery   = 20 * time.Millisecond  // hello until confirmed
+	endEvery     = 250 * time.Millisecond // end mark until confirmed
+	sendSlice    = 50 * time.Millisecond  // how long a blocked send goes without looking at ctx
+	lingerAtEnd  = 5 * time.Second        // for readers that never said who they are
+	waitForever  = time.Duration(1<<63 - 1)
+	copyBelow    = 8 << 10 // a smaller payload is cheaper to copy than to count
+	tuneEvery    = 256     // batches between looks at the queue's length in messages
+	queueLenMin  = 8
+	queueLenMax  = 1 << 17
+	batchAtStart = 64 << 10
+)
+
+// Releaser is bytes that are lent to the publisher. Release is called once,
+// from the goroutine that owns the publisher, when libzmq holds them no more.
+type Releaser interface{ Release() }
+
+// Stats are what a publisher counted.
+type Stats struct {
+	Records  uint64
+	Batches  uint64
+	Bytes    uint64        // payload and order, once however many readers there are
+	Stalled  time.Duration // lossless: time spent waiting for the slowest reader
+	Foreign  uint64        // frames from peers that are no subscriptions
+	Refused  uint64        // subscriptions whose reader signal made no sense
+	Joined   int           // readers that said they receive on at least one shard
+	Left     int           // readers that went before the end
+	Finished int           // readers that confirmed the end on every shard
+}
+
+// Publisher sends batches to shards.
+type Publisher struct {
+	cfg     Config
+	session []byte
+	shards  []*shard
+	poller  *zsock.Poller
+	ready   []int
+	readers readers
+	stats   Stats
+	ended   bool
+}
+
+// ErrEnded: Send after End.
+var ErrEnded = errors.New("publisher: the stream has ended")
+
+// New binds the endpoints. The error names the endpoint that could not be
+// bound.
+func New(cfg Config) (*Publisher, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	session, err := wire.AppendSession(nil, &cfg.Session)
+	if err != nil {
+		return nil, fmt.Errorf("publisher: session: %w", err)
+	}
+	p := &Publisher{cfg: cfg, session: session, readers: readers{shards: len(cfg.Endpoints)}}
+	sockets := make([]*zsock.Socket, 0, len(cfg.Endpoints))
+	for i, endpoint := range cfg.Endpoints {
+		s, err := openShard(&p.cfg, i, endpoint)
+		if err != nil {
+			p.discard()
+			return nil, fmt.Errorf("publisher: shard %d: %w", i, err)
+		}
+		p.shards, sockets = append(p.shards, s), append(sockets, s.socket)
+	}
+	p.poller = zsock.NewPoller(sockets...)
+	return p, nil
+}
+
+func (cfg *Config) fill() error {
+	if len(cfg.Endpoints) == 0 || len(cfg.Endpoints) > 1<<16-1 {
+		return fmt.Errorf("publisher: %d endpoints, want 1 to 65535", len(cfg.Endpoints))
+	}
+	if cfg.IOCPUs != nil && len(cfg.IOCPUs) != len(cfg.Endpoints) {
+		return fmt.Errorf("publisher: %d I/O CPUs for %d shards", len(cfg.IOCPUs), len(cfg.Endpoints))
+	}
+	if cfg.QueueBytes < 0 || cfg.Heartbeat < 0 || cfg.EndWait < 0 {
+		return errors.New("publisher: a size or time is negative")
+	}
+	cfg.Endpoints, cfg.IOCPUs = slices.Clone(cfg.Endpoints), slices.Clone(cfg.IOCPUs)
+	if cfg.Now == nil {
+		cfg.Now = func() wire.Nanos { return wire.NanosOf(time.Now()) }
+	}
+	if cfg.Epoch == 0 {
+		cfg.Epoch = wire.Epoch(cfg.Now())
+	}
+	if cfg.QueueBytes == 0 {
+		cfg.QueueBytes = queueBytesDefault
+	}
+	if cfg.Heartbeat == 0 {
+		cfg.Heartbeat = heartbeatDefault
+	}
+	if cfg.EndWait == 0 {
+		cfg.EndWait = endWaitLive
+		if cfg.Lossless {
+			cfg.EndWait = waitForever
+		}
+	}
+	return nil
+}
+
+// Endpoints returns where the shards are bound, with wildcard ports resolved.
+func (p *Publisher) Endpoints() []string {
+	endpoints := make([]string, len(p.shards))
+	for i, s := range p.shards {
+		endpoints[i] = s.endpoint
+	}
+	return endpoints
+}
+
+// Epoch returns the epoch of this run.
+func (p *Publisher) Epoch() wire.Epoch { return p.cfg.Epoch }
+
+// Stats returns what was counted so far.
+func (p *Publisher) Stats() Stats {
+	st := p.stats
+	st.Joined, st.Left, st.Finished = p.readers.counts()
+	return st
+}
+
+// Readers returns the names of the readers that receive on every shard now.
+func (p *Publisher) Readers() []string { return p.readers.names() }
+
+// WaitReaders sends hellos until n readers have confirmed on every shard that
+// they receive. n of 0 returns at once.
+func (p *Publisher) WaitReaders(ctx context.Context, n int) error {
+	for p.readers.receiving() < n {
+		for i := range p.shards {
+			if err := p.mark(ctx, i, wire.FlagHello); err != nil {
+				return err
+			}
+		}
+		if err := p.listen(ctx, helloEvery); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Send sends one batch to a shard. Of its header the publisher uses Count,
+// FirstOrdinal, Due and CRC, which must be right, and sets the rest. The bytes
+// of payload and order stay the caller's until done is released; with a nil
+// done they are copied. Bytes that are not copied must not lie in the Go heap.
+// done is released whatever Send returns.
+//
+// In lossless mode Send waits while a reader's queue is full, until ctx ends.
+func (p *Publisher) Send(ctx context.Context, shardNo int, b *wire.Batch, done interface{ Release() }) error {
+	if p.ended {
+		release(done)
+		return ErrEnded
+	}
+	s := p.shards[shardNo]
+	s.reap()
+	var token *zsock.Token
+	if done != nil && len(b.Payload) >= copyBelow {
+		token = s.newToken()
+	}
+	now := p.cfg.Now()
+	h := b.Header
+	h.Flags &= wire.FlagSnapshotBatch
+	h.PayloadSize, h.OrderSize = uint32(len(b.Payload)), uint32(len(b.Order))
+	p.fillHeader(s, &h, now)
+	err := p.sendBlocking(ctx, s, &h, b.Payload, b.Order, token)
+	if token == nil {
+		release(done)
+	} else {
+		s.lend(token, done)
+	}
+	if err != nil {
+		return err
+	}
+	s.next += wire.Seq(h.Count)
+	s.hash = s.hash.Roll(h.Count, h.CRC)
+	s.lastSend = now
+	p.stats.Records += uint64(h.Count)
+	p.stats.Batches++
+	p.stats.Bytes += uint64(len(b.Payload) + len(b.Order))
+	s.tune(&p.cfg, len(b.Payload))
+	if s.batches%tuneEvery == 0 {
+		return p.listen(ctx, 0)
+	}
+	return nil
+}
+
+func release(done interface{ Release() }) {
+	if done != nil {
+		done.Release()
+	}
+}
+
+func (p *Publisher) fillHeader(s *shard, h *wire.Header, now wire.Nanos) {
+	h.Epoch, h.Shard, h.Shards = p.cfg.Epoch, uint16(s.number), uint16(len(p.shards))
+	h.FirstSeq, h.Hash, h.Send = s.next, s.hash, now
+}
+
+// sendBlocking sends, and while the queue is full goes on listening to readers
+// and looks at ctx.
+func (p *Publisher) sendBlocking(ctx context.Context, s *shard, h *wire.Header, payload, order []byte, token *zsock.Token) error {
+	wire.PutHeader(s.header[:], h)
+	err := s.socket.SendBatch(s.header[:], payload, order, token)
+	if !errors.Is(err, zsock.ErrAgain) {
+		return err
+	}
+	start := time.Now()
+	defer func() { p.stats.Stalled += time.Since(start) }()
+	for errors.Is(err, zsock.ErrAgain) {
+		if err := p.listen(ctx, 0); err != nil {
+			return err
+		}
+		h.Send = p.cfg.Now()
+		wire.PutHeader(s.header[:], h)
+		err = s.socket.SendBatch(s.header[:], payload, order, token)
+	}
+	return err
+}
+
+// mark sends a batch without records: a hello, a heartbeat or an end mark.
+func (p *Publisher) mark(ctx context.Context, shardNo int, flag wire.HeaderFlags) error {
+	s, now := p.shards[shardNo], p.cfg.Now()
+	h := wire.Header{Flags: flag, Due: now}
+	var payload []byte
+	if flag == wire.FlagHello {
+		payload = p.session
+		h.PayloadSize, h.CRC = uint32(len(payload)), wire.CRC(payload, nil)
+	}
+	p.fillHeader(s, &h, now)
+	s.lastSend = now
+	return p.sendBlocking(ctx, s, &h, payload, nil, nil)
+}
+
+// Tick does what is due while nothing is sent: it gives lent bytes back, sends
+// heartbeats and greets readers that came. Call it at least every 100 ms.
+func (p *Publisher) Tick(ctx context.Context) error {
+	now := p.cfg.Now()
+	for i, s := range p.shards {
+		s.reap()
+		if !p.ended && now-s.lastSend >= wire.Nanos(p.cfg.Heartbeat) {
+			if err := p.mark(ctx, i, wire.FlagHeartbeat); err != nil {
+				return err
+			}
+		}
+	}
+	return p.listen(ctx, 0)
+}
+
+// End sends the end mark on every shard and waits until every reader that is
+// there has confirmed it, or has gone. It returns an error when readers stayed
+// without confirming for longer than Config.EndWait. Calling it again only
+// waits again.
+func (p *Publisher) End(ctx context.Context) error {
+	p.ended = true
+	start := time.Now()
+	for {
+		for i := range p.shards {
+			if err := p.mark(ctx, i, wire.FlagEnd); err != nil {
+				return err
+			}
+		}
+		sent := time.Now()
+		for time.Since(sent) < endEvery {
+			if p.readers.allDone() {
+				return nil
+			}
+			if err := p.listen(ctx, endEvery/10); err != nil {
+				return err
+			}
+		}
+		if time.Since(start) > p.cfg.EndWait {
+			return fmt.Errorf("publisher: %d readers have not confirmed the end after %v: %v",
+				len(p.readers.pending()), p.cfg.EndWait, p.readers.pending())
+		}
+	}
+}
+
+// listen takes in what readers say, waiting at most wait for the first word.
+func (p *Publisher) listen(ctx context.Context, wait time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var err error
+	if p.ready, err = p.poller.Wait(p.ready[:0], wait); err != nil {
+		return fmt.Errorf("publisher: %w", err)
+	}
+	for _, i := range p.ready {
+		if err := p.hear(ctx, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hear takes in everything that waits on one shard.
+func (p *Publisher) hear(ctx context.Context, shardNo int) error {
+	greet := false
+	for {
+		frame, err := p.shards[shardNo].socket.TryRecvFrame()
+		if errors.Is(err, zsock.ErrAgain) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("publisher: %w", err)
+		}
+		greet = p.take(shardNo, frame) || greet
+	}
+	if !greet || p.ended {
+		return nil
+	}
+	// Everybody on the shard gets this hello; readers that know it ignore it.
+	return p.mark(ctx, shardNo, wire.FlagHello)
+}
+
+// take takes in one frame and reports whether a reader came that wants a hello.
+func (p *Publisher) take(shardNo int, frame []byte) (greet bool) {
+	if len(frame) == 0 || frame[0] > 1 {
+		p.stats.Foreign++
+		return false
+	}
+	sig, id, name := wire.ParseReaderSignal(frame)
+	if sig == wire.SignalNone {
+		if len(frame) > len(wire.Signature)+1 && frame[len(wire.Signature)+1] == '?' {
+			p.stats.Refused++
+			return false
+		}
+		return frame[0] == 1
+	}
+	p.readers.take(shardNo, sig, id, name)
+	return false
+}
+
+// Close closes the sockets. After End has returned nil nothing is waiting to be
+// sent to readers that confirmed; others get up to five seconds. Without End
+// what is unsent is dropped. Bytes that were lent are given back.
+func (p *Publisher) Close() error {
+	var errs []error
+	for _, s := range p.shards {
+		if p.ended {
+			errs = append(errs, s.socket.SetLinger(lingerAtEnd))
+		}
+		errs = append(errs, s.close())
+	}
+	p.shards = nil
+	return errors.Join(errs...)
+}
+
+func (p *Publisher) discard() {
+	for _, s := range p.shards {
+		_ = s.close()
+	}
+}

@@ -1,0 +1,95 @@
+package publisher
+
+import (
+	"slices"
+
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// readers is who receives, as the readers say it themselves through
+// subscriptions.
+type readers struct {
+	shards int
+	byID   map[wire.ReaderID]*reader
+	left   int // readers that went before the end
+}
+
+// readersMax bounds how many readers are remembered, so that a peer that makes
+// up identities cannot fill the memory.
+const readersMax = 1 << 16
+
+type reader struct {
+	name     string
+	receives map[int]bool // shards on which it has confirmed
+	done     map[int]bool // shards whose end mark it has
+}
+
+func (r *readers) take(shard int, sig wire.ReaderSignal, id wire.ReaderID, name string) {
+	known := r.byID[id]
+	switch sig {
+	case wire.SignalReady:
+		if known == nil {
+			if len(r.byID) >= readersMax {
+				return
+			}
+			known = &reader{name: name, receives: map[int]bool{}, done: map[int]bool{}}
+			if r.byID == nil {
+				r.byID = map[wire.ReaderID]*reader{}
+			}
+			r.byID[id] = known
+		}
+		known.receives[shard] = true
+	case wire.SignalDone:
+		if known != nil {
+			known.done[shard] = true
+		}
+	case wire.SignalLeft:
+		if known == nil {
+			return
+		}
+		delete(known.receives, shard)
+		if len(known.receives) == 0 && !r.finished(known) {
+			r.left++
+			delete(r.byID, id)
+		}
+	}
+}
+
+func (r *readers) finished(x *reader) bool { return len(x.done) == r.shards }
+
+// receiving is how many readers receive on every shard.
+func (r *readers) receiving() int { return len(r.names()) }
+
+func (r *readers) names() []string {
+	var names []string
+	for _, x := range r.byID {
+		if len(x.receives) == r.shards {
+			names = append(names, x.name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// pending are the names of the readers that have not confirmed every end mark.
+func (r *readers) pending() []string {
+	var names []string
+	for _, x := range r.byID {
+		if !r.finished(x) {
+			names = append(names, x.name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (r *readers) allDone() bool { return len(r.pending()) == 0 }
+
+func (r *readers) counts() (joined, left, finished int) {
+	for _, x := range r.byID {
+		if r.finished(x) {
+			finished++
+		}
+	}
+	return len(r.byID) + r.left, r.left, finished
+}

@@ -1,0 +1,131 @@
+package publisher
+
+import (
+	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// shard is one shard's socket and stream.
+type shard struct {
+	number   int
+	endpoint string
+	ctx      *zsock.Context
+	socket   *zsock.Socket
+
+	next     wire.Seq   // sequence of the next record
+	hash     wire.Hash  // rolling hash of the stream so far
+	lastSend wire.Nanos // of any message
+	header   [wire.HeaderSize]byte
+
+	lent  []loan // bytes that libzmq may hold, oldest first from head
+	head  int
+	spare []*zsock.Token
+
+	batches   int
+	tuneBytes int // payload bytes since the queue was last looked at
+	queueLen  int // current high-water mark, messages
+}
+
+// loan is bytes that are lent to libzmq.
+type loan struct {
+	token *zsock.Token
+	done  interface{ Release() }
+}
+
+func openShard(cfg *Config, number int, endpoint string) (*shard, error) {
+	cpu := zsock.NoCPU
+	if cfg.IOCPUs != nil {
+		cpu = cfg.IOCPUs[number]
+	}
+	ctx, err := zsock.NewContext(cpu)
+	if err != nil {
+		return nil, err
+	}
+	s := &shard{number: number, ctx: ctx, queueLen: queueLength(cfg.QueueBytes, batchAtStart)}
+	s.socket, err = ctx.NewSocket(zsock.XPUB, zsock.SocketConfig{
+		SendQueue: s.queueLen, SendTimeout: sendSlice, NoDrop: cfg.Lossless, Verbose: true,
+		MessageMax: subscriptionMax,
+	})
+	if err == nil {
+		if s.endpoint, err = s.socket.Bind(endpoint); err == nil {
+			return s, nil
+		}
+		_ = s.socket.Close()
+	}
+	_ = ctx.Close()
+	return nil, err
+}
+
+// subscriptionMax bounds what a peer may send to a publisher, bytes.
+const subscriptionMax = 1 << 10
+
+// lend remembers that libzmq may hold bytes until the token is free.
+func (s *shard) lend(token *zsock.Token, done interface{ Release() }) {
+	if s.head > 64 && s.head*2 > len(s.lent) {
+		n := copy(s.lent, s.lent[s.head:])
+		clear(s.lent[n:])
+		s.lent, s.head = s.lent[:n], 0
+	}
+	s.lent = append(s.lent, loan{token, done})
+}
+
+// reap gives back what libzmq has let go of, in the order it was lent.
+func (s *shard) reap() {
+	for s.head < len(s.lent) && !s.lent[s.head].token.Busy() {
+		l := &s.lent[s.head]
+		l.done.Release()
+		s.spare = append(s.spare, l.token)
+		*l = loan{}
+		s.head++
+	}
+	if s.head == len(s.lent) {
+		s.lent, s.head = s.lent[:0], 0
+	}
+}
+
+func (s *shard) newToken() *zsock.Token {
+	if n := len(s.spare); n > 0 {
+		t := s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		return t
+	}
+	return zsock.NewToken()
+}
+
+// tune keeps the queue's bound in bytes: libzmq counts messages, so the bound in
+// messages follows the size that batches have of late.
+func (s *shard) tune(cfg *Config, payload int) {
+	s.batches++
+	s.tuneBytes += payload
+	if s.batches%tuneEvery != 0 {
+		return
+	}
+	want := queueLength(cfg.QueueBytes, s.tuneBytes/tuneEvery)
+	s.tuneBytes = 0
+	if want > 2*s.queueLen || 2*want < s.queueLen {
+		if s.socket.SetSendQueue(want) == nil {
+			s.queueLen = want
+		}
+	}
+}
+
+// queueLength is how many messages of a size fit into a queue's bytes. A message
+// costs libzmq some hundred bytes beside its payload.
+func queueLength(queueBytes, messageBytes int) int {
+	return min(max(queueBytes/(messageBytes+256), queueLenMin), queueLenMax)
+}
+
+// close closes socket and context, which waits for the linger time, and then
+// gives back everything that was lent.
+func (s *shard) close() error {
+	err := s.socket.Close()
+	if ctxErr := s.ctx.Close(); err == nil {
+		err = ctxErr
+	}
+	s.reap()
+	for _, t := range s.spare {
+		t.Free()
+	}
+	s.spare = nil
+	return err
+}

@@ -1,0 +1,12 @@
+// Package subscriber is the Black Box: it receives the shards of a stream, one
+// locked and pinned receive loop per shard, checks continuity, and hands each
+// batch to a Handler where libzmq received it.
+//
+// Per shard the loop holds the epoch, the next sequence and the rolling hash.
+// Sequences that never arrive are reported as gaps [from, to), repeated ones
+// are dropped and counted, frames that are no batches are refused and counted.
+// At the end mark the shard knows whether it has seen everything.
+//
+// A Handler is called from the receive loops: for one shard never concurrently,
+// for different shards concurrently.
+package subscriber

@@ -1,0 +1,207 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// loop receives one shard. It owns its context and socket, and one locked
+// thread while it runs.
+type loop struct {
+	sub      *Subscriber
+	shard    int
+	socket   *zsock.Socket
+	stream   Stream
+	session  wire.Epoch // epoch whose session description was handed on
+	ready    bool       // the publisher was told that this reader receives
+	done     wire.Epoch // epoch whose end the publisher was told
+	warned   bool       // a refused frame has been reported
+	counters counters
+}
+
+// lingerAtEnd lets the word that this reader has the end mark go out when the
+// socket closes.
+const lingerAtEnd = time.Second
+
+func (l *loop) run(ctx context.Context) (err error) {
+	zctx, err := zsock.NewContext(cpu(l.sub.cfg.IOCPUs, l.shard))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, zctx.Close()) }()
+	// The thread is locked because the receive loop's CPU is an attribute of
+	// the thread, and unlocked by unpin.
+	unpin, err := zsock.PinThread(cpu(l.sub.cfg.ReceiveCPUs, l.shard))
+	if err != nil {
+		return err
+	}
+	defer unpin()
+	l.socket, err = zctx.NewSocket(zsock.SUB, zsock.SocketConfig{
+		ReceiveQueue: l.sub.cfg.QueueLen, RecvTimeout: receiveSlice,
+		MessageMax: wire.PayloadSizeMax, Linger: lingerAtEnd,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.socket.Close()) }()
+	if err := l.socket.Connect(l.sub.cfg.Endpoints[l.shard]); err != nil {
+		return fmt.Errorf("subscriber: shard %d: %w", l.shard, err)
+	}
+	// Everything, so that a foreign publisher at the endpoint is noticed.
+	if err := l.socket.Subscribe(""); err != nil {
+		return fmt.Errorf("subscriber: shard %d: %w", l.shard, err)
+	}
+	return l.receive(ctx)
+}
+
+func (l *loop) receive(ctx context.Context) error {
+	m := zsock.NewMessage()
+	defer m.Close()
+	lastWord := time.Now()
+	for {
+		err := l.socket.Recv(m)
+		switch {
+		case errors.Is(err, zsock.ErrAgain):
+			if err := ctx.Err(); err != nil {
+				return context.Cause(ctx)
+			}
+			if silence := l.sub.cfg.Silence; silence > 0 && time.Since(lastWord) > silence {
+				return fmt.Errorf("%w from shard %d (%s) for %v", ErrSilence, l.shard, l.sub.cfg.Endpoints[l.shard], silence)
+			}
+			continue
+		case err != nil:
+			return fmt.Errorf("subscriber: shard %d: %w", l.shard, err)
+		}
+		if l.sub.cfg.Silence > 0 {
+			lastWord = time.Now()
+		}
+		if err := l.take(m); err != nil {
+			return err
+		}
+		if l.stream.Ended() && !l.sub.cfg.Follow {
+			return nil
+		}
+		// The context is looked at once a batch: a stream that never pauses
+		// must still end promptly.
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// take takes in one message.
+func (l *loop) take(m *zsock.Message) error {
+	if m.Frames() > 3 {
+		l.refuse(fmt.Errorf("message of %d frames", m.Frames()))
+		return nil
+	}
+	b, err := wire.ViewBatch(m.Frame(0), m.Frame(1), m.Frame(2))
+	if err != nil {
+		l.refuse(err)
+		return nil
+	}
+	if int(b.Shard) != l.shard || int(b.Shards) != len(l.sub.cfg.Endpoints) {
+		l.refuse(fmt.Errorf("message of shard %d of %d, this is shard %d of %d: check --shards and the endpoints",
+			b.Shard, b.Shards, l.shard, len(l.sub.cfg.Endpoints)))
+		return nil
+	}
+	if wire.CRC(b.Payload, b.Order) != b.CRC {
+		l.counters.corrupt.Add(1)
+		l.refuse(errors.New("payload checksum differs"))
+		return nil
+	}
+	return l.deliver(&b)
+}
+
+func (l *loop) deliver(b *wire.Batch) error {
+	step := l.stream.Take(&b.Header)
+	if step.Stale {
+		l.refuse(fmt.Errorf("message of epoch %d, which has been left", b.Epoch))
+		return nil
+	}
+	if step.NewEpoch {
+		l.ready = false
+	}
+	h, c := l.sub.handler, &l.counters
+	if step.GapFrom != step.GapTo {
+		h.HandleGap(l.shard, b.Epoch, step.GapFrom, step.GapTo)
+	}
+	switch {
+	case b.Flags&wire.FlagHello != 0:
+		if err := l.takeHello(b); err != nil {
+			return err
+		}
+	case !b.Bare() && step.Skip < b.Count:
+		if err := h.HandleBatch(b, step.Skip); err != nil {
+			return fmt.Errorf("shard %d, batch at sequence %d: %w", l.shard, b.FirstSeq, err)
+		}
+		if c.firstSend.Load() == 0 {
+			c.firstSend.Store(int64(b.Send))
+		}
+		c.lastSend.Store(int64(b.Send))
+		c.batches.Add(1)
+		c.bytes.Add(uint64(len(b.Payload) + len(b.Order)))
+	}
+	l.publish()
+	if l.stream.Ended() {
+		return l.takeEnd(b, step)
+	}
+	return nil
+}
+
+// takeHello hands the session on and tells the publisher, on the same socket,
+// that this reader receives.
+func (l *loop) takeHello(b *wire.Batch) error {
+	if l.session != b.Epoch {
+		s, err := wire.ParseSession(b.Payload)
+		if err != nil {
+			l.refuse(err)
+			return nil
+		}
+		l.session = b.Epoch
+		l.sub.handler.HandleSession(l.shard, b.Epoch, &s)
+	}
+	if l.ready {
+		return nil
+	}
+	l.ready = true
+	return l.socket.Subscribe(wire.ReadyTopic(l.sub.id, l.sub.cfg.Name))
+}
+
+func (l *loop) takeEnd(b *wire.Batch, step Step) error {
+	if step.Ended {
+		l.sub.handler.HandleEnd(l.shard, b.Epoch, l.stream.Complete())
+	}
+	if l.done == b.Epoch {
+		return nil
+	}
+	l.done = b.Epoch
+	return l.socket.Subscribe(wire.DoneTopic(l.sub.id))
+}
+
+// publish makes the stream's numbers visible to Summary.
+func (l *loop) publish() {
+	c, s := &l.counters, &l.stream
+	c.records.Store(s.records)
+	c.gaps.Store(s.gaps)
+	c.lost.Store(s.lost)
+	c.repeated.Store(s.dups)
+	c.epochs.Store(s.epochs)
+	c.broken.Store(s.broken)
+	c.ended.Store(s.ended)
+	c.complete.Store(s.Complete())
+}
+
+// refuse counts a message that is not of this stream and reports the first one.
+func (l *loop) refuse(err error) {
+	l.counters.refused.Add(1)
+	if !l.warned {
+		l.warned = true
+		l.sub.cfg.Warn(l.shard, fmt.Errorf("refused a message on shard %d (%s): %w", l.shard, l.sub.cfg.Endpoints[l.shard], err))
+	}
+}

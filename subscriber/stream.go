@@ -1,0 +1,121 @@
+package subscriber
+
+import (
+	"slices"
+
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// Stream is the continuity of one shard: what has arrived, what is missing, and
+// whether the end mark agrees. It is pure; feed it the headers in the order
+// they arrive.
+type Stream struct {
+	epoch   wire.Epoch
+	start   wire.Seq // sequence at which this reader joined the epoch
+	next    wire.Seq // sequence expected next
+	hash    wire.Hash
+	begun   bool // an epoch is known
+	gapped  bool // a gap since the join
+	ended   bool
+	agreed  bool // at the end: the rolling hash agreed with the mark
+	records uint64
+	gaps    uint64
+	lost    uint64
+	dups    uint64
+	epochs  uint64
+	broken  uint64 // epochs that were followed by another without an end mark
+
+	// Epochs that were followed by another. A message of one of them is late.
+	left [leftMax]wire.Epoch
+}
+
+// leftMax is how many left epochs are remembered.
+const leftMax = 8
+
+// Step is what a header means for the stream.
+type Step struct {
+	// Skip is how many records at the batch's start have been delivered before.
+	// If Skip equals the header's Count there is nothing to deliver.
+	Skip uint32
+	// GapFrom and GapTo are the sequences that are missing before this batch,
+	// [from, to). They are equal when nothing is.
+	GapFrom, GapTo wire.Seq
+	// NewEpoch: this is the first header of an epoch.
+	NewEpoch bool
+	// Ended: this header is the end mark, seen for the first time.
+	Ended bool
+	// Stale: the header belongs to an epoch that has been left; ignore it.
+	Stale bool
+}
+
+// Take takes in one header and says what it means.
+func (s *Stream) Take(h *wire.Header) Step {
+	var step Step
+	if !s.begun || h.Epoch != s.epoch {
+		if slices.Contains(s.left[:], h.Epoch) {
+			step.Stale, step.Skip = true, h.Count
+			return step
+		}
+		s.begin(h)
+		step.NewEpoch = true
+	}
+	if h.FirstSeq > s.next {
+		step.GapFrom, step.GapTo = s.next, h.FirstSeq
+		s.gaps++
+		s.lost += uint64(h.FirstSeq - s.next)
+		s.gapped = true
+		s.next = h.FirstSeq
+	}
+	if h.Bare() {
+		s.takeMark(h, &step)
+		return step
+	}
+	if h.FirstSeq < s.next {
+		step.Skip = uint32(min(uint64(s.next-h.FirstSeq), uint64(h.Count)))
+		s.dups += uint64(step.Skip)
+		if step.Skip == h.Count {
+			return step
+		}
+		// Part of a batch that was seen: the hash runs over whole batches.
+		s.gapped = true
+	}
+	s.hash = s.hash.Roll(h.Count, h.CRC)
+	s.records += uint64(h.Count - step.Skip)
+	s.next = h.Next()
+	return step
+}
+
+func (s *Stream) begin(h *wire.Header) {
+	if s.begun {
+		s.left[s.epochs%leftMax] = s.epoch
+		if !s.ended {
+			s.broken++
+		}
+	}
+	s.begun, s.ended, s.agreed, s.gapped = true, false, false, false
+	s.epoch, s.start, s.next, s.hash = h.Epoch, h.FirstSeq, h.FirstSeq, h.Hash
+	s.epochs++
+}
+
+func (s *Stream) takeMark(h *wire.Header, step *Step) {
+	if !h.End() || s.ended {
+		return
+	}
+	s.ended = true
+	s.agreed = !s.gapped && s.hash == h.Hash && s.next == h.FirstSeq
+	step.Ended = true
+}
+
+// Epoch is the epoch that the stream is in, or 0 before the first header.
+func (s *Stream) Epoch() wire.Epoch { return s.epoch }
+
+// Next is the sequence expected next.
+func (s *Stream) Next() wire.Seq { return s.next }
+
+// Ended reports whether the epoch's end mark has come.
+func (s *Stream) Ended() bool { return s.ended }
+
+// Complete reports whether every record of the epoch, from sequence 0 to the
+// end mark, has come exactly as it was sent: count and rolling hash agree with
+// the mark.
+func (s *Stream) Complete() bool { return s.ended && s.agreed && s.start == 0 }

@@ -1,0 +1,189 @@
+package subscriber
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// Handler takes what arrives. HandleBatch and the others are called from the
+// receive loop of the shard: quickly return, or the shard's queue fills.
+type Handler interface {
+	// HandleBatch takes a batch of records. The batch and everything in it is
+	// borrowed until return. The first skip records have been delivered before.
+	// The payload's checksum has been checked, its records have not: a walk
+	// that ends early says so in its Err. An error ends the run.
+	HandleBatch(b *wire.Batch, skip uint32) error
+	// HandleGap takes note that the sequences [from, to) did not arrive.
+	HandleGap(shard int, epoch wire.Epoch, from, to wire.Seq)
+	// HandleSession takes the description of a session, when an epoch begins
+	// with a hello. It may come several times.
+	HandleSession(shard int, epoch wire.Epoch, s *wire.Session)
+	// HandleEnd takes note that a shard's stream has ended and whether this
+	// reader has all of it.
+	HandleEnd(shard int, epoch wire.Epoch, complete bool)
+}
+
+// Config is what a Subscriber is made from. The zero value of a field means its
+// default.
+type Config struct {
+	// Endpoints to connect to, one per shard. At least one.
+	Endpoints []string
+	// Name of this reader, for people. Default "".
+	Name string
+	// QueueLen is libzmq's receive high-water mark per shard, messages.
+	// Default 1000.
+	QueueLen int
+	// ReceiveCPUs and IOCPUs pin each shard's receive loop and I/O thread; nil
+	// pins none, zsock.NoCPU one not.
+	ReceiveCPUs, IOCPUs []int
+	// Silence is how long a shard may say nothing, heartbeats included, before
+	// Run ends with ErrSilence. Default: for ever.
+	Silence time.Duration
+	// Follow keeps running after the end marks, for the next epoch.
+	Follow bool
+	// Warn is called, from the receive loops, with what an operator should
+	// see, such as the first foreign frame. Default: nothing.
+	Warn func(shard int, err error)
+}
+
+// ErrSilence: nothing came from a shard for Config.Silence.
+var ErrSilence = errors.New("subscriber: no data and no heartbeat")
+
+// Summary is what a Subscriber has seen, over all shards and epochs.
+type Summary struct {
+	Records   uint64 // delivered
+	Batches   uint64
+	Bytes     uint64 // payload and order
+	Gaps      uint64 // times that sequences were missing
+	Lost      uint64 // records in the gaps
+	Repeated  uint64 // records that came twice and were dropped
+	Refused   uint64 // frames that were not batches of this stream
+	Corrupt   uint64 // batches whose payload did not match its checksum
+	Epochs    uint64 // the most that any shard saw
+	Broken    uint64 // times that an epoch was followed by another without an end mark
+	Ended     bool   // every shard's last epoch has ended
+	Complete  bool   // ... and every record of it arrived as sent
+	FirstSend wire.Nanos
+	LastSend  wire.Nanos
+}
+
+// Subscriber receives the shards of a stream.
+type Subscriber struct {
+	cfg     Config
+	handler Handler
+	id      wire.ReaderID
+	loops   []*loop
+}
+
+// receiveSlice is how long a receive waits before it looks at the context.
+const receiveSlice = 50 * time.Millisecond
+
+// New checks cfg. Nothing is opened before Run.
+func New(cfg Config, h Handler) (*Subscriber, error) {
+	n := len(cfg.Endpoints)
+	if n == 0 || n > 1<<16-1 {
+		return nil, fmt.Errorf("subscriber: %d endpoints, want 1 to 65535", n)
+	}
+	for _, cpus := range [][]int{cfg.ReceiveCPUs, cfg.IOCPUs} {
+		if cpus != nil && len(cpus) != n {
+			return nil, fmt.Errorf("subscriber: %d CPUs for %d shards", len(cpus), n)
+		}
+	}
+	if len(cfg.Name) > wire.ReaderNameMax {
+		return nil, fmt.Errorf("subscriber: name is longer than %d bytes", wire.ReaderNameMax)
+	}
+	if cfg.QueueLen < 0 || cfg.Silence < 0 {
+		return nil, errors.New("subscriber: a size or time is negative")
+	}
+	cfg.Endpoints = slices.Clone(cfg.Endpoints)
+	cfg.ReceiveCPUs, cfg.IOCPUs = slices.Clone(cfg.ReceiveCPUs), slices.Clone(cfg.IOCPUs)
+	if cfg.Warn == nil {
+		cfg.Warn = func(int, error) {}
+	}
+	s := &Subscriber{cfg: cfg, handler: h}
+	_, _ = rand.Read(s.id[:]) // never fails
+	for i := range cfg.Endpoints {
+		s.loops = append(s.loops, &loop{sub: s, shard: i})
+	}
+	return s, nil
+}
+
+// Run receives until every shard has ended, the context ends, or an error. It
+// blocks; the context's error is returned when the context ended it.
+func (s *Subscriber) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var (
+		wg    sync.WaitGroup
+		first error
+		once  sync.Once
+	)
+	for _, l := range s.loops {
+		wg.Go(func() {
+			if err := l.run(ctx); err != nil {
+				once.Do(func() { first = err })
+				cancel(err)
+			}
+		})
+	}
+	wg.Wait()
+	return first
+}
+
+// Summary returns what was seen so far. It may be called while Run runs.
+func (s *Subscriber) Summary() Summary {
+	sum := Summary{Ended: true, Complete: true}
+	for _, l := range s.loops {
+		l.addTo(&sum)
+	}
+	sum.Complete = sum.Complete && sum.Ended && sum.Lost == 0 && sum.Corrupt == 0 && sum.Broken == 0
+	return sum
+}
+
+// counters are a loop's numbers as others may read them. The loop alone writes
+// them, once a batch.
+type counters struct {
+	records, batches, bytes atomic.Uint64
+	gaps, lost, repeated    atomic.Uint64
+	refused, corrupt        atomic.Uint64
+	epochs, broken          atomic.Uint64
+	ended, complete         atomic.Bool
+	firstSend, lastSend     atomic.Int64
+}
+
+func (l *loop) addTo(sum *Summary) {
+	c := &l.counters
+	sum.Records += c.records.Load()
+	sum.Batches += c.batches.Load()
+	sum.Bytes += c.bytes.Load()
+	sum.Gaps += c.gaps.Load()
+	sum.Lost += c.lost.Load()
+	sum.Repeated += c.repeated.Load()
+	sum.Refused += c.refused.Load()
+	sum.Corrupt += c.corrupt.Load()
+	sum.Epochs = max(sum.Epochs, c.epochs.Load())
+	sum.Broken += c.broken.Load()
+	sum.Ended = sum.Ended && c.ended.Load()
+	sum.Complete = sum.Complete && c.complete.Load()
+	if t := wire.Nanos(c.firstSend.Load()); t != 0 && (sum.FirstSend == 0 || t < sum.FirstSend) {
+		sum.FirstSend = t
+	}
+	sum.LastSend = max(sum.LastSend, wire.Nanos(c.lastSend.Load()))
+}
+
+// cpu returns the CPU of shard i in cpus, or none.
+func cpu(cpus []int, i int) int {
+	if cpus == nil {
+		return zsock.NoCPU
+	}
+	return cpus[i]
+}
