@@ -1,0 +1,53 @@
+# Every target sets the machine up first, so each works on a fresh clone.
+# `make help` lists them.
+
+export GOFLAGS ?= -buildvcs=false
+GO      ?= go
+BIN     := bin/tapedeck
+PKGS    := ./...
+FUZZTIME ?= 10s
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: setup
+setup: ## install what is missing: libzmq, pkg-config, a C compiler
+	@./scripts/setup.sh
+
+.PHONY: build
+build: setup ## build bin/tapedeck
+	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN) ./cmd/tapedeck
+
+.PHONY: demo
+demo: build ## import a real day, play it to a subscriber, prove it arrived
+	@$(BIN) demo
+
+.PHONY: test
+test: setup ## all tests
+	$(GO) test $(PKGS)
+
+.PHONY: race
+race: setup ## all tests with the race detector
+	$(GO) test -race $(PKGS)
+
+.PHONY: lint
+lint: setup ## gofmt, go vet, staticcheck
+	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
+	$(GO) vet $(PKGS)
+	$(GO) tool staticcheck $(PKGS)
+
+.PHONY: fuzz
+fuzz: setup ## every fuzz target for FUZZTIME (10s)
+	@./scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: bench
+bench: setup ## the packages' benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem $(PKGS)
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin .demo

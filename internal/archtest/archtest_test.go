@@ -1,0 +1,129 @@
+package archtest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/tapedeck/tapedeck/"
+
+// rule is what one room may import of ours, and why no more. A room is a package
+// and all packages below it, unless they have a rule of their own.
+type rule struct {
+	room string
+	may  []string
+	why  string
+}
+
+var rules = []rule{
+	{"wire", nil, "the byte layout is a leaf: everybody reads it, it reads nobody"},
+	{"tape", []string{"wire", "internal/fsys"}, "a file format knows no sockets and no processes"},
+	{"shard", []string{"wire"}, "the map is pure: the same answer on every machine"},
+	{"feed", []string{"wire"}, "a source turns vendor bytes into records and knows nothing of where they go"},
+	{"feed/formats", []string{"feed"}, "the table of formats knows the formats and nothing else"},
+	{"feed/publisher", []string{"wire", "shard", "internal/zsock"}, "publishing is order, sequence and send time; where records come from is another's"},
+	{"subscriber", []string{"wire", "shard", "internal/zsock", "internal/prefix"}, "recorder, lvc, resync and snail attach through Handler"},
+	{"recorder", []string{"wire", "tape", "shard"}, "the recorder takes batches from whoever hands them over"},
+	{"replay", []string{"wire", "tape", "shard", "internal/prefix"}, "the deck hands batches to a publisher it knows by interface"},
+	{"internal", nil, "mechanisms serve the rooms and know none of them"},
+	{"internal/zsock", nil, "the one package that imports ZeroMQ imports nothing of ours"},
+	{"internal/archtest", nil, "the rules import nothing"},
+	{"cmd", []string{"*"}, "commands wire everything together"},
+}
+
+// third is a third-party module that one place alone may import.
+var third = []struct{ path, room, why string }{
+	{"github.com/pebbe/zmq4", "internal/zsock", "sockets have one owner, so their traps are handled in one place"},
+	{"github.com/spf13/cobra", "cmd", "flags are the commands' business"},
+	{"github.com/vbauerster/mpb/v8", "cmd", "libraries report numbers, commands draw them"},
+	{"github.com/gopacket/gopacket", "feed", "captures are an input format"},
+	{"github.com/parquet-go/parquet-go", "feed", "Parquet is a file format of the outside"},
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	var stderr bytes.Buffer
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...")
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.Bytes())
+	}
+	var pkgs []pkg
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return pkgs
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+}
+
+// ruleOf returns the rule of the innermost room that holds the package.
+func ruleOf(path string) *rule {
+	var best *rule
+	for i := range rules {
+		if within(path, rules[i].room) && (best == nil || len(rules[i].room) > len(best.room)) {
+			best = &rules[i]
+		}
+	}
+	return best
+}
+
+func within(path, room string) bool { return path == room || strings.HasPrefix(path, room+"/") }
+
+// allowed reports whether a package under r may import path.
+func (r *rule) allowed(path string) bool {
+	if within(path, r.room) && !strings.HasPrefix(path, r.room+"/internal") {
+		return true
+	}
+	return slices.ContainsFunc(r.may, func(m string) bool { return m == "*" || within(path, m) })
+}
+
+func TestImports(t *testing.T) {
+	for _, p := range packages(t) {
+		path := strings.TrimPrefix(p.ImportPath, module)
+		r := ruleOf(path)
+		if r == nil {
+			t.Errorf("%s is in no room: give it a rule here and a line in docs/ARCHITECTURE.md", path)
+			continue
+		}
+		for _, imp := range p.Imports {
+			if ours, ok := strings.CutPrefix(imp, module); ok {
+				if ours == "internal/testdata" || !r.allowed(ours) {
+					t.Errorf("%s imports %s: %s", path, ours, r.why)
+				}
+				continue
+			}
+			for _, x := range third {
+				if within(imp, x.path) && !within(path, x.room) {
+					t.Errorf("%s imports %s, which is for %s alone: %s", path, x.path, x.room, x.why)
+				}
+			}
+		}
+	}
+}
+
+func TestEveryRuleIsNeeded(t *testing.T) {
+	pkgs := packages(t)
+	for _, r := range rules {
+		if !slices.ContainsFunc(pkgs, func(p pkg) bool { return within(strings.TrimPrefix(p.ImportPath, module), r.room) }) {
+			t.Errorf("the rule for %s governs no package: remove it", r.room)
+		}
+	}
+}
