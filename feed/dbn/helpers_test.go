@@ -1,0 +1,132 @@
+package dbn
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/tapedeck/tapedeck/feed"
+	"github.com/tapedeck/tapedeck/internal/testdata"
+)
+
+// content returns the unpacked content of a data file, or skips the test.
+func content(t testing.TB, rel string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(testdata.Path(t, rel))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(rel, ".zst") {
+		return b
+	}
+	r, err := zstd.NewReader(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if b, err = io.ReadAll(r); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// input wraps content as feed opens it.
+func input(b []byte) *feed.Input {
+	return &feed.Input{Reader: bytes.NewReader(b), Name: "test", Head: b[:min(len(b), feed.HeadSize)]}
+}
+
+func mustOpen(t testing.TB, b []byte, opts feed.Options) feed.Source {
+	t.Helper()
+	src, err := Format.Open(t.Context(), input(b), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src
+}
+
+// owned is a record whose bytes are copied.
+type owned struct {
+	feed.Record
+	topic string
+	body  []byte
+}
+
+// readAll reads a source to its end; an error fails the test.
+func readAll(t testing.TB, src feed.Source) []owned {
+	t.Helper()
+	var out []owned
+	for {
+		r, err := src.Next()
+		if err == io.EOF {
+			return out
+		}
+		if err != nil {
+			t.Fatalf("record %d: %v", len(out), err)
+		}
+		out = append(out, owned{*r, string(r.Topic), bytes.Clone(r.Body)})
+	}
+}
+
+// fact is what the manifest says about one DBN file.
+type fact struct {
+	File  string
+	Facts struct {
+		Version     json.RawMessage
+		Dataset     string
+		Schema      string
+		Start, End  uint64
+		Symbols     []string
+		Mappings    int
+		Records     int
+		Rtypes      map[string]int
+		Reclens     map[string]int
+		Instruments int
+		Publishers  []uint16
+		Uncompr     int    `json:"uncompressed"`
+		First       *int64 // ts_event
+		Last        *int64
+		Min         *int64
+		Max         *int64
+		RecvFirst   *int64 `json:"recv_first"`
+		RecvLast    *int64 `json:"recv_last"`
+		RecvMin     *int64 `json:"recv_min"`
+		RecvMax     *int64 `json:"recv_max"`
+	}
+}
+
+// facts returns what the manifest says about the DBN files, or skips the test.
+func facts(t testing.TB) []fact {
+	t.Helper()
+	b, err := os.ReadFile(testdata.Path(t, "MANIFEST.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []json.RawMessage
+	if err := json.Unmarshal(b, &all); err != nil {
+		t.Fatal(err)
+	}
+	var out []fact
+	for _, raw := range all {
+		var name struct{ File string }
+		if err := json.Unmarshal(raw, &name); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(name.File, "dbn/") {
+			continue
+		}
+		var f fact
+		if err := json.Unmarshal(raw, &f); err != nil {
+			t.Fatalf("%s: %v", name.File, err)
+		}
+		out = append(out, f)
+	}
+	if len(out) == 0 {
+		t.Fatal("the manifest names no DBN files")
+	}
+	return out
+}
