@@ -1,7 +1,5 @@
 package wire
 
-import "fmt"
-
 // Batch is a view of one message: the header taken apart, and the payload and
 // order frames borrowed.
 type Batch struct {
@@ -23,7 +21,7 @@ func ParseBatch(header, payload, order []byte) (Batch, error) {
 		return b, err
 	}
 	if crc := CRC(payload, order); crc != b.CRC {
-		return b, &FormatError{Reason: reasonCRC, Shard: int(b.Shard), Seq: b.FirstSeq}
+		return b, b.fault(reasonCRC)
 	}
 	return b, b.Check()
 }
@@ -37,7 +35,7 @@ func ViewBatch(header, payload, order []byte) (Batch, error) {
 	}
 	b := Batch{Header: h, Payload: payload, Order: order}
 	if len(payload) != int(h.PayloadSize) || len(order) != int(h.OrderSize) {
-		return b, &FormatError{Reason: reasonFrameSizes, Shard: int(h.Shard), Seq: h.FirstSeq}
+		return b, h.fault(reasonFrameSizes)
 	}
 	return b, nil
 }
@@ -47,7 +45,7 @@ func ViewBatch(header, payload, order []byte) (Batch, error) {
 func (b *Batch) Check() error {
 	if b.Bare() {
 		if len(b.Order) != 0 {
-			return &FormatError{Reason: reasonOrder, Shard: int(b.Shard), Seq: b.FirstSeq}
+			return b.fault(reasonOrder)
 		}
 		return nil
 	}
@@ -58,7 +56,7 @@ func (b *Batch) Check() error {
 		return err
 	}
 	if len(b.Order) != 0 && !orderOK(b.Order, b.FirstOrdinal, b.Count) {
-		return &FormatError{Reason: reasonOrder, Shard: int(b.Shard), Seq: b.FirstSeq}
+		return b.fault(reasonOrder)
 	}
 	return nil
 }
@@ -69,7 +67,7 @@ func (b *Batch) Records() Walk {
 	if b.Bare() {
 		return Walk{}
 	}
-	return Walk{rest: b.Payload, left: b.Count, batch: b}
+	return Walk{rest: b.Payload, size: len(b.Payload), first: b.FirstSeq, count: b.Count, left: b.Count, shard: b.Shard}
 }
 
 // Ordinals returns a walk over the ordinals of the batch's records.
@@ -83,13 +81,19 @@ func (b *Batch) Ordinals() OrderWalk { return OrderWalk{rest: b.Order, next: b.F
 //
 // A walk over bytes that were not checked stops at the first bad record; Err
 // then says where.
+//
+// It holds no pointer to the Batch: Next writes through a pointer, so the
+// compiler would move every batch that is walked to the heap.
 type Walk struct {
-	rest  []byte
+	rest  []byte // from the next record on
 	rec   Record
-	batch *Batch
-	left  uint32
-	bad   string
+	size  int // of the payload, bytes
+	first Seq
+	count uint32
+	left  uint32 // records after the current one
+	shard uint16
 	badAt int
+	bad   string
 }
 
 // Next moves to the next record and reports whether there is one.
@@ -111,59 +115,20 @@ func (w *Walk) Next() bool {
 }
 
 func (w *Walk) fail(reason string) {
-	w.bad, w.badAt = reason, len(w.batch.Payload)-len(w.rest)
+	w.bad, w.badAt = reason, w.size-len(w.rest)
 	w.left, w.rest = 0, nil
 }
 
 // Record returns the current record, borrowed from the batch.
 func (w *Walk) Record() Record { return w.rec }
 
-// Seq returns the sequence of the current record.
-func (w *Walk) Seq() Seq { return w.batch.FirstSeq + Seq(w.batch.Count-w.left) - 1 }
+// Seq returns the sequence of the current record, once Next has returned true.
+func (w *Walk) Seq() Seq { return w.first + Seq(w.count-w.left) - 1 }
 
 // Err returns nil when the walk ended where it should, else a *FormatError.
 func (w *Walk) Err() error {
 	if w.bad == "" {
 		return nil
 	}
-	return &FormatError{Reason: w.bad, Shard: int(w.batch.Shard), Seq: w.batch.FirstSeq, Offset: w.badAt}
+	return &FormatError{Reason: w.bad, Shard: int(w.shard), Seq: w.first, Offset: w.badAt}
 }
-
-// FormatError says why bytes are not a message of this format.
-type FormatError struct {
-	Reason string // one of a fixed set of texts, so it can be a counter's label
-	Shard  int    // shard and first sequence of the batch, where known
-	Seq    Seq
-	Offset int // offset in the payload, where known
-}
-
-// Error implements error.
-func (e *FormatError) Error() string {
-	if e.Seq == 0 && e.Shard == 0 && e.Offset == 0 {
-		return "wire: " + e.Reason
-	}
-	return fmt.Sprintf("wire: shard %d, batch at sequence %d, payload offset %d: %s", e.Shard, e.Seq, e.Offset, e.Reason)
-}
-
-// The reasons of a FormatError.
-const (
-	reasonSignature   = "not a Tapedeck message (signature)"
-	reasonVersion     = "unknown version"
-	reasonHeaderSize  = "header frame has the wrong size"
-	reasonReserved    = "reserved field is not zero"
-	reasonHeaderFlags = "unknown or contradictory batch flags"
-	reasonShard       = "shard number is outside the stream's shards"
-	reasonEpoch       = "epoch is zero"
-	reasonSizes       = "payload or order size is out of bounds"
-	reasonBareCount   = "mark with records or payload"
-	reasonCount       = "record count does not fit the payload"
-	reasonFrameSizes  = "frame sizes differ from the header"
-	reasonCRC         = "payload checksum differs"
-	reasonRecordHead  = "record head is cut off"
-	reasonTopicEmpty  = "record has an empty topic"
-	reasonRecordFlags = "unknown record flag"
-	reasonRecordCut   = "record is cut off"
-	reasonWide        = "record has wide times without need"
-	reasonTrailing    = "bytes after the last record"
-	reasonOrder       = "order frame does not fit the records"
-)

@@ -1,10 +1,10 @@
 // Package wire is the batch and record layout of Tapedeck: what travels as one
 // ZeroMQ message on a shard, and what a tape stores as one block.
 //
-// A message on a shard has two frames, or three when the stream has several
-// shards:
+// A message on a shard has two frames, or three when the ordinals of its records
+// do not follow one another, as in a stream of several shards:
 //
-//	[header 80 bytes][payload: records][order: one varint per record]
+//	[header 80 bytes][payload: records][order: one varint per record but the first]
 //
 // The header says which epoch and shard the records belong to, the sequence of
 // the first one, how many there are, and when they were sent. The payload is
@@ -15,8 +15,8 @@
 // precise enough to write a reader in another language; testkit/wire holds
 // vectors for it.
 //
-// Types named View, Record and Batch are views: they borrow the bytes they were
+// Record, Batch, Walk and OrderWalk are views: they borrow the bytes they were
 // parsed from and are valid only as long as those bytes are. AppendX functions
 // append to a caller's slice and return it. Nothing here allocates per record
-// or per batch, starts goroutines, or does I/O.
+// or per good batch, starts goroutines, or does I/O.
 package wire

@@ -57,8 +57,8 @@ const (
 type HeaderFlags uint16
 
 // The batch flags. Their values are part of the wire format. At most one of
-// FlagEnd, FlagHeartbeat and FlagHello is set, and then the batch holds no
-// records.
+// FlagEnd, FlagHeartbeat and FlagHello is set; then the batch holds no records
+// and FlagSnapshotBatch is not set.
 const (
 	// FlagEnd: the stream of this shard ends here. FirstSeq is the number of
 	// records sent in the epoch, Hash the rolling hash over all of them.
@@ -67,9 +67,10 @@ const (
 	// at the tail shows.
 	FlagHeartbeat HeaderFlags = 1 << 1
 	// FlagHello: no records; the payload is the session description (JSON).
-	// Sent until the expected readers have confirmed.
+	// Sent until the expected readers have confirmed, and when a reader comes.
 	FlagHello HeaderFlags = 1 << 2
-	// FlagSnapshotBatch: the records are last values, not the stream.
+	// FlagSnapshotBatch: the records repeat last values and are no news. They
+	// are numbered and hashed as all others are.
 	FlagSnapshotBatch HeaderFlags = 1 << 3
 
 	headerFlagsKnown = FlagEnd | FlagHeartbeat | FlagHello | FlagSnapshotBatch
@@ -80,10 +81,10 @@ const (
 type Header struct {
 	Epoch        Epoch
 	FirstSeq     Seq
-	FirstOrdinal Ordinal
-	Send         Nanos // wall clock of the publisher when it sent the batch
-	Due          Nanos // wall clock at which the schedule wanted it sent
-	Hash         Hash  // rolling hash of the shard's stream before this batch
+	FirstOrdinal Ordinal // of the first record; in a bare batch no later record has a lower one
+	Send         Nanos   // wall clock of the publisher when it sent the batch
+	Due          Nanos   // wall clock at which the schedule wanted it sent
+	Hash         Hash    // rolling hash of the shard's stream before this batch
 	Count        uint32
 	PayloadSize  uint32
 	OrderSize    uint32
@@ -129,7 +130,7 @@ func PutHeader(b []byte, h *Header) {
 func ParseHeader(b []byte) (Header, error) {
 	var h Header
 	if reason := checkFrame(b); reason != "" {
-		return h, &FormatError{Reason: reason}
+		return h, &FormatError{Reason: reason, Shard: -1, Offset: -1}
 	}
 	le := binary.LittleEndian
 	h = Header{
@@ -148,7 +149,7 @@ func ParseHeader(b []byte) (Header, error) {
 		Hash:         Hash(le.Uint64(b[hdrHashOff:])),
 	}
 	if reason := h.check(); reason != "" {
-		return h, &FormatError{Reason: reason}
+		return h, &FormatError{Reason: reason, Shard: -1, Offset: -1}
 	}
 	return h, nil
 }
@@ -172,7 +173,7 @@ func (h *Header) check() string {
 	switch {
 	case h.Flags&^headerFlagsKnown != 0:
 		return reasonHeaderFlags
-	case bits.OnesCount16(uint16(bare)) > 1:
+	case bits.OnesCount16(uint16(bare)) > 1, bare != 0 && h.Flags&FlagSnapshotBatch != 0:
 		return reasonHeaderFlags
 	case h.Shards == 0 || h.Shard >= h.Shards:
 		return reasonShard
@@ -186,10 +187,15 @@ func (h *Header) check() string {
 		return reasonBareCount
 	case bare == 0 && (h.Count == 0 || uint64(h.Count)*(RecordHeadSize+1) > uint64(h.PayloadSize)):
 		return reasonCount
-	case h.FirstSeq+Seq(h.Count) < h.FirstSeq:
-		return reasonCount
+	case h.FirstSeq+Seq(h.Count) < h.FirstSeq, h.FirstOrdinal+Ordinal(h.Count) < h.FirstOrdinal:
+		return reasonOverflow
 	}
 	return ""
+}
+
+// fault is a FormatError of the batch as a whole.
+func (h *Header) fault(reason string) *FormatError {
+	return &FormatError{Reason: reason, Shard: int(h.Shard), Seq: h.FirstSeq, Offset: -1}
 }
 
 // End reports whether h is the mark that ends its shard's stream.

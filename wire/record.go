@@ -3,7 +3,6 @@ package wire
 import (
 	"encoding/binary"
 	"errors"
-	"math"
 )
 
 // Record head, little-endian. The offsets are part of the wire format.
@@ -136,7 +135,7 @@ type Record []byte
 func ParseRecord(b []byte) (Record, error) {
 	n, reason := recordSize(b)
 	if reason != "" {
-		return nil, &FormatError{Reason: reason}
+		return nil, &FormatError{Reason: reason, Shard: -1, Offset: -1}
 	}
 	return Record(b[:n:n]), nil
 }
@@ -218,9 +217,3 @@ func (r Record) Fields() Fields {
 		TopicSeq: r.TopicSeq(), Kind: r.Kind(), Flags: r.Flags() &^ FlagWide,
 	}
 }
-
-// NanosMax and NanosMin bound every time.
-const (
-	NanosMax Nanos = math.MaxInt64
-	NanosMin Nanos = math.MinInt64
-)

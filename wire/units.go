@@ -1,9 +1,18 @@
 package wire
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Nanos is a time: nanoseconds since the Unix epoch, UTC.
 type Nanos int64
+
+// NanosMax and NanosMin bound every time.
+const (
+	NanosMax Nanos = math.MaxInt64
+	NanosMin Nanos = math.MinInt64
+)
 
 // Time converts n to a time.Time in UTC.
 func (n Nanos) Time() time.Time { return time.Unix(0, int64(n)).UTC() }

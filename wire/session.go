@@ -1,0 +1,44 @@
+package wire
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Encoding names the format of bodies and what a reader needs beside a body to
+// decode it. A tape's manifest stores encodings and a hello announces them.
+type Encoding struct {
+	Format string            `json:"format"`           // name of the vendor format, such as "dbn"
+	Detail map[string]string `json:"detail,omitempty"` // per format: version, schema, columns
+}
+
+// Session is what a hello's payload says, as JSON, about the stream that
+// follows. Readers ignore fields they do not know.
+type Session struct {
+	Publisher string     `json:"publisher"`           // program and version
+	Mode      string     `json:"mode"`                // "lossless" or "live"
+	Speed     string     `json:"speed,omitempty"`     // of a replay: "1x", "max"
+	Tape      string     `json:"tape,omitempty"`      // of a replay: id of the tape
+	Sources   []string   `json:"sources,omitempty"`   // where the records came from
+	Encodings []Encoding `json:"encodings,omitempty"` // of the bodies
+}
+
+// ErrSession: a hello's payload is not a session description.
+var ErrSession = errors.New("wire: hello payload is not a session description")
+
+// AppendSession appends s as JSON and returns the extended slice.
+func AppendSession(dst []byte, s *Session) ([]byte, error) {
+	b, err := json.Marshal(s)
+	return append(dst, b...), err
+}
+
+// ParseSession is the inverse of AppendSession. It copies what it keeps. The
+// error is an ErrSession.
+func ParseSession(payload []byte) (Session, error) {
+	var s Session
+	if err := json.Unmarshal(payload, &s); err != nil {
+		return Session{}, fmt.Errorf("%w: %w", ErrSession, err)
+	}
+	return s, nil
+}
