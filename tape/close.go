@@ -1,0 +1,125 @@
+package tape
+
+import (
+	"errors"
+
+	"github.com/tapedeck/tapedeck/internal/fsys"
+)
+
+// Close writes what is left, syncs, closes the last segment, writes topics and
+// manifest, and gives a temporary tape its name. It returns the error that
+// stopped the writer, if any: the tape is then left as a crash would leave it.
+// Further calls return the same.
+func (w *Writer) Close() error {
+	w.closing.Lock()
+	defer w.closing.Unlock()
+	if w.closed {
+		return w.closeErr
+	}
+	w.closed = true
+	w.stop()
+	err := w.failed()
+	if err == nil {
+		err = w.complete()
+	}
+	w.closeErr = w.release(err)
+	return w.closeErr
+}
+
+// Abort stops the writer and removes a temporary tape. A tape that is written in
+// place is left as a crash would leave it. After a Close that succeeded it does
+// nothing, so it may be deferred.
+func (w *Writer) Abort() error {
+	w.closing.Lock()
+	defer w.closing.Unlock()
+	if w.closed && w.closeErr == nil {
+		return nil
+	}
+	if !w.closed {
+		w.closed = true
+		w.stop()
+		w.closeErr = w.release(ErrClosed)
+	}
+	if !w.cfg.Temporary {
+		return nil
+	}
+	return fsys.RemoveAll(w.cfg.FS, w.work)
+}
+
+// stop seals the open blocks and waits for the goroutines.
+func (w *Writer) stop() {
+	w.timer.Stop()
+	w.flush.Lock() // a timer function that runs has ended; a later one finds nothing
+	defer w.flush.Unlock()
+	for i := range w.shard {
+		b := &w.shard[i]
+		b.mu.Lock()
+		b.closed = true
+		if b.job != nil {
+			w.push(b.finish())
+		}
+		b.mu.Unlock()
+	}
+	w.enqueue.Lock()
+	w.stopped = true
+	close(w.encode)
+	close(w.queue)
+	w.enqueue.Unlock()
+	w.encoders.Wait()
+	w.disk.Wait()
+}
+
+// complete turns what was written into a closed tape.
+func (w *Writer) complete() error {
+	d := &w.out
+	if err := d.seal(); err != nil {
+		return err
+	}
+	table := newTopicTable()
+	for _, t := range w.topics {
+		table.merge(t)
+	}
+	content := encodeTopics(w.meta.ID, table.sorted())
+	if err := fsys.WriteFile(w.cfg.FS, w.work, topicsName, content); err != nil {
+		return &WriteError{File: d.path(topicsName), Err: err}
+	}
+	d.totals.Topics = len(table.stats)
+	d.totals.setEdges(d.edges, d.epochs)
+	w.meta.Closed = true
+	w.meta.Segments, w.meta.Digest = d.segments, &d.chain
+	w.meta.Totals = newManifestTotals(&d.totals)
+	if err := writeManifest(w.cfg.FS, w.work, &w.meta); err != nil {
+		return err
+	}
+	if !w.cfg.Temporary {
+		return nil
+	}
+	return w.giveName()
+}
+
+// giveName renames a temporary tape. Renaming onto an empty directory replaces
+// it; onto anything else fails.
+func (w *Writer) giveName() error {
+	if err := w.cfg.FS.Rename(w.work, w.dir); err != nil {
+		return &WriteError{File: w.dir, Err: err}
+	}
+	w.work = w.dir
+	if err := w.cfg.FS.SyncDir(parent(w.dir)); err != nil {
+		return &WriteError{File: w.dir, Err: err}
+	}
+	return nil
+}
+
+// release lets go of files and lock; it returns err, or the first error of its
+// own.
+func (w *Writer) release(err error) error {
+	if w.out.file != nil {
+		cerr := w.out.file.Close()
+		w.out.file = nil
+		err = errors.Join(err, cerr)
+	}
+	if lerr := w.lock.Close(); err == nil {
+		err = lerr
+	}
+	return err
+}

@@ -1,0 +1,123 @@
+package tape
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
+)
+
+// Codec says how the bytes of a block are stored. The numbers are part of the
+// format.
+type Codec uint8
+
+// The codecs. A writer stores a block plain where compression gains nothing.
+const (
+	CodecPlain Codec = 1 // as it travels
+	CodecS2    Codec = 2 // one S2 block (klauspost/compress/s2, block format)
+	CodecZstd  Codec = 3 // one Zstandard frame (RFC 8878) with its content size
+
+	// CodecDefault is what a Config without a codec gets; docs/TAPE.md has the
+	// measurement behind it.
+	CodecDefault = CodecZstd
+)
+
+var codecNames = [...]string{CodecPlain: "plain", CodecS2: "s2", CodecZstd: "zstd"}
+
+func (c Codec) known() bool { return c >= CodecPlain && int(c) < len(codecNames) }
+
+// String returns the codec's name.
+func (c Codec) String() string {
+	if c.known() {
+		return codecNames[c]
+	}
+	return strconv.Itoa(int(c))
+}
+
+// ParseCodec is the inverse of Codec.String.
+func ParseCodec(s string) (Codec, error) {
+	for c, name := range codecNames {
+		if name == s && s != "" {
+			return Codec(c), nil
+		}
+	}
+	return 0, fmt.Errorf("tape: unknown codec %q (plain, s2 and zstd are known)", s)
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (c Codec) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (c *Codec) UnmarshalText(text []byte) error {
+	got, err := ParseCodec(string(text))
+	*c = got
+	return err
+}
+
+// encoder compresses blocks. It belongs to one goroutine.
+type encoder struct {
+	zstd *zstd.Encoder
+}
+
+func newEncoder(c Codec) (*encoder, error) {
+	e := &encoder{}
+	if c != CodecZstd {
+		return e, nil
+	}
+	var err error
+	// The block has checksums of its own, so the frame needs none.
+	e.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault),
+		zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
+	return e, err
+}
+
+// encode appends the compressed raw to dst and returns the extended slice.
+func (e *encoder) encode(dst, raw []byte, c Codec) []byte {
+	if c == CodecZstd {
+		return e.zstd.EncodeAll(raw, dst)
+	}
+	n, max := len(dst), s2.MaxEncodedLen(len(raw))
+	if cap(dst)-n < max {
+		dst = append(make([]byte, 0, n+max), dst...)
+	}
+	return dst[:n+len(s2.Encode(dst[n:n+max], raw))]
+}
+
+// decoder decompresses blocks. It belongs to one goroutine at a time.
+type decoder struct {
+	zstd *zstd.Decoder
+}
+
+var errDecodedSize = errors.New("decoded size differs from the block header")
+
+// decode fills dst, which has exactly the size that the block header states,
+// from stored.
+func (d *decoder) decode(dst, stored []byte, c Codec) error {
+	if c == CodecS2 {
+		return decodeS2(dst, stored)
+	}
+	if d.zstd == nil {
+		// DecodeAll never writes past dst, whatever the frame claims.
+		z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1),
+			zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxMemory(rawSizeMax))
+		if err != nil {
+			return err
+		}
+		d.zstd = z
+	}
+	out, err := d.zstd.DecodeAll(stored, dst[:0:len(dst)])
+	if err == nil && len(out) != len(dst) {
+		err = errDecodedSize
+	}
+	return err
+}
+
+func decodeS2(dst, stored []byte) error {
+	if n, err := s2.DecodedLen(stored); err != nil || n != len(dst) {
+		return errors.Join(err, errDecodedSize)
+	}
+	_, err := s2.Decode(dst, stored)
+	return err
+}

@@ -1,0 +1,105 @@
+package tape
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tapedeck/tapedeck/internal/fsys"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// Defaults and limits of a Config.
+const (
+	BlockSizeDefault    = 256 << 10
+	BlockSizeMax        = 32 << 20
+	SegmentSizeDefault  = 256 << 20
+	SegmentSizeMin      = 64 << 10
+	SegmentSizeMax      = 1 << 40
+	SyncIntervalDefault = 100 * time.Millisecond
+	ShardsMax           = 1<<16 - 1
+)
+
+// Config says how a tape is written. The zero value means the defaults. What is
+// out of range is refused, not clamped. It is copied by Create and OpenAppend.
+type Config struct {
+	// Shards is the number of shards, 1 to ShardsMax; 0 means 1.
+	Shards int
+	// Codec compresses the blocks; the zero value is CodecDefault's choice.
+	Codec Codec
+	// BlockSize is the payload size at which a block is full, bytes, at most
+	// BlockSizeMax; 0 means BlockSizeDefault. A record larger than it gets a
+	// block of its own.
+	BlockSize int
+	// SegmentSize is the size at which a segment is full, bytes, from
+	// SegmentSizeMin to SegmentSizeMax; 0 means SegmentSizeDefault. A block
+	// larger than it gets a segment of its own.
+	SegmentSize int64
+	// SyncInterval is the longest time between Append and the start of the sync
+	// that makes the record last; 0 means SyncIntervalDefault. Below zero the
+	// tape is synced only by Sync, at the end of a segment and by Close.
+	SyncInterval time.Duration
+	// Temporary writes the tape under its name with TemporarySuffix and gives it
+	// its name in Close, so that an import that did not finish leaves nothing
+	// that looks whole.
+	Temporary bool
+	// Encodings say how the bodies are to be read; stored in the manifest.
+	Encodings []Encoding
+	// Sources say where the records come from, for people.
+	Sources []string
+	// Generator names the program that writes, such as "tapedeck 1.2.3".
+	Generator string
+	// FS is where the tape is; nil means the machine's file system.
+	FS fsys.FS
+	// ID and Created identify the tape; zero means random and now. Setting them
+	// makes a tape reproducible byte for byte.
+	ID      ID
+	Created wire.Nanos
+}
+
+// Encoding names a format of bodies and what a reader needs beside the body to
+// decode it.
+type Encoding struct {
+	Format string            `json:"format"`           // such as "dbn"
+	Detail map[string]string `json:"detail,omitempty"` // per format: version, schema, columns
+	Topics string            `json:"topics,omitempty"` // topic prefix it applies to; "" is all
+}
+
+// TemporarySuffix ends the name of a tape that is being imported.
+const TemporarySuffix = ".partial"
+
+// withDefaults returns the checked configuration with every field set.
+func (c Config) withDefaults() (Config, error) {
+	if c.FS == nil {
+		c.FS = fsys.OS{}
+	}
+	if c.Shards == 0 {
+		c.Shards = 1
+	}
+	if c.Codec == 0 {
+		c.Codec = CodecDefault
+	}
+	if c.BlockSize == 0 {
+		c.BlockSize = BlockSizeDefault
+	}
+	if c.SegmentSize == 0 {
+		c.SegmentSize = SegmentSizeDefault
+	}
+	if c.SyncInterval == 0 {
+		c.SyncInterval = SyncIntervalDefault
+	}
+	return c, c.check()
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.Shards < 1 || c.Shards > ShardsMax:
+		return fmt.Errorf("%w: %d shards; 1 to %d are possible", ErrConfig, c.Shards, ShardsMax)
+	case !c.Codec.known():
+		return fmt.Errorf("%w: unknown codec %d", ErrConfig, c.Codec)
+	case c.BlockSize < 0 || c.BlockSize > BlockSizeMax:
+		return fmt.Errorf("%w: block size %d; at most %d is possible", ErrConfig, c.BlockSize, BlockSizeMax)
+	case c.SegmentSize < SegmentSizeMin || c.SegmentSize > SegmentSizeMax:
+		return fmt.Errorf("%w: segment size %d; %d to %d are possible", ErrConfig, c.SegmentSize, SegmentSizeMin, int64(SegmentSizeMax))
+	}
+	return nil
+}

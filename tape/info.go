@@ -1,0 +1,174 @@
+package tape
+
+import (
+	"time"
+
+	"github.com/tapedeck/tapedeck/internal/fsys"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// Info is what a tape says about itself.
+type Info struct {
+	ID           ID
+	Created      wire.Nanos
+	Generator    string
+	Shards       int
+	Codec        Codec // asked for; a block that did not shrink is plain
+	SyncInterval time.Duration
+	Encodings    []Encoding
+	Sources      []string
+	Closed       bool
+	Totals       Totals
+	Digest       Digest // of all blocks
+	Segments     []SegmentInfo
+}
+
+// SegmentInfo is what is known of one segment.
+type SegmentInfo struct {
+	Name   string
+	Size   int64 // bytes
+	Blocks int
+	Digest Digest // at its end
+	Sealed bool   // complete, with an index
+}
+
+// Info returns what the tape says about itself. Of a closed tape it costs
+// nothing; of an unclosed one the first call reads every block.
+func (t *Tape) Info() (Info, error) {
+	totals, err := t.sums()
+	if err != nil {
+		return Info{}, err
+	}
+	m := t.meta
+	info := Info{
+		ID: m.ID, Created: wire.Nanos(m.Created), Generator: m.Generator, Shards: m.Shards, Codec: m.Codec,
+		SyncInterval: time.Duration(m.SyncIntervalNs), Encodings: m.Encodings, Sources: m.Sources,
+		Closed: m.Closed, Totals: totals,
+	}
+	for _, s := range t.segments {
+		info.Segments = append(info.Segments, SegmentInfo{
+			Name: segmentName(s.number), Size: s.index.segmentSize, Blocks: s.index.blocks(),
+			Digest: s.digest, Sealed: s.sealed,
+		})
+		info.Digest = s.digest
+	}
+	return info, nil
+}
+
+// Shards is the number of shards.
+func (t *Tape) Shards() int { return t.meta.Shards }
+
+// Encodings say how the bodies are to be read.
+func (t *Tape) Encodings() []Encoding { return t.meta.Encodings }
+
+// Topics returns the topics in bytewise order. Of a closed tape it reads the
+// topics file; of an unclosed one the first call reads every block.
+func (t *Tape) Topics() ([]TopicInfo, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.topicsLocked()
+}
+
+func (t *Tape) topicsLocked() ([]TopicInfo, error) {
+	if t.topics != nil {
+		return t.topics, nil
+	}
+	if t.meta.Closed {
+		data, err := fsys.ReadFile(t.fs, t.path(topicsName), topicsSizeMax)
+		if err == nil {
+			list, reason := parseTopics(data, t.meta.ID)
+			if reason == "" {
+				t.topics = list
+				return list, nil
+			}
+		}
+		// Missing or damaged: the blocks have it all. Verify reports it.
+	}
+	list, err := t.scanTopics()
+	t.topics = list
+	return list, err
+}
+
+// scanTopics computes the topics from the blocks.
+func (t *Tape) scanTopics() ([]TopicInfo, error) {
+	table := newTopicTable()
+	for n := range t.blocks {
+		b, err := t.ReadBlock(n, false)
+		if err != nil {
+			return nil, err
+		}
+		table.add(n, &b.Batch)
+		b.Release()
+	}
+	return table.sorted(), nil
+}
+
+// sums returns the totals: the manifest's, or computed from the blocks.
+func (t *Tape) sums() (Totals, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.totals != nil {
+		return *t.totals, nil
+	}
+	topics, err := t.topicsLocked()
+	if err != nil {
+		return Totals{}, err
+	}
+	totals, err := t.computeTotals()
+	if err != nil {
+		return Totals{}, err
+	}
+	totals.Topics = len(topics)
+	t.totals = &totals
+	return totals, nil
+}
+
+// computeTotals sums up the block headers and looks into the blocks at the edges.
+func (t *Tape) computeTotals() (Totals, error) {
+	var totals Totals
+	for n := range t.blocks {
+		b := t.Block(n)
+		totals.add(&b)
+	}
+	edges, err := t.edges()
+	if err == nil {
+		totals.setEdges(edges, t.shards().epochs)
+	}
+	return totals, err
+}
+
+// edges returns each shard's first and last record.
+func (t *Tape) edges() ([]shardEdges, error) {
+	tables := t.shards()
+	edges := make([]shardEdges, len(tables.shards))
+	for i := range tables.shards {
+		list := tables.shards[i].blocks
+		if len(list) == 0 {
+			continue
+		}
+		for _, n := range []int{list[0], list[len(list)-1]} {
+			first, last, err := t.blockEdges(n)
+			if err != nil {
+				return nil, err
+			}
+			edges[i].add(first, last)
+		}
+	}
+	return edges, nil
+}
+
+func (t *Tape) blockEdges(n int) (first, last edge, err error) {
+	b, err := t.ReadBlock(n, false)
+	if err != nil {
+		return first, last, err
+	}
+	defer b.Release()
+	for w := b.Records(); w.Next(); {
+		last = edge{epoch: b.Epoch, event: w.Record().Event(), receive: w.Record().Receive()}
+		if w.Seq() == b.FirstSeq {
+			first = last
+		}
+	}
+	first.ordinal, last.ordinal = b.Info.FirstOrdinal, b.Info.LastOrdinal
+	return first, last, nil
+}

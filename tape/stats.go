@@ -1,0 +1,50 @@
+package tape
+
+import (
+	"sync"
+	"time"
+)
+
+// Stats are a writer's counters so far.
+type Stats struct {
+	Records       uint64        // written to the segment
+	Blocks        uint64        // the same, blocks
+	PayloadBytes  uint64        // as the records travel
+	StoredBytes   uint64        // as stored, headers and padding left out
+	SyncedRecords uint64        // of Records, how many last through a crash
+	Syncs         uint64        // syncs of a segment
+	SyncTotal     time.Duration // time spent in them
+	SyncMax       time.Duration // the longest
+	SyncLast      time.Duration // the latest
+}
+
+type statsBox struct {
+	mu sync.Mutex
+	s  Stats
+}
+
+func (b *statsBox) wrote(info *BlockInfo) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.s.Records += uint64(info.Count)
+	b.s.Blocks++
+	b.s.PayloadBytes += uint64(info.PayloadSize)
+	b.s.StoredBytes += uint64(info.StoredSize)
+}
+
+func (b *statsBox) synced(took time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.s.SyncedRecords = b.s.Records
+	b.s.Syncs++
+	b.s.SyncTotal += took
+	b.s.SyncMax = max(b.s.SyncMax, took)
+	b.s.SyncLast = took
+}
+
+// Stats returns the counters of what this writer has written so far.
+func (w *Writer) Stats() Stats {
+	w.stats.mu.Lock()
+	defer w.stats.mu.Unlock()
+	return w.stats.s
+}

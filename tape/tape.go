@@ -1,0 +1,263 @@
+package tape
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tapedeck/tapedeck/internal/fsys"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// Tape is a tape open for reading. It is a view of what was there when it was
+// opened; opening and reading never change anything on disk. Its methods may be
+// called from any number of goroutines.
+type Tape struct {
+	fs       fsys.FS
+	dir      string
+	meta     *manifest
+	segments []*segment
+	blocks   int
+	found    Found
+
+	search     searchTables
+	shardMap   shardTables
+	decode     bufferPool
+	blocksFree blockPool
+
+	closed atomic.Bool
+
+	mu     sync.Mutex
+	topics []TopicInfo
+	totals *Totals
+}
+
+// segment is one segment of an open tape.
+type segment struct {
+	number int
+	index  index
+	sealed bool
+	digest Digest // at its end
+
+	mu   sync.Mutex
+	file *mapping // nil until a block of it is read
+}
+
+// Found is what opening a tape met that a closed, whole tape does not have.
+type Found struct {
+	Unclosed bool      // the writer died, or is still writing
+	Torn     *Torn     // bytes after the last whole block, or nil
+	Rebuilt  []string  // index files that were missing or damaged, rebuilt in memory
+	Damage   []Problem // places in an unclosed segment that are corrupt, not torn
+}
+
+// Torn is the tail of an unclosed tape: bytes of a block that was being written.
+type Torn struct {
+	Segment string // name of the file
+	Offset  int64  // where the tail begins, bytes
+	Bytes   int64  // how long it is
+	Reason  string
+}
+
+// Open opens a tape for reading on the machine's file system. Of a closed tape
+// it reads manifest and indexes only; of an unclosed one it looks through the
+// last segment for its last whole block.
+func Open(dir string) (*Tape, error) { return OpenFS(fsys.OS{}, dir) }
+
+// OpenFS is Open on any file system.
+func OpenFS(fsx fsys.FS, dir string) (*Tape, error) {
+	meta, err := readManifest(fsx, dir)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tape{fs: fsx, dir: dir, meta: meta}
+	if meta.Closed {
+		err = t.openClosed()
+	} else {
+		err = t.openUnclosed()
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+func (t *Tape) openClosed() error {
+	for i := range t.meta.Segments {
+		m := &t.meta.Segments[i]
+		s := &segment{number: i, sealed: true, digest: m.Digest}
+		t.segments = append(t.segments, s)
+		size, err := t.sizeOf(segmentName(i))
+		if err != nil {
+			return fmt.Errorf("tape: open segment: %w", err)
+		}
+		if size != m.Size {
+			return &CorruptError{File: m.Name, Offset: min(size, m.Size),
+				Reason: fmt.Sprintf("file has %d bytes; the manifest says %d", size, m.Size)}
+		}
+		if err := t.openIndex(s, size, m.Blocks); err != nil {
+			return err
+		}
+		t.blocks += m.Blocks
+	}
+	totals := t.meta.Totals.totals()
+	t.totals = &totals
+	return nil
+}
+
+// openIndex loads a sealed segment's index, or rebuilds it from the segment.
+func (t *Tape) openIndex(s *segment, size int64, blocks int) error {
+	reason := t.loadIndex(s)
+	if reason == "" && s.index.segmentSize == size && s.index.first == t.blocks &&
+		(blocks < 0 || s.index.blocks() == blocks) {
+		return nil
+	}
+	s.index = index{}
+	got, err := t.scan(s.number, t.blocks, size, false)
+	if err != nil {
+		return err
+	}
+	if got.reason != "" || blocks >= 0 && got.index.blocks() != blocks {
+		return &CorruptError{File: segmentName(s.number), Offset: got.end,
+			Reason: reason + ", and the segment is damaged: " + got.reason}
+	}
+	s.index = got.index
+	t.found.Rebuilt = append(t.found.Rebuilt, indexName(s.number))
+	return nil
+}
+
+// loadIndex reads and checks an index file.
+func (t *Tape) loadIndex(s *segment) string {
+	data, err := fsys.ReadFile(t.fs, t.path(indexName(s.number)), indexSizeMax)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "index is missing"
+	}
+	if err != nil {
+		return err.Error()
+	}
+	x, reason := parseIndex(data, t.meta.ID, s.number)
+	if reason == "" {
+		s.index = x
+	}
+	return reason
+}
+
+func (t *Tape) sizeOf(name string) (int64, error) {
+	f, err := t.fs.Open(t.path(name), fsys.Read)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return f.Size()
+}
+
+func (t *Tape) path(name string) string { return t.dir + "/" + name }
+
+func parent(dir string) string { return filepath.Dir(dir) }
+
+// openUnclosed takes the sealed segments by their indexes and scans the last
+// one.
+func (t *Tape) openUnclosed() error {
+	t.found.Unclosed = true
+	for n := 0; ; n++ {
+		size, err := t.sizeOf(segmentName(n))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("tape: open segment: %w", err)
+		}
+		s := &segment{number: n}
+		t.segments = append(t.segments, s)
+		if t.loadIndex(s) == "" && s.index.segmentSize == size && s.index.first == t.blocks {
+			s.sealed = true
+		} else if err := t.openUnsealed(s, size); err != nil {
+			return err
+		}
+		if k := s.index.blocks(); k > 0 {
+			last := s.index.info(k - 1)
+			s.digest = last.Chain
+		}
+		t.blocks += s.index.blocks()
+	}
+}
+
+// openUnsealed scans a segment that has no usable index.
+func (t *Tape) openUnsealed(s *segment, size int64) error {
+	got, err := t.scan(s.number, t.blocks, size, true)
+	if err != nil {
+		return err
+	}
+	s.index = got.index
+	if got.reason == "" {
+		return nil
+	}
+	end, later, err := t.beyond(s.number, got.end, size)
+	if err != nil {
+		return err
+	}
+	torn := Torn{Segment: segmentName(s.number), Offset: got.end, Bytes: end - got.end, Reason: got.reason}
+	if torn.Bytes == 0 {
+		return nil // only the room that was allocated ahead
+	}
+	if later {
+		t.found.Damage = append(t.found.Damage, Problem{File: torn.Segment, Offset: torn.Offset, Bytes: torn.Bytes,
+			Reason: got.reason, Affected: "every record from here on: the segment cannot be read past this place"})
+		return nil
+	}
+	t.found.Torn = &torn
+	return nil
+}
+
+// Recovered says what opening met that a closed, whole tape does not have.
+func (t *Tape) Recovered() Found { return t.found }
+
+// Blocks is the number of blocks.
+func (t *Tape) Blocks() int { return t.blocks }
+
+// Block returns what the header of block n says; n is from 0 to Blocks()-1.
+func (t *Tape) Block(n int) BlockInfo {
+	s := t.segmentOf(n)
+	b := s.index.info(n - s.index.first)
+	b.Segment = s.number
+	return b
+}
+
+// segmentOf returns the segment that holds block n.
+func (t *Tape) segmentOf(n int) *segment {
+	lo, hi := 0, len(t.segments)
+	for hi-lo > 1 {
+		if mid := (lo + hi) / 2; t.segments[mid].index.first <= n {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return t.segments[lo]
+}
+
+// Close lets go of the tape. Blocks that are still retained stay valid until
+// they are released. Further calls do nothing.
+func (t *Tape) Close() error {
+	if t.closed.Swap(true) {
+		return nil
+	}
+	var err error
+	for _, s := range t.segments {
+		s.mu.Lock()
+		if s.file != nil {
+			err = errors.Join(err, s.file.release())
+			s.file = nil
+		}
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// Epochs returns the epochs in the order in which they appear.
+func (t *Tape) Epochs() []wire.Epoch { return t.shards().epochs }
+
+func (t *Tape) isClosed() bool { return t.closed.Load() }
