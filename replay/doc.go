@@ -1,0 +1,13 @@
+// Package replay is the deck: it plays a tape to a publisher, as fast as readers
+// take it or at a factor of the tape's own pace.
+//
+// At full speed, with as many shards as the tape has and no topic filter, a
+// stored block goes out as it is: the publisher gets the bytes of the mapped
+// segment or of the decoder's buffer, and nothing of ours touches a record.
+// Otherwise records are gathered into batches, one open batch per shard. A
+// batch goes out when it is full or when the next record is not yet due; nothing
+// waits for a batch to fill.
+//
+// Pacing counts from one anchor on the monotonic clock, so errors do not add up,
+// and keeps a histogram of how late each record left.
+package replay

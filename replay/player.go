@@ -1,0 +1,223 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/tapedeck/tapedeck/internal/prefix"
+	"github.com/tapedeck/tapedeck/shard"
+	"github.com/tapedeck/tapedeck/tape"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// Publisher is where a player sends. It belongs to the player's goroutine while
+// Run runs.
+type Publisher interface {
+	// WaitReaders returns when n readers receive on every shard.
+	WaitReaders(ctx context.Context, n int) error
+	// Send sends a batch to a shard. Of its header Count, FirstOrdinal, Due and
+	// CRC are set. Payload and order lie outside the Go heap and stay as they
+	// are until done is released, which happens once, on the player's goroutine,
+	// whatever Send returns.
+	Send(ctx context.Context, shard int, b *wire.Batch, done interface{ Release() }) error
+	// Tick does what is due while nothing is sent.
+	Tick(ctx context.Context) error
+	// End marks the end of every shard and returns when the readers have it.
+	End(ctx context.Context) error
+}
+
+// Config is what a Player is made from. The zero value of a field means its
+// default.
+type Config struct {
+	Tape      *tape.Tape // borrowed until Run returns
+	Publisher Publisher
+	Shards    int   // of the stream. Default: as many as the tape has
+	Speed     Speed // default Max
+	// From and To bound what is played, by Clock: [From, To). Zero is open.
+	From, To wire.Nanos
+	Clock    tape.Clock // the time that pacing, From and To go by. Default: receive
+	Topics   []string   // play only topics with one of these prefixes. Default: all
+	Passes   int        // how often to play. Default 1; below 0 until the context ends
+	Wait     int        // readers to wait for before the first record
+	// BatchBytes is the payload size at which a batch is full, bytes. Default
+	// 256 KiB. Blocks that go out as they are keep their size.
+	BatchBytes int
+	// Spin is how long before a due moment the player stops sleeping and spins.
+	// Default 80 µs; below 0 never spins.
+	Spin time.Duration
+}
+
+// Bounds and defaults.
+const (
+	batchBytesDefault = 256 << 10
+	batchBytesMin     = 1 << 10
+	batchBytesMax     = 32 << 20
+	poolBytes         = 64 << 20               // of batches that are lent at one time
+	tickEvery         = 50 * time.Millisecond  // while waiting for a due moment
+	poolWait          = 100 * time.Microsecond // while waiting for a lent buffer
+)
+
+// Progress is how far a player is. Its fields are read with their Load methods
+// while Run runs.
+type Progress struct {
+	Records atomic.Uint64 // sent, over all passes
+	Bytes   atomic.Uint64
+	Time    atomic.Int64 // tape time of the latest record, ns
+}
+
+// Report is what a run did.
+type Report struct {
+	Records  uint64
+	Bytes    uint64 // payload
+	Batches  uint64
+	Filtered uint64 // records that the topic filter left out
+	Passes   int    // begun
+	Elapsed  time.Duration
+	// Late is how long after its due moment each record left, ns; nil at full
+	// speed.
+	Late *hdrhistogram.Histogram
+}
+
+// Player plays a tape once.
+type Player struct {
+	cfg      Config
+	filter   prefix.Set
+	shards   shard.Map
+	pool     *pool
+	open     []*buffer // per shard, nil while empty
+	pace     *pacer    // nil at full speed
+	wait     *waiter
+	wall     wire.Nanos // wall clock when the waiter began
+	offset   wire.Ordinal
+	highest  wire.Ordinal // greatest ordinal sent
+	any      bool         // something was sent
+	epoch    wire.Epoch   // of the tape, of the latest record
+	progress Progress
+	report   Report
+}
+
+// New checks cfg.
+func New(cfg Config) (*Player, error) {
+	if cfg.Tape == nil || cfg.Publisher == nil {
+		return nil, errors.New("replay: no tape or no publisher")
+	}
+	if cfg.Shards == 0 {
+		cfg.Shards = cfg.Tape.Shards()
+	}
+	if cfg.BatchBytes == 0 {
+		cfg.BatchBytes = batchBytesDefault
+	}
+	if cfg.Passes == 0 {
+		cfg.Passes = 1
+	}
+	if cfg.Spin == 0 {
+		cfg.Spin = spinDefault
+	}
+	switch {
+	case cfg.Shards < 1 || cfg.Shards > shard.Max:
+		return nil, fmt.Errorf("replay: %d shards, want 1 to %d", cfg.Shards, shard.Max)
+	case cfg.BatchBytes < batchBytesMin || cfg.BatchBytes > batchBytesMax:
+		return nil, fmt.Errorf("replay: batches of %d bytes, want %d to %d", cfg.BatchBytes, batchBytesMin, batchBytesMax)
+	case cfg.From != 0 && cfg.To != 0 && cfg.To <= cfg.From:
+		return nil, fmt.Errorf("replay: the range ends at %v, before it begins at %v", cfg.To, cfg.From)
+	case cfg.Speed != Max && (cfg.Speed < speedMin || cfg.Speed > speedMax):
+		return nil, fmt.Errorf("replay: speed %v is out of range", cfg.Speed)
+	}
+	m, err := shard.NewMap(cfg.Shards)
+	if err != nil {
+		return nil, err
+	}
+	p := &Player{
+		cfg: cfg, filter: prefix.New(cfg.Topics), shards: m, open: make([]*buffer, cfg.Shards),
+		pool: newPool(cfg.BatchBytes, poolBytes/cfg.BatchBytes+2*cfg.Shards),
+	}
+	if cfg.Speed != Max {
+		p.pace = newPacer(cfg.Speed)
+		p.report.Late = p.pace.late
+	}
+	return p, nil
+}
+
+// Progress returns how far the player is.
+func (p *Player) Progress() *Progress { return &p.progress }
+
+// Run waits for readers, plays, and ends the stream. It blocks. The report is
+// true also where an error or the context ended the run.
+func (p *Player) Run(ctx context.Context) (Report, error) {
+	// The thread is locked because its timer slack is set, and because the hot
+	// sockets are used from it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := p.cfg.Publisher.WaitReaders(ctx, p.cfg.Wait); err != nil {
+		return p.report, err
+	}
+	p.wait = newWaiter(max(p.cfg.Spin, 0))
+	p.wall = wire.NanosOf(time.Now())
+	err := p.play(ctx)
+	p.report.Elapsed = time.Duration(p.wait.now())
+	if err == nil {
+		err = p.cfg.Publisher.End(ctx)
+	}
+	return p.report, err
+}
+
+// Close frees the player's memory. The publisher must have been closed before,
+// so that nothing is lent any more.
+func (p *Player) Close() {
+	for s, b := range p.open {
+		if b != nil {
+			b.refs = 0
+			b.Release()
+			p.open[s] = nil
+		}
+	}
+	p.pool.close()
+}
+
+func (p *Player) play(ctx context.Context) error {
+	for pass := 0; p.cfg.Passes < 0 || pass < p.cfg.Passes; pass++ {
+		p.report.Passes++
+		p.newOrdinals()
+		if p.pace != nil {
+			p.pace.anchored = false
+		}
+		before := p.report.Records
+		var err error
+		if p.pace == nil && p.cfg.Shards == p.cfg.Tape.Shards() && p.filter.All() {
+			err = p.playBlocks(ctx)
+		} else {
+			err = p.playRecords(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		if p.report.Records == before {
+			return nil // nothing to play: the next pass would find the same
+		}
+	}
+	return nil
+}
+
+// newOrdinals makes the ordinals of what follows lie above all that were sent:
+// those on the tape start again with each epoch and each pass.
+func (p *Player) newOrdinals() {
+	p.epoch = 0
+	if p.any {
+		p.offset = p.highest + 1
+	}
+}
+
+// ordinal turns an ordinal on the tape into one of this run.
+func (p *Player) ordinal(epoch wire.Epoch, o wire.Ordinal) wire.Ordinal {
+	if epoch != p.epoch {
+		p.newOrdinals()
+		p.epoch = epoch
+	}
+	return o + p.offset
+}
