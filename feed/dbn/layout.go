@@ -29,7 +29,6 @@ func u8(name string) field             { return field{name: name, size: 1, typ: 
 func u16(name string) field            { return field{name: name, size: 2, typ: typeUint} }
 func u32(name string) field            { return field{name: name, size: 4, typ: typeUint} }
 func u64(name string) field            { return field{name: name, size: 8, typ: typeUint} }
-func i16(name string) field            { return field{name: name, size: 2, typ: typeInt} }
 func i32(name string) field            { return field{name: name, size: 4, typ: typeInt} }
 func price(name string) field          { return field{name: name, size: 8, typ: typePrice} }
 func timeNs(name string) field         { return field{name: name, size: 8, typ: typeTime} }
