@@ -38,7 +38,7 @@ func TestDecodeGolden(t *testing.T) {
 				if l != opaque {
 					fields := mustDecode(t, patterned(rtype, size+tsOutSize))
 					last := fields[len(fields)-1]
-					want := binary.LittleEndian.Uint64(patterned(rtype, size + tsOutSize)[size:])
+					want := binary.LittleEndian.Uint64(patterned(rtype, size+tsOutSize)[size:])
 					if last.Name != "ts_out" || last.Value != int64(want) {
 						t.Errorf("last field %v, want ts_out %d", last, want)
 					}

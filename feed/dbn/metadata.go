@@ -89,10 +89,16 @@ func hasMagic(b []byte) bool {
 	return len(b) > versionOff && string(b[:versionOff]) == magic && b[versionOff] < ' '
 }
 
+// isHead reports whether b begins with a file head of a known version. No known
+// record begins so.
+func isHead(b []byte) bool {
+	return hasMagic(b) && b[versionOff] >= versionMin && b[versionOff] <= versionMax
+}
+
 // checkPrelude checks the first 8 bytes of a head and returns the size of the
 // whole head, bytes.
 func checkPrelude(b []byte) (int, error) {
-	if v := b[versionOff]; v < versionMin || v > versionMax {
+	if v := b[versionOff]; !isHead(b) {
 		return 0, &OffsetError{versionOff, fmt.Errorf("%w %d; versions %d to %d are read",
 			ErrVersion, v, versionMin, versionMax)}
 	}

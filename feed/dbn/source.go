@@ -111,7 +111,7 @@ func (s *source) times(event, recv uint64, flags wire.RecordFlags) {
 // or moves behind what is no record and says so.
 func (s *source) newKind(b []byte) error {
 	size := int(b[lengthOff]) * wordSize
-	if hasMagic(b) && b[versionOff] >= versionMin && b[versionOff] <= versionMax {
+	if isHead(b) {
 		s.err = s.at(ErrSecondHead)
 		return s.err
 	}
@@ -149,6 +149,8 @@ func (s *source) end(err error) error {
 	switch {
 	case err == io.EOF && left == 0:
 		s.err = io.EOF
+	case ended(err) && isHead(s.win.rest()):
+		s.err = s.at(ErrSecondHead) // shorter than the record that it would be
 	case ended(err):
 		s.err = io.EOF
 		bad := &feed.BadRecord{
