@@ -105,7 +105,18 @@ func checkTopics(t *testing.T, f fact, recs []owned) {
 	if isFragment(f) {
 		dataset = "GLBX.MDP3" // publisher 1
 	}
+	distinct := map[string]bool{}
+	defer func() {
+		want := f.Facts.Instruments
+		if len(f.Facts.Symbols) == 1 {
+			want = min(want, 1) // XNAS gives a symbol another instrument id each day
+		}
+		if len(distinct) != want {
+			t.Errorf("%d topics, want %d", len(distinct), want)
+		}
+	}()
 	for _, r := range recs {
+		distinct[r.topic] = true
 		symbol, ok := strings.CutPrefix(r.topic, dataset+".")
 		if !ok || symbol == "" {
 			t.Fatalf("topic %q, dataset %q", r.topic, dataset)

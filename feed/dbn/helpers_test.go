@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/tapedeck/tapedeck/feed"
 	"github.com/tapedeck/tapedeck/internal/testdata"
 )
@@ -17,19 +15,13 @@ import (
 // content returns the unpacked content of a data file, or skips the test.
 func content(t testing.TB, rel string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(testdata.Path(t, rel))
+	in, err := feed.OpenInput(t.Context(), testdata.Path(t, rel))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasSuffix(rel, ".zst") {
-		return b
-	}
-	r, err := zstd.NewReader(bytes.NewReader(b))
+	defer in.Close()
+	b, err := io.ReadAll(in)
 	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	if b, err = io.ReadAll(r); err != nil {
 		t.Fatal(err)
 	}
 	return b

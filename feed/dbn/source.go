@@ -153,16 +153,23 @@ func (s *source) end(err error) error {
 		s.err = s.at(ErrSecondHead) // shorter than the record that it would be
 	case ended(err):
 		s.err = io.EOF
-		bad := &feed.BadRecord{
-			Place: fmt.Sprintf("offset %d", s.win.offset()),
-			Err:   fmt.Errorf("%w: only %d bytes of a record are left", ErrTruncated, left),
-		}
+		bad := s.brokenOff(err, left)
 		s.win.pos = s.win.end
 		return bad
 	default:
 		s.err = s.at(err)
 	}
 	return s.err
+}
+
+// brokenOff is the bad record for an input that ends where it should not, with
+// what the reader says about it, if anything.
+func (s *source) brokenOff(err error, left int) *feed.BadRecord {
+	reason := fmt.Errorf("%w: only %d bytes of a record are left", ErrTruncated, left)
+	if err != io.EOF {
+		reason = fmt.Errorf("%w: %w", reason, err)
+	}
+	return &feed.BadRecord{Place: fmt.Sprintf("offset %d", s.win.offset()), Err: reason}
 }
 
 // at says where the source is.

@@ -204,7 +204,7 @@ func TestReaderErrors(t *testing.T) {
 	}{
 		{"an error", broken, []event{{id: 1}, {err: "final: offset 48: disk on fire"}}},
 		{"a frame cut off", io.ErrUnexpectedEOF, []event{{id: 1},
-			{err: "offset 48: dbn: input breaks off: only 10 bytes of a record are left"}}},
+			{err: "offset 48: dbn: input breaks off: only 10 bytes of a record are left: unexpected EOF"}}},
 		{"no progress", nil, []event{{id: 1}, {err: "final: offset 48: " + io.ErrNoProgress.Error()}}},
 	}
 	for _, tt := range tests {
