@@ -1,0 +1,252 @@
+package csv
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+var utcZone = newZone(time.UTC)
+
+// Names of columns, in order of preference, in lower case without anything that
+// is not a letter or digit.
+var (
+	timeNames = []string{
+		"tsevent", "eventtime", "exchangetimestamp", "exchangetime", "timestamp", "datetime", "ts",
+		"time", "transacttime", "tradetime", "tradetimestamp", "utctimestamp", "timestamputc", "utctime", "opentime", "date",
+	}
+	receiveNames = []string{
+		"localtimestamp", "tsrecv", "receivetime", "receivedtime", "receivetimestamp", "recvtime",
+		"receivedat", "localtime", "capturetime", "capturetimestamp",
+	}
+	symbolNames = []string{
+		"symbol", "ticker", "instrument", "pair", "sym", "instid", "instrumentname", "rawsymbol",
+		"contract", "security", "productid", "market", "ric", "isin", "instrumentid", "securityid",
+	}
+	exchangeNames = []string{"exchange", "venue", "exch", "mic", "source", "publisher"}
+	unitSuffixes  = map[string]unit{
+		"ms": unitMs, "us": unitUs, "ns": unitNs, "millis": unitMs, "micros": unitUs, "nanos": unitNs,
+	}
+)
+
+// plain writes a column's name in lower case, letters and digits alone.
+func plain(name string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r > 0x7f:
+			return r
+		}
+		return -1
+	}, name)
+}
+
+// timeName says whether a column is called as times are: how preferred the name
+// is (less is more), and the unit that it ends in.
+func timeName(name string) (rank int, u unit, ok bool) { return rankTime(timeNames, name) }
+
+func rankTime(list []string, name string) (int, unit, bool) {
+	p := plain(name)
+	for i, known := range list {
+		if p == known {
+			return i, unitAuto, true
+		}
+		if rest, ok := strings.CutPrefix(p, known); ok {
+			if u, ok := unitSuffixes[rest]; ok {
+				return i, u, true
+			}
+		}
+	}
+	return 0, unitAuto, false
+}
+
+// bestTime returns the column with the most preferred name of list.
+func (s *sample) bestTime(list []string) timeColumns {
+	t, best := timeColumns{date: -1, col: -1}, len(list)
+	for i, name := range s.names {
+		if rank, u, ok := rankTime(list, name); ok && rank < best {
+			t.col, t.unit, best = i, u, rank
+		}
+	}
+	return t
+}
+
+// guessLayout tells the columns by their names, and where there are none the
+// time by there being one column of full dates and times.
+func (s *sample) guessLayout() (*layout, error) {
+	l := &layout{time: s.bestTime(timeNames), receive: s.bestTime(receiveNames)}
+	if !l.time.present() && !l.receive.present() {
+		l.time.col = s.onlyDateTime()
+	}
+	if !l.time.present() && !l.receive.present() {
+		return nil, fmt.Errorf("csv: cannot tell which column is the time: %s; say so with --columns, for example %s",
+			s.describe(), s.example())
+	}
+	if l.time.present() && l.time.date < 0 && s.allOf(l.time.col, isTod) {
+		if date := s.column("date", "day", "tradedate", "tradingday"); date >= 0 && date != l.time.col {
+			l.time.date = date
+		}
+	}
+	if l.time.present() && plain(s.nameOf(l.time.col)) == "date" {
+		// Dates alone; the time of day may be in a column of any other name.
+		if tod := s.onlyTod(); tod >= 0 {
+			l.time.date, l.time.col = l.time.col, tod
+		}
+	}
+	symbol := s.column(symbolNames...)
+	if id := s.column("id"); symbol < 0 && id >= 0 && s.allOf(id, isSymbol) {
+		symbol = id
+	}
+	if symbol >= 0 {
+		if exchange := s.column(exchangeNames...); exchange >= 0 {
+			l.topic = append(l.topic, exchange)
+		}
+		l.topic = append(l.topic, symbol)
+	}
+	l.kind = s.guessKind()
+	return l, nil
+}
+
+// column returns the first column that has the earliest of the names, or -1.
+func (s *sample) column(list ...string) int {
+	for _, want := range list {
+		for i, name := range s.names {
+			if plain(name) == want {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+func (s *sample) nameOf(i int) string {
+	if i < 0 || i >= len(s.names) {
+		return ""
+	}
+	return s.names[i]
+}
+
+// allOf reports whether column i has values and all of them are as is says.
+func (s *sample) allOf(i int, is func(string) bool) bool {
+	some := false
+	for _, row := range s.records() {
+		if row[i] == "" {
+			continue
+		}
+		if !is(row[i]) {
+			return false
+		}
+		some = true
+	}
+	return some
+}
+
+// onlyDateTime returns the one column that holds dates with times, or -1.
+func (s *sample) onlyDateTime() int {
+	return s.only(func(v string) bool { return isDateTime(v) && strings.Contains(v, ":") })
+}
+
+func (s *sample) onlyTod() int { return s.only(isTod) }
+
+func (s *sample) only(is func(string) bool) int {
+	found := -1
+	for i := range s.columns {
+		if !s.allOf(i, is) {
+			continue
+		}
+		if found >= 0 {
+			return -1
+		}
+		found = i
+	}
+	return found
+}
+
+// isSymbol reports whether an id is a name of an instrument rather than a
+// number or a hash: letters in it, and short.
+func isSymbol(v string) bool {
+	const longest = 20
+	return len(v) <= longest && strings.ContainsFunc(v, func(r rune) bool {
+		return r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z'
+	})
+}
+
+// guessKind tells the kind of the records by the names of the columns.
+func (s *sample) guessKind() wire.Kind {
+	has := func(list ...string) bool { return s.column(list...) >= 0 }
+	switch {
+	case has("open") && has("high") && has("low") && has("close"):
+		return wire.KindBar
+	case has("bid", "bidprice", "bidpx", "bestbid") && has("ask", "askprice", "askpx", "bestask"):
+		return wire.KindQuote
+	case has("price", "px") && has("side", "issell", "isbuyermaker", "tradeid", "aggressorside") &&
+		has("amount", "size", "qty", "quantity", "volume") && !has("issnapshot", "orderid", "action"):
+		return wire.KindTrade
+	}
+	return wire.KindData
+}
+
+// example is a column map with this file's columns.
+func (s *sample) example() string {
+	if s.columns < 2 {
+		return "time=" + s.ref(0) + ":ms"
+	}
+	return "time=" + s.ref(0) + ":ms,topic=" + s.ref(1)
+}
+
+// setUnit tells the unit of t by the sample's values where it is not given.
+// given is the user's unit for bare numbers, or unitAuto.
+func (s *sample) setUnit(t *timeColumns, given unit) error {
+	if !t.present() || t.unit != unitAuto {
+		return nil
+	}
+	values := 0
+	var largest wire.Nanos
+	for _, row := range s.records() {
+		v := []byte(row[t.col])
+		if n, err := parseCount(v, 0); err == nil {
+			largest = max(largest, n)
+		}
+		if len(v) > 0 {
+			values++
+		}
+	}
+	var err error
+	switch {
+	case values == 0:
+		t.unit = unitISO
+		if len(s.records()) > 0 {
+			err = fmt.Errorf("the first %d records have no value in it", len(s.records()))
+		}
+	case t.date < 0 && s.allOf(t.col, isDateTime):
+		t.unit = unitISO // before numbers: 20240808 is a date
+	case s.allOf(t.col, isTod):
+		t.unit = unitTod
+	case !s.allOf(t.col, isNumber):
+		err = fmt.Errorf("%q is not a time that is known", s.firstOdd(t.col))
+	case given != unitAuto:
+		t.unit = given
+	case t.date >= 0:
+		err = fmt.Errorf("the unit of a count since midnight must be given")
+	default:
+		t.unit, err = guessUnit(int64(largest))
+	}
+	if err != nil {
+		return fmt.Errorf("csv: column %s: %w; say the unit with --columns, for example time=%s:ms", s.ref(t.col), err, s.ref(t.col))
+	}
+	return nil
+}
+
+// firstOdd returns the first value of column i that is no number, or else the
+// first that is no date.
+func (s *sample) firstOdd(i int) string {
+	for _, row := range s.records() {
+		if !isNumber(row[i]) && !isDateTime(row[i]) && row[i] != "" {
+			return row[i]
+		}
+	}
+	return s.records()[0][i]
+}
