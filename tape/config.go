@@ -58,11 +58,7 @@ type Config struct {
 
 // Encoding names a format of bodies and what a reader needs beside the body to
 // decode it.
-type Encoding struct {
-	Format string            `json:"format"`           // such as "dbn"
-	Detail map[string]string `json:"detail,omitempty"` // per format: version, schema, columns
-	Topics string            `json:"topics,omitempty"` // topic prefix it applies to; "" is all
-}
+type Encoding = wire.Encoding
 
 // TemporarySuffix ends the name of a tape that is being imported.
 const TemporarySuffix = ".partial"

@@ -163,12 +163,18 @@ func (t *Tape) blockEdges(n int) (first, last edge, err error) {
 		return first, last, err
 	}
 	defer b.Release()
-	for w := b.Records(); w.Next(); {
+	first, last = b.Info.edges(&b.Batch)
+	return first, last, nil
+}
+
+// edges returns the first and the last record of a block.
+func (b *BlockInfo) edges(batch *wire.Batch) (first, last edge) {
+	for w := batch.Records(); w.Next(); {
 		last = edge{epoch: b.Epoch, event: w.Record().Event(), receive: w.Record().Receive()}
 		if w.Seq() == b.FirstSeq {
 			first = last
 		}
 	}
-	first.ordinal, last.ordinal = b.Info.FirstOrdinal, b.Info.LastOrdinal
-	return first, last, nil
+	first.ordinal, last.ordinal = b.FirstOrdinal, b.LastOrdinal
+	return first, last
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/tapedeck/tapedeck/internal/fsys"
@@ -224,4 +225,18 @@ func readManifest(fsx fsys.FS, dir string) (*manifest, error) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	return m, nil
+}
+
+// describe adds what the manifest does not say yet of the records.
+func (m *manifest) describe(encodings []Encoding, sources []string) {
+	for _, e := range encodings {
+		if !slices.ContainsFunc(m.Encodings, e.Equal) {
+			m.Encodings = append(m.Encodings, e)
+		}
+	}
+	for _, s := range sources {
+		if !slices.Contains(m.Sources, s) {
+			m.Sources = append(m.Sources, s)
+		}
+	}
 }

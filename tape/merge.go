@@ -23,7 +23,6 @@ type Records struct {
 	epochs  []wire.Epoch // still to come
 	cursors []cursor
 	heap    []*cursor // by ordinal; the top holds the current record
-	started bool
 	err     error
 }
 

@@ -1,6 +1,7 @@
 package tape
 
 import (
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,16 @@ func (c Clock) String() string {
 		return clockNames[c]
 	}
 	return "unknown"
+}
+
+// ParseClock is the inverse of Clock.String.
+func ParseClock(s string) (Clock, error) {
+	for c, name := range clockNames {
+		if name == s {
+			return Clock(c), nil
+		}
+	}
+	return 0, fmt.Errorf("tape: unknown clock %q (receive, event and send are known)", s)
 }
 
 // ReadConfig says which blocks a Reader yields. The zero value means all.

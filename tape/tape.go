@@ -41,6 +41,7 @@ type segment struct {
 	index  index
 	sealed bool
 	digest Digest // at its end
+	end    int64  // where its last whole block ends; 0 where its header is not whole
 
 	mu   sync.Mutex
 	file *mapping // nil until a block of it is read
@@ -185,13 +186,14 @@ func (t *Tape) openUnclosed() error {
 	}
 }
 
-// openUnsealed scans a segment that has no usable index.
+// openUnsealed scans a segment that has no usable index. A writer seals a
+// segment before it begins the next one, so only the last one can be torn.
 func (t *Tape) openUnsealed(s *segment, size int64) error {
 	got, err := t.scan(s.number, t.blocks, size, true)
 	if err != nil {
 		return err
 	}
-	s.index = got.index
+	s.index, s.end = got.index, got.end
 	if got.reason == "" {
 		return nil
 	}
@@ -203,7 +205,8 @@ func (t *Tape) openUnsealed(s *segment, size int64) error {
 	if torn.Bytes == 0 {
 		return nil // only the room that was allocated ahead
 	}
-	if later {
+	_, err = t.sizeOf(segmentName(s.number + 1))
+	if later || err == nil {
 		t.found.Damage = append(t.found.Damage, Problem{File: torn.Segment, Offset: torn.Offset, Bytes: torn.Bytes,
 			Reason: got.reason, Affected: "every record from here on: the segment cannot be read past this place"})
 		return nil

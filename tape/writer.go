@@ -258,6 +258,20 @@ func (w *Writer) AppendBatch(batch *wire.Batch) error {
 	return nil
 }
 
+// Describe adds to what the manifest says of the records: how their bodies are
+// to be read and where they come from. It is for writers that learn it on the
+// way. A tape written in place has it at once, so that it can be read after a
+// crash; a temporary one gets it in Close.
+func (w *Writer) Describe(encodings []Encoding, sources []string) error {
+	w.closing.Lock()
+	defer w.closing.Unlock()
+	w.meta.describe(encodings, sources)
+	if w.cfg.Temporary || w.closed {
+		return nil
+	}
+	return writeManifest(w.cfg.FS, w.work, &w.meta)
+}
+
 // lockShard returns a shard's builder, locked.
 func (w *Writer) lockShard(shard int) (*builder, error) {
 	if uint(shard) >= uint(len(w.shard)) {

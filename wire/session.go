@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 )
 
 // Encoding names the format of bodies and what a reader needs beside a body to
@@ -11,6 +12,12 @@ import (
 type Encoding struct {
 	Format string            `json:"format"`           // name of the vendor format, such as "dbn"
 	Detail map[string]string `json:"detail,omitempty"` // per format: version, schema, columns
+	Topics string            `json:"topics,omitempty"` // topic prefix it applies to; "" is all
+}
+
+// Equal reports whether e and o say the same.
+func (e Encoding) Equal(o Encoding) bool {
+	return e.Format == o.Format && e.Topics == o.Topics && maps.Equal(e.Detail, o.Detail)
 }
 
 // Session is what a hello's payload says, as JSON, about the stream that

@@ -1,0 +1,242 @@
+package tape
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tapedeck/tapedeck/internal/fsys"
+)
+
+// Report is what Verify found.
+type Report struct {
+	Closed   bool
+	Blocks   int    // whole and undamaged
+	Records  uint64 // in them
+	Bytes    int64  // read
+	Digest   Digest // chain hash at the end, as computed
+	Problems []Problem
+	Warnings []Problem // what concerns no record: a missing index, files that are not the tape's
+	Gaps     []Gap     // what the recording itself lacks
+	Torn     *Torn     // of an unclosed tape
+}
+
+// OK reports whether every byte is as it should be. Gaps, warnings and a torn
+// tail of an unclosed tape are no damage.
+func (r *Report) OK() bool { return len(r.Problems) == 0 }
+
+// Verify reads and checks every byte of a tape. Damage is in the report; the
+// error is for what kept it from looking: ErrNotTape, ErrVersion, the disk, ctx.
+// progress, which may be nil, is called from several goroutines, one at a time,
+// with the bytes done and the bytes there are.
+func Verify(ctx context.Context, dir string, progress func(done, total int64)) (Report, error) {
+	return VerifyFS(ctx, fsys.OS{}, dir, progress)
+}
+
+// VerifyFS is Verify on any file system.
+func VerifyFS(ctx context.Context, fsx fsys.FS, dir string, progress func(done, total int64)) (Report, error) {
+	v := &verifier{ctx: ctx, tape: &Tape{fs: fsx, dir: dir}, progress: progress}
+	if err := v.manifest(); err != nil {
+		return v.report, err
+	}
+	if err := v.files(); err != nil {
+		return v.report, err
+	}
+	if err := v.run(); err != nil {
+		return v.report, err
+	}
+	v.join()
+	return v.report, nil
+}
+
+type verifier struct {
+	ctx      context.Context
+	tape     *Tape // manifest and place only
+	progress func(done, total int64)
+	trusted  bool // the manifest is whole
+
+	segments []*checkedSegment
+	total    int64
+	done     atomic.Int64
+	progMu   sync.Mutex
+	tables   []*topicTable
+	report   Report
+}
+
+// checkedSegment is what the look at one segment gave.
+type checkedSegment struct {
+	number   int
+	size     int64
+	last     bool // no segment follows
+	index    index
+	indexed  bool // the index file is whole
+	first    int  // number of its first block, as its header says; -1 where unknown
+	blocks   []checkedBlock
+	problems []*Problem
+	warnings []Problem
+	torn     *Torn
+}
+
+// checkedBlock is one block, or a stretch without one.
+type checkedBlock struct {
+	info    BlockInfo
+	first   edge
+	last    edge
+	raw     Digest // SHA-256 of payload and order, of a whole block
+	whole   bool   // header and content are undamaged
+	known   bool   // info is known: from the header, or from the index
+	problem int    // its entry in problems, -1 where there is none
+}
+
+func (v *verifier) problem(p Problem) { v.report.Problems = append(v.report.Problems, p) }
+
+// manifest loads the manifest. Without a whole one the segments are still
+// looked at, as far as they speak for themselves.
+func (v *verifier) manifest() error {
+	m, err := readManifest(v.tape.fs, v.tape.dir)
+	var bad *CorruptError
+	switch {
+	case errors.As(err, &bad):
+		v.problem(Problem{File: bad.File, Offset: bad.Offset, Reason: bad.Error(),
+			Affected: "no record; what the manifest says of the tape is doubtful"})
+		m = v.stand()
+	case err != nil:
+		return err
+	default:
+		v.trusted = true
+	}
+	v.tape.meta, v.report.Closed = m, m.Closed
+	return nil
+}
+
+// stand returns a stand-in for a damaged manifest.
+func (v *verifier) stand() *manifest {
+	m := &manifest{Version: formatVersion, Shards: ShardsMax}
+	f, err := v.tape.fs.Open(v.tape.path(segmentName(0)), fsys.Read)
+	if err != nil {
+		return m
+	}
+	defer f.Close()
+	var head [SegmentHeaderSize]byte
+	if _, err := f.ReadAt(head[:], 0); err == nil {
+		copy(m.ID[:], head[segIDOff:])
+	}
+	return m
+}
+
+// files sorts the directory's files out.
+func (v *verifier) files() error {
+	entries, err := v.tape.fs.List(v.tape.dir)
+	if err != nil {
+		return fmt.Errorf("tape: list %s: %w", v.tape.dir, err)
+	}
+	segments := map[int]int64{}
+	for _, e := range entries {
+		if n, ok := segmentNumber(e.Name, segmentSuffix); ok && !e.Dir {
+			segments[n] = e.Size
+			continue
+		}
+		if !v.knownFile(e) {
+			v.report.Warnings = append(v.report.Warnings, Problem{File: e.Name, Bytes: e.Size, Reason: strayReason(e.Name)})
+		}
+	}
+	expected := len(v.tape.meta.Segments)
+	if !v.tape.meta.Closed {
+		expected = 0
+		for n := range segments {
+			expected = max(expected, n+1)
+		}
+	}
+	for n := range expected {
+		size, ok := segments[n]
+		delete(segments, n)
+		if !ok {
+			v.problem(Problem{File: segmentName(n), Reason: "segment is missing", Affected: v.missing(n)})
+			continue
+		}
+		v.total += size
+		v.segments = append(v.segments, &checkedSegment{number: n, size: size, last: n == expected-1})
+	}
+	for n, size := range segments {
+		v.problem(Problem{File: segmentName(n), Bytes: size, Reason: "segment is not in the manifest", Affected: "no record of the tape"})
+	}
+	return nil
+}
+
+func (v *verifier) missing(n int) string {
+	if !v.tape.meta.Closed {
+		return "every record of the segment"
+	}
+	return fmt.Sprintf("%d records in %d blocks", v.tape.meta.Segments[n].Records, v.tape.meta.Segments[n].Blocks)
+}
+
+// knownFile reports whether a file that is no segment belongs to the tape.
+func (v *verifier) knownFile(e fsys.Entry) bool {
+	if n, ok := segmentNumber(e.Name, indexSuffix); ok {
+		return !v.tape.meta.Closed || n < len(v.tape.meta.Segments)
+	}
+	return !e.Dir && (e.Name == manifestName || e.Name == topicsName && (v.tape.meta.Closed || !v.trusted))
+}
+
+// run looks at the segments, several at once.
+func (v *verifier) run() error {
+	workers := min(max(1, runtime.GOMAXPROCS(0)), max(1, len(v.segments)))
+	work := make(chan *checkedSegment, len(v.segments))
+	for _, s := range v.segments {
+		work <- s
+	}
+	close(work)
+	errs := make([]error, workers)
+	var group sync.WaitGroup
+	for i := range workers {
+		table := newTopicTable()
+		v.tables = append(v.tables, table)
+		group.Go(func() {
+			c := &segmentChecker{v: v, topics: table}
+			for s := range work {
+				if errs[i] = c.check(s); errs[i] != nil {
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+// step reports n more bytes done.
+func (v *verifier) step(n int64) error {
+	done := v.done.Add(n)
+	if v.progress != nil {
+		v.progMu.Lock()
+		v.progress(min(done, v.total), v.total)
+		v.progMu.Unlock()
+	}
+	return v.ctx.Err()
+}
+
+// loadIndex loads a segment's index and says what is wrong with it.
+func (v *verifier) loadIndex(s *checkedSegment) {
+	holder := segment{number: s.number}
+	reason := v.tape.loadIndex(&holder)
+	if reason == "" && holder.index.segmentSize != s.size && !v.tape.meta.Closed {
+		reason = "index is of another size of the segment"
+	}
+	if reason == "" {
+		s.index, s.indexed = holder.index, true
+		return
+	}
+	_, err := v.tape.sizeOf(indexName(s.number))
+	missing := errors.Is(err, fs.ErrNotExist)
+	p := Problem{File: indexName(s.number), Reason: reason, Affected: "no record; the index is rebuilt from the segment"}
+	switch {
+	case !missing:
+		s.add(p)
+	case v.tape.meta.Closed || !s.last:
+		s.warnings = append(s.warnings, p)
+	}
+}
