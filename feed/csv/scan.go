@@ -188,10 +188,12 @@ func (s *scanner) quotedRecord() error {
 		if err == errUnterminated && s.end-s.pos <= wire.BodySizeMax {
 			// Ask for as much again, so that a long record is not split anew
 			// for every few bytes that come.
-			if fillErr := s.fill(s.end - s.pos); fillErr == nil {
-				continue
-			} else if fillErr != io.EOF {
+			ended := s.readErr == io.EOF
+			if fillErr := s.fill(s.end - s.pos); fillErr != nil && fillErr != io.EOF {
 				return fillErr
+			}
+			if !ended {
+				continue // with more bytes, or knowing that there are none
 			}
 		}
 		if err == nil && n > wire.BodySizeMax || err == errUnterminated && s.end-s.pos > wire.BodySizeMax {
