@@ -20,7 +20,7 @@ setup: ## install what is missing: libzmq, pkg-config, a C compiler
 
 .PHONY: build
 build: setup ## build bin/tapedeck
-	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN) ./cmd/tapedeck
+	$(GO) build -trimpath -ldflags '-X main.linkedVersion=$(VERSION)' -o $(BIN) ./cmd/tapedeck
 
 .PHONY: demo
 demo: build ## import a real day, play it to a subscriber, prove it arrived

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,6 +75,27 @@ type Summary struct {
 	Complete  bool   // ... and every record of it arrived as sent
 	FirstSend wire.Nanos
 	LastSend  wire.Nanos
+}
+
+// Why says in words what keeps a summary from being complete, or "".
+func (s Summary) Why() string {
+	var reasons []string
+	if s.Lost > 0 {
+		reasons = append(reasons, fmt.Sprintf("%d gaps lost %d records", s.Gaps, s.Lost))
+	}
+	if s.Corrupt > 0 {
+		reasons = append(reasons, fmt.Sprintf("%d batches were corrupt", s.Corrupt))
+	}
+	if s.Broken > 0 {
+		reasons = append(reasons, fmt.Sprintf("a publisher went without an end mark %d times", s.Broken))
+	}
+	if !s.Ended {
+		reasons = append(reasons, "the end mark has not come")
+	}
+	if len(reasons) == 0 && !s.Complete {
+		reasons = append(reasons, "this reader joined after the first record, or the rolling hash differs from the mark's")
+	}
+	return strings.Join(reasons, ", ")
 }
 
 // Subscriber receives the shards of a stream.

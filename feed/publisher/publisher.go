@@ -248,8 +248,8 @@ func (p *Publisher) fillHeader(s *shard, h *wire.Header, now wire.Nanos) {
 // sendBlocking sends, and while the queue is full goes on listening to readers
 // and looks at ctx.
 func (p *Publisher) sendBlocking(ctx context.Context, s *shard, h *wire.Header, payload, order []byte, token *zsock.Token) error {
-	wire.PutHeader(s.header[:], h)
-	err := s.socket.SendBatch(s.header[:], payload, order, token)
+	wire.PutHeader(s.header, h)
+	err := s.socket.SendBatch(s.header, payload, order, token)
 	if !errors.Is(err, zsock.ErrAgain) {
 		return err
 	}
@@ -260,8 +260,8 @@ func (p *Publisher) sendBlocking(ctx context.Context, s *shard, h *wire.Header, 
 			return err
 		}
 		h.Send = p.cfg.Now()
-		wire.PutHeader(s.header[:], h)
-		err = s.socket.SendBatch(s.header[:], payload, order, token)
+		wire.PutHeader(s.header, h)
+		err = s.socket.SendBatch(s.header, payload, order, token)
 	}
 	return err
 }

@@ -15,7 +15,7 @@ type shard struct {
 	next     wire.Seq   // sequence of the next record
 	hash     wire.Hash  // rolling hash of the stream so far
 	lastSend wire.Nanos // of any message
-	header   [wire.HeaderSize]byte
+	header   []byte     // an allocation of its own: C may only see memory without Go pointers
 
 	lent  []loan // bytes that libzmq may hold, oldest first from head
 	head  int
@@ -41,7 +41,7 @@ func openShard(cfg *Config, number int, endpoint string) (*shard, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shard{number: number, ctx: ctx, queueLen: queueLength(cfg.QueueBytes, batchAtStart)}
+	s := &shard{number: number, ctx: ctx, header: make([]byte, wire.HeaderSize), queueLen: queueLength(cfg.QueueBytes, batchAtStart)}
 	s.socket, err = ctx.NewSocket(zsock.XPUB, zsock.SocketConfig{
 		SendQueue: s.queueLen, SendTimeout: sendSlice, NoDrop: cfg.Lossless, Verbose: true,
 		MessageMax: subscriptionMax,

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/feed/publisher"
+	"github.com/tapedeck/tapedeck/replay"
+	"github.com/tapedeck/tapedeck/tape"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+type playFlags struct {
+	stream   streamFlags
+	speed    string
+	from, to string
+	clock    string
+	topics   []string
+	loop     string
+	wait     int
+	live     bool
+	batch    int
+}
+
+func newPlay() *cobra.Command {
+	var f playFlags
+	cmd := &cobra.Command{
+		Use:   "play TAPE",
+		Short: "Play a tape to subscribers, at any speed",
+		Long: `Play a tape to N shards. Play begins when --wait subscribers have confirmed, on
+the data sockets themselves, that they receive. Each shard ends with a mark that
+lets a subscriber prove it has everything, and play returns when every subscriber
+has confirmed it.
+
+By default nothing is lost: play waits for the slowest subscriber. With --live a
+slow subscriber loses records, and knows it; the others do not.`,
+		Example: example(
+			"tapedeck play es.tape --wait 1",
+			"tapedeck play es.tape --speed 10x --from 2023-12-25T14:30:00Z --to 2023-12-25T15:00:00Z",
+			"tapedeck play es.tape --shards 4 --bind ipc:///tmp/deck-{shard} --loop 3",
+			"tapedeck play es.tape --topics GLBX.MDP3.ES --live",
+		),
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
+	}
+	f.stream.add(cmd, "bind", "number of shards to play to (default: as the tape has)")
+	fl := cmd.Flags()
+	fl.StringVar(&f.speed, "speed", "1x", `"max", or a factor such as 1x, 10x, 0.5x`)
+	fl.StringVar(&f.from, "from", "", "start at this time: RFC 3339, to the nanosecond, or nanoseconds since 1970")
+	fl.StringVar(&f.to, "to", "", "stop before this time")
+	fl.StringVar(&f.clock, "clock", "receive", "the times to go by: receive, event or send")
+	fl.StringSliceVar(&f.topics, "topics", nil, "play only topics with one of these prefixes")
+	fl.StringVar(&f.loop, "loop", "1", `how often to play: a number, or "forever"`)
+	fl.IntVar(&f.wait, "wait", 0, "subscribers to wait for before the first record")
+	fl.BoolVar(&f.live, "live", false, "let a slow subscriber lose records instead of waiting for it")
+	fl.IntVar(&f.batch, "batch-size", 0, "payload bytes at which a batch is full (default 256 KiB)")
+	_ = cmd.RegisterFlagCompletionFunc("clock", cobra.FixedCompletions([]string{"receive", "event", "send"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// config turns the flags into a player's configuration.
+func (f *playFlags) config() (replay.Config, error) {
+	var (
+		cfg replay.Config
+		err error
+	)
+	if cfg.Speed, err = replay.ParseSpeed(f.speed); err != nil {
+		return cfg, usageError{err}
+	}
+	if cfg.Clock, err = tape.ParseClock(f.clock); err != nil {
+		return cfg, usageError{err}
+	}
+	if cfg.From, err = parseTime("--from", f.from); err != nil {
+		return cfg, err
+	}
+	if cfg.To, err = parseTime("--to", f.to); err != nil {
+		return cfg, err
+	}
+	if cfg.Passes, err = parseLoop(f.loop); err != nil {
+		return cfg, err
+	}
+	if f.wait < 0 {
+		return cfg, usagef("--wait %d: want 0 or more", f.wait)
+	}
+	cfg.Topics, cfg.Wait, cfg.BatchBytes = f.topics, f.wait, f.batch
+	return cfg, nil
+}
+
+func parseLoop(s string) (int, error) {
+	if s == "forever" {
+		return -1, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return 0, usagef(`--loop %q: want a number from 1, or "forever"`, s)
+	}
+	return n, nil
+}
+
+// parseTime reads a time flag; "" is 0, an open end.
+func parseTime(flag, s string) (wire.Nanos, error) {
+	if s == "" {
+		return 0, nil
+	}
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return wire.Nanos(n), nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return 0, usagef("%s %q: want RFC 3339 such as 2023-12-25T14:30:00.000000001Z, or nanoseconds since 1970", flag, s)
+	}
+	return wire.NanosOf(t), nil
+}
+
+func (f *playFlags) run(cmd *cobra.Command, dir string) (err error) {
+	out := newOutput(cmd)
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	t, err := openTape(dir, out)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	if !cmd.Flags().Changed("shards") {
+		f.stream.shards = t.Shards()
+	}
+	pub, err := f.publisher(t)
+	if err != nil {
+		return err
+	}
+	cfg.Tape, cfg.Publisher, cfg.Shards = t, pub, f.stream.shards
+	player, err := replay.New(cfg)
+	if err != nil {
+		return errors.Join(usageError{err}, pub.Close())
+	}
+	defer player.Close() // after the publisher: it may hold the player's memory
+	out.remark("playing %s at %s on %v", dir, cfg.Speed, pub.Endpoints())
+	rep, runErr := f.play(cmd.Context(), out, player, t)
+	stats := pub.Stats()
+	closeErr := pub.Close()
+	sum := newPlaySummary(&rep, &stats, cfg.Speed)
+	if err := out.message("play.summary", sum, sum.text()); err != nil {
+		return err
+	}
+	if runErr != nil {
+		return runErr
+	}
+	return closeErr
+}
+
+func (f *playFlags) publisher(t *tape.Tape) (*publisher.Publisher, error) {
+	endpoints, err := f.stream.endpoints()
+	if err != nil {
+		return nil, err
+	}
+	ioCPUs, _, err := f.stream.placement()
+	if err != nil {
+		return nil, err
+	}
+	info, err := t.Info()
+	if err != nil {
+		return nil, err
+	}
+	mode := "lossless"
+	if f.live {
+		mode = "live"
+	}
+	pub, err := publisher.New(publisher.Config{
+		Endpoints: endpoints, Lossless: !f.live, IOCPUs: ioCPUs,
+		Session: wire.Session{
+			Publisher: program(), Mode: mode, Speed: f.speed, Tape: info.ID.String(),
+			Sources: info.Sources, Encodings: info.Encodings,
+		},
+	})
+	return pub, withHint(err, "is another player running? --bind chooses other endpoints, and tcp://127.0.0.1:* a free port")
+}
+
+// play runs the player while a line on the terminal follows it.
+func (f *playFlags) play(ctx context.Context, out *output, player *replay.Player, t *tape.Tape) (replay.Report, error) {
+	info, err := t.Info()
+	if err != nil {
+		return replay.Report{}, err
+	}
+	p := player.Progress()
+	stop := watch(ctx, out, func() string {
+		line := thousands(p.Records.Load()) + " of " + thousands(info.Totals.Records) + " records"
+		if at := p.Time.Load(); at != 0 {
+			line += ", tape at " + wire.Nanos(at).Time().Format("2006-01-02 15:04:05.000")
+		}
+		return line
+	})
+	defer stop()
+	return player.Run(ctx)
+}
+
+// playSummary is the last line of play.
+type playSummary struct {
+	Records   uint64  `json:"records"`
+	Bytes     uint64  `json:"bytes"`
+	Batches   uint64  `json:"batches"`
+	Filtered  uint64  `json:"filtered"`
+	Passes    int     `json:"passes"`
+	Speed     string  `json:"speed"`
+	Seconds   float64 `json:"seconds"`
+	PerSecond float64 `json:"records_per_second"`
+	Readers   int     `json:"readers"`
+	Finished  int     `json:"readers_finished"`
+	Left      int     `json:"readers_left"`
+	Stalled   float64 `json:"stalled_seconds"`
+	Foreign   uint64  `json:"foreign_frames"`
+	Pacing    *pacing `json:"pacing_error,omitempty"`
+}
+
+// pacing is how late records left, after the moment their time and the speed
+// gave them.
+type pacing struct {
+	P50  int64 `json:"p50_ns"`
+	P90  int64 `json:"p90_ns"`
+	P99  int64 `json:"p99_ns"`
+	P999 int64 `json:"p999_ns"`
+	Max  int64 `json:"max_ns"`
+}
+
+func newPlaySummary(rep *replay.Report, st *publisher.Stats, speed replay.Speed) *playSummary {
+	s := &playSummary{
+		Records: rep.Records, Bytes: rep.Bytes, Batches: rep.Batches, Filtered: rep.Filtered, Passes: rep.Passes,
+		Speed: speed.String(), Seconds: rep.Elapsed.Seconds(),
+		PerSecond: float64(rep.Records) / max(rep.Elapsed.Seconds(), 1e-9),
+		Readers:   st.Joined, Finished: st.Finished, Left: st.Left, Stalled: st.Stalled.Seconds(), Foreign: st.Foreign,
+	}
+	if h := rep.Late; h != nil && h.TotalCount() > 0 {
+		s.Pacing = &pacing{h.ValueAtQuantile(50), h.ValueAtQuantile(90), h.ValueAtQuantile(99), h.ValueAtQuantile(99.9), h.Max()}
+	}
+	return s
+}
+
+func (s *playSummary) text() string {
+	text := fmt.Sprintf("played %s records in %.2f s (%s records/s)", thousands(s.Records), s.Seconds, thousands(uint64(s.PerSecond)))
+	if s.Pacing != nil {
+		text += fmt.Sprintf(", pacing error p50 %v p99 %v max %v",
+			round(s.Pacing.P50), round(s.Pacing.P99), round(s.Pacing.Max))
+	}
+	text += fmt.Sprintf(", %d of %d subscribers confirmed the end", s.Finished, s.Readers)
+	if s.Left > 0 {
+		text += fmt.Sprintf(", %d left early", s.Left)
+	}
+	return text
+}
+
+// round shortens a duration for people.
+func round(ns int64) time.Duration {
+	d := time.Duration(ns)
+	switch {
+	case d > time.Second:
+		return d.Round(time.Millisecond)
+	case d > time.Millisecond:
+		return d.Round(10 * time.Microsecond)
+	}
+	return d.Round(100 * time.Nanosecond)
+}

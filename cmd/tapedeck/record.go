@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/recorder"
+	"github.com/tapedeck/tapedeck/subscriber"
+	"github.com/tapedeck/tapedeck/tape"
+)
+
+type recordFlags struct {
+	stream  streamFlags
+	output  string
+	codec   string
+	block   int
+	sync    time.Duration
+	append  bool
+	follow  bool
+	silence time.Duration
+	name    string
+}
+
+func newRecord() *cobra.Command {
+	var f recordFlags
+	cmd := &cobra.Command{
+		Use:   "record",
+		Short: "Record a stream to a tape",
+		Long: `Record every shard of a stream to a tape, with its epochs, sequences and times.
+Recording ends with the stream, or with Ctrl-C; the tape is then closed. Should
+the process or the machine die, the tape still opens and lacks at most what came
+in the last --sync interval.
+
+The exit code is 0 when the recording is complete, and 3 when records are missing
+from it.`,
+		Example: example(
+			"tapedeck record --shards 2 -o copy.tape",
+			"tapedeck record -o day.tape --follow --append --codec zstd",
+		),
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	f.stream.add(cmd, "connect", "number of shards in the stream")
+	fl := cmd.Flags()
+	fl.StringVarP(&f.output, "output", "o", "", "tape to write (required)")
+	fl.StringVar(&f.codec, "codec", "", "compression of the tape: plain, s2 or zstd (default: "+tape.CodecDefault.String()+")")
+	fl.IntVar(&f.block, "block-size", tape.BlockSizeDefault, "payload bytes of a block")
+	fl.DurationVar(&f.sync, "sync", tape.SyncIntervalDefault, "longest time until what was received is safe on disk")
+	fl.BoolVar(&f.append, "append", false, "go on with a tape that exists")
+	fl.BoolVar(&f.follow, "follow", false, "stay after the end, for the next session")
+	fl.DurationVar(&f.silence, "silence", 0, "stop when a shard says nothing, heartbeats included, for this long (0: wait for ever)")
+	fl.StringVar(&f.name, "name", "recorder", "name of this reader, shown to the publisher's operator")
+	_ = cmd.MarkFlagRequired("output")
+	_ = cmd.RegisterFlagCompletionFunc("codec", cobra.FixedCompletions([]string{"plain", "s2", "zstd"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// writer opens the tape to record to.
+func (f *recordFlags) writer() (*tape.Writer, error) {
+	codec, err := parseCodec(f.codec)
+	if err != nil {
+		return nil, err
+	}
+	if f.sync <= 0 {
+		return nil, usagef("--sync %v: want a time above 0", f.sync)
+	}
+	cfg := tape.Config{
+		Shards: f.stream.shards, Codec: codec, BlockSize: f.block, SyncInterval: f.sync, Generator: program(),
+	}
+	dir := filepath.Clean(f.output)
+	if f.append {
+		w, err := tape.OpenAppend(dir, cfg)
+		if !errors.Is(err, tape.ErrNotTape) {
+			return w, err
+		}
+	}
+	w, err := tape.Create(dir, cfg)
+	if errors.Is(err, tape.ErrExists) {
+		err = withHint(err, "--append goes on with a tape that exists")
+	}
+	return w, err
+}
+
+// recordSummary is the last line of record.
+type recordSummary struct {
+	Tape      string  `json:"tape"`
+	Records   uint64  `json:"records"`
+	Gaps      uint64  `json:"gaps"`
+	Lost      uint64  `json:"lost"`
+	Repeated  uint64  `json:"repeated"`
+	Refused   uint64  `json:"refused"`
+	Corrupt   uint64  `json:"corrupt"`
+	Epochs    uint64  `json:"epochs"`
+	Complete  bool    `json:"complete"`
+	Bytes     uint64  `json:"payload_bytes"`
+	Stored    uint64  `json:"stored_bytes"`
+	Blocks    uint64  `json:"blocks"`
+	Syncs     uint64  `json:"syncs"`
+	SyncMax   int64   `json:"sync_max_ns"`
+	Seconds   float64 `json:"seconds"`
+	PerSecond float64 `json:"records_per_second"`
+}
+
+func (f *recordFlags) run(cmd *cobra.Command) error {
+	out := newOutput(cmd)
+	endpoints, err := f.stream.endpoints()
+	if err != nil {
+		return err
+	}
+	ioCPUs, loopCPUs, err := f.stream.placement()
+	if err != nil {
+		return err
+	}
+	w, err := f.writer()
+	if err != nil {
+		return err
+	}
+	rec := recorder.New(w)
+	sub, err := subscriber.New(subscriber.Config{
+		Endpoints: endpoints, Name: f.name, IOCPUs: ioCPUs, ReceiveCPUs: loopCPUs, Follow: f.follow, Silence: f.silence,
+		Warn: func(_ int, err error) { out.remark("warning: %v", err) },
+	}, rec)
+	if err != nil {
+		return errors.Join(usageError{err}, w.Close())
+	}
+	start := time.Now()
+	stop := watch(cmd.Context(), out, func() string {
+		st := w.Stats()
+		return fmt.Sprintf("%s records, %s stored", thousands(st.Records), size(st.StoredBytes))
+	})
+	runErr := sub.Run(cmd.Context())
+	stop()
+	// What was received is closed in any case; errors come after the summary.
+	closeErr := errors.Join(rec.Err(), w.Close())
+	sum := f.summary(sub.Summary(), w.Stats(), time.Since(start))
+	if err := out.message("record.summary", sum, sum.text()); err != nil {
+		return err
+	}
+	switch {
+	case closeErr != nil:
+		return closeErr
+	case errors.Is(runErr, context.Canceled) && sum.Lost == 0 && sum.Corrupt == 0:
+		return runErr // stopped by the user; the tape is whole as far as it goes
+	case runErr != nil && !errors.Is(runErr, context.Canceled):
+		return runErr
+	case !sum.Complete:
+		return damagedf("the recording is not complete: %s", sub.Summary().Why())
+	}
+	return nil
+}
+
+func (f *recordFlags) summary(s subscriber.Summary, st tape.Stats, took time.Duration) *recordSummary {
+	return &recordSummary{
+		Tape: filepath.Clean(f.output), Records: s.Records, Gaps: s.Gaps, Lost: s.Lost, Repeated: s.Repeated,
+		Refused: s.Refused, Corrupt: s.Corrupt, Epochs: s.Epochs, Complete: s.Complete,
+		Bytes: st.PayloadBytes, Stored: st.StoredBytes, Blocks: st.Blocks, Syncs: st.Syncs, SyncMax: int64(st.SyncMax),
+		Seconds: took.Seconds(), PerSecond: float64(s.Records) / max(took.Seconds(), 1e-9),
+	}
+}
+
+func (s *recordSummary) text() string {
+	state := "complete"
+	if !s.Complete {
+		state = "not complete"
+	}
+	return fmt.Sprintf("%s: %s records, %d gaps, %s stored, longest sync %v: %s",
+		s.Tape, thousands(s.Records), s.Gaps, size(s.Stored), round(s.SyncMax), state)
+}

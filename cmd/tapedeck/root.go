@@ -1,0 +1,58 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// newRoot returns the command tree.
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tapedeck",
+		Short: "Record market-data feeds and play them back over ZeroMQ",
+		Long: `Tapedeck records market-data feeds and plays them back over ZeroMQ, at the
+speed you choose, to as many subscribers as you like.
+
+  tapedeck import es.mbo.dbn.zst -o es.tape         vendor file to tape
+  tapedeck play es.tape --speed 10x --wait 1        tape to subscribers
+  tapedeck sub                                      a subscriber that proves it got everything
+  tapedeck record -o copy.tape                      stream to tape
+
+The default endpoint of play, sub and record is tcp://127.0.0.1:7100+, one port
+per shard counting up.`,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetVersionTemplate("tapedeck {{.Version}}\n")
+	root.PersistentFlags().Bool("json", false, "print JSON lines on standard output")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return withHint(usageError{err}, "see "+cmd.CommandPath()+" --help")
+	})
+	root.AddCommand(
+		newImport(), newRecord(), newPlay(), newSub(),
+		newInfo(), newVerify(), newRepair(), newCat(),
+		newDoctor(), newVersion(),
+	)
+	for _, cmd := range root.Commands() {
+		cmd.Args = usageArgs(cmd.Args)
+	}
+	return root
+}
+
+// usageArgs makes a wrong number of arguments a usage error.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	if check == nil {
+		check = cobra.NoArgs
+	}
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return withHint(usageError{err}, "see "+cmd.CommandPath()+" --help")
+		}
+		return nil
+	}
+}
+
+// example lays out the lines of an Example for cobra.
+func example(lines ...string) string { return "  " + strings.Join(lines, "\n  ") }

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/subscriber"
+)
+
+type subFlags struct {
+	stream  streamFlags
+	name    string
+	topics  []string
+	print   bool
+	follow  bool
+	silence time.Duration
+}
+
+func newSub() *cobra.Command {
+	var f subFlags
+	cmd := &cobra.Command{
+		Use:   "sub",
+		Short: "Subscribe to a stream, count it, and say whether anything is missing",
+		Long: `Subscribe to every shard of a stream. Every record is visited. Gaps are reported
+as they are found; at the end mark the summary says whether the stream is
+complete: every record from the first to the last, exactly as sent.
+
+The exit code is 0 when it is, and 3 when records are missing.`,
+		Example: example(
+			"tapedeck sub --shards 2 --json",
+			"tapedeck sub --print --topics GLBX.MDP3.ES",
+			"tapedeck sub --connect ipc:///tmp/deck-{shard} --shards 4 --pin auto",
+		),
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	f.stream.add(cmd, "connect", "number of shards in the stream")
+	cmd.Flags().StringVar(&f.name, "name", "", "name of this reader, shown to the publisher's operator")
+	cmd.Flags().StringSliceVar(&f.topics, "topics", nil, "visit only topics with one of these prefixes")
+	cmd.Flags().BoolVar(&f.print, "print", false, "print each record, as text or JSON, as cat does")
+	cmd.Flags().BoolVar(&f.follow, "follow", false, "stay after the end, for the next session")
+	cmd.Flags().DurationVar(&f.silence, "silence", 0, "fail when a shard says nothing, heartbeats included, for this long (0: wait for ever)")
+	return cmd
+}
+
+func (f *subFlags) run(cmd *cobra.Command) error {
+	out := newOutput(cmd)
+	endpoints, err := f.stream.endpoints()
+	if err != nil {
+		return err
+	}
+	ioCPUs, loopCPUs, err := f.stream.placement()
+	if err != nil {
+		return err
+	}
+	h := newSubHandler(out, len(endpoints), f.topics, f.print)
+	sub, err := subscriber.New(subscriber.Config{
+		Endpoints: endpoints, Name: f.name, IOCPUs: ioCPUs, ReceiveCPUs: loopCPUs,
+		Follow: f.follow, Silence: f.silence,
+		Warn: func(_ int, err error) { out.remark("warning: %v", err) },
+	}, h)
+	if err != nil {
+		return usageError{err}
+	}
+	stop := watch(cmd.Context(), out, func() string {
+		s := sub.Summary()
+		return fmt.Sprintf("%s records, %d gaps", thousands(s.Records), s.Gaps)
+	})
+	runErr := sub.Run(cmd.Context())
+	stop()
+	if runErr != nil && !errors.Is(runErr, context.Canceled) && !errors.Is(runErr, subscriber.ErrSilence) {
+		return runErr
+	}
+	sum := h.summary(sub.Summary())
+	if err := out.message("sub.summary", sum, sum.text()); err != nil {
+		return err
+	}
+	switch {
+	case runErr != nil:
+		return runErr
+	case !sum.Complete:
+		return damagedf("the stream is not complete: %s", sum.why)
+	}
+	return nil
+}
