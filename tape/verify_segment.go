@@ -33,16 +33,13 @@ func (c *segmentChecker) check(s *checkedSegment) error {
 	if err := c.header(f, s); err != nil {
 		return err
 	}
-	for at := int64(SegmentHeaderSize); at < s.size; {
+	for at := int64(SegmentHeaderSize); at < s.size && s.torn == nil; {
 		next, err := c.block(f, s, at)
 		if err != nil {
 			return err
 		}
 		if err := c.v.step(next - at); err != nil {
 			return err
-		}
-		if s.torn != nil {
-			break
 		}
 		at = next
 	}
@@ -73,8 +70,10 @@ func (c *segmentChecker) header(f fsys.File, s *checkedSegment) error {
 	if s.indexed {
 		s.first = s.index.first
 	}
-	if s.unsealed(c.v) && allZero(h[:]) {
-		return nil // allocated, and not begun
+	if s.unsealed(c.v) {
+		if done, _, err := c.tail(s, 0, reason); done || err != nil {
+			return err
+		}
 	}
 	s.add(Problem{File: segmentName(s.number), Bytes: SegmentHeaderSize, Reason: reason, Affected: "no record; blocks have headers of their own"})
 	return nil
