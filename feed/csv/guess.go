@@ -1,7 +1,9 @@
 package csv
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -197,56 +199,62 @@ func (s *sample) example() string {
 	return "time=" + s.ref(0) + ":ms,topic=" + s.ref(1)
 }
 
-// setUnit tells the unit of t by the sample's values where it is not given.
-// given is the user's unit for bare numbers, or unitAuto.
+// setUnit tells the unit of t by what most of the sample's values are, where it
+// is not given; the others are bad records then. given is the user's unit for
+// bare numbers, or unitAuto.
 func (s *sample) setUnit(t *timeColumns, given unit) error {
 	if !t.present() || t.unit != unitAuto {
 		return nil
 	}
-	values := 0
-	var largest wire.Nanos
-	for _, row := range s.records() {
-		v := []byte(row[t.col])
-		if n, err := parseCount(v, 0); err == nil {
-			largest = max(largest, n)
-		}
-		if len(v) > 0 {
-			values++
-		}
-	}
 	var err error
-	switch {
-	case values == 0:
-		t.unit = unitISO
-		if len(s.records()) > 0 {
-			err = fmt.Errorf("the first %d records have no value in it", len(s.records()))
-		}
-	case t.date < 0 && s.allOf(t.col, isDateTime):
-		t.unit = unitISO // before numbers: 20240808 is a date
-	case s.allOf(t.col, isTod):
-		t.unit = unitTod
-	case !s.allOf(t.col, isNumber):
-		err = fmt.Errorf("%q is not a time that is known", s.firstOdd(t.col))
-	case given != unitAuto:
-		t.unit = given
-	case t.date >= 0:
-		err = fmt.Errorf("the unit of a count since midnight must be given")
-	default:
-		t.unit, err = guessUnit(int64(largest))
-	}
+	t.unit, err = s.tellUnit(t, given)
 	if err != nil {
 		return fmt.Errorf("csv: column %s: %w; say the unit with --columns, for example time=%s:ms", s.ref(t.col), err, s.ref(t.col))
 	}
 	return nil
 }
 
-// firstOdd returns the first value of column i that is no number, or else the
-// first that is no date.
-func (s *sample) firstOdd(i int) string {
+func (s *sample) tellUnit(t *timeColumns, given unit) (unit, error) {
+	var counts []wire.Nanos
+	dates, tods, values := 0, 0, 0
+	odd := ""
 	for _, row := range s.records() {
-		if !isNumber(row[i]) && !isDateTime(row[i]) && row[i] != "" {
-			return row[i]
+		v := row[t.col]
+		if v == "" {
+			continue
+		}
+		values++
+		n, err := parseCount([]byte(v), 0)
+		switch {
+		case err == nil && isDateTime(v):
+			counts, dates = append(counts, n), dates+1 // 20240808 is both
+		case err == nil:
+			counts = append(counts, n)
+		case isDateTime(v):
+			dates++
+		case isTod(v):
+			tods++
+		case odd == "":
+			odd = v
 		}
 	}
-	return s.records()[0][i]
+	switch {
+	case values == 0 && len(s.records()) == 0:
+		return unitISO, nil // there are no records: any unit will do
+	case values == 0:
+		return 0, fmt.Errorf("the first %d records have no value in it", len(s.records()))
+	case len(counts) == 0 && dates == 0 && tods == 0:
+		return 0, fmt.Errorf("%q is not a time that is known", odd)
+	case tods >= len(counts) && tods >= dates:
+		return unitTod, nil
+	case t.date < 0 && dates >= len(counts):
+		return unitISO, nil
+	case given != unitAuto:
+		return given, nil
+	case t.date >= 0:
+		return 0, errors.New("the unit of a count since midnight is not known")
+	}
+	// The middle one is not led astray by a bad record.
+	slices.Sort(counts)
+	return guessUnit(int64(counts[len(counts)/2]))
 }
