@@ -70,14 +70,14 @@ func unit64(x float64) uint64 {
 	if x >= 1 {
 		return 1<<64 - 1
 	}
-	return uint64(x * (1 << 64))
+	return uint64(float64(x * (1 << 64)))
 }
 
 func meanGap(rate float64) uint64 {
 	if rate <= 0 {
 		return 0
 	}
-	if gap := 1e9 / rate * (1 << gapOne); gap < gapMax {
+	if gap := float64(1e9 / rate * (1 << gapOne)); gap < gapMax {
 		return max(uint64(gap+0.5), 1)
 	}
 	return 0

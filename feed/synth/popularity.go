@@ -36,7 +36,7 @@ func newPopularity(n int, exponent float64) popularity {
 	for len(small) > 0 && len(large) > 0 {
 		s, l := small[len(small)-1], large[len(large)-1]
 		small = small[:len(small)-1]
-		slots[s] = slot{keep: uint32(share[s] * (1 << 32)), alias: uint32(l)}
+		slots[s] = slot{keep: uint32(float64(share[s] * (1 << 32))), alias: uint32(l)}
 		share[l] = (share[l] + share[s]) - 1
 		if share[l] < 1 {
 			large = large[:len(large)-1]

@@ -39,7 +39,7 @@ func makeQuantiles() *[1 << quantileBits]uint64 {
 	}
 	var q [n]uint64
 	for i, v := range value {
-		q[i] = uint64(v/(sum/n)*(1<<quantileOne) + 0.5)
+		q[i] = uint64(float64(v/(sum/n)*(1<<quantileOne)) + 0.5)
 	}
 	return &q
 }
