@@ -32,11 +32,8 @@ type Source interface {
 }
 
 // Encoding names the bodies' format and what a reader needs beside the body to
-// decode it. It is stored in a tape's manifest and announced in a hello.
-type Encoding struct {
-	Format string            `json:"format"`           // name of a Format, such as "dbn"
-	Detail map[string]string `json:"detail,omitempty"` // per format: version, schema, columns
-}
+// decode it.
+type Encoding = wire.Encoding
 
 // BadRecord is the error for a place in the input that is not a valid record,
 // where the source can go on behind it.

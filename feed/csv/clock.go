@@ -137,8 +137,8 @@ func (c *clock) dateTime(b []byte) (wire.Nanos, error) {
 // timeOfDay reads HH:MM, HH:MM:SS or HHMMSS with or without a fraction and a
 // zone, on the given day. Second 60 counts as the first of the next minute.
 func (c *clock) timeOfDay(b []byte, day wire.Nanos) (wire.Nanos, error) {
-	clockText, width := b, 0
-	hour, ok := two(clockText)
+	width := 0
+	hour, ok := two(b)
 	if !ok {
 		return 0, errTod
 	}

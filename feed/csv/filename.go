@@ -117,11 +117,10 @@ func leanSymbol(in *feed.Input) string {
 				after = word
 			}
 		}
-		if symbol := after + before; after == "" || before == "" {
-			if symbol != "" {
-				return strings.ToUpper(symbol)
-			}
-		} else {
+		if before == "" {
+			before = after
+		}
+		if before != "" {
 			return strings.ToUpper(before)
 		}
 	}

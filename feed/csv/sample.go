@@ -175,8 +175,8 @@ func (s *sample) setHeader(how string, named bool) error {
 	return nil
 }
 
-// looksLikeHeader: no value of the first record is a number, a time or empty
-// without there being names that are known.
+// looksLikeHeader: no value of the first record is a number or a time, and one
+// is a name that is known, or a later record has a number or a time.
 func (s *sample) looksLikeHeader() bool {
 	known := false
 	for _, name := range s.rows[0] {
