@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"hash"
 	"hash/crc32"
 
 	"github.com/tapedeck/tapedeck/wire"
@@ -140,9 +139,8 @@ func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 // crcWithout returns the CRC32C of b with the four bytes at off taken as zero.
 func crcWithout(b []byte, off int) uint32 {
-	var zero [4]byte
 	crc := crc32.Checksum(b[:off], castagnoli)
-	crc = crc32.Update(crc, castagnoli, zero[:])
+	crc = crc32.Update(crc, castagnoli, zeros[:4])
 	return crc32.Update(crc, castagnoli, b[off+4:])
 }
 
@@ -267,15 +265,13 @@ func (b *BlockInfo) check() string {
 // its shard, its record count and the SHA-256 of its payload and order.
 // Epochs, sequences, codecs and segments are left out, so a tape keeps its
 // digest when it is compacted or replayed.
-func (d *Digest) extend(h hash.Hash, shard uint16, count uint32, raw *Digest) {
-	var tail [6]byte
-	binary.LittleEndian.PutUint16(tail[:], shard)
-	binary.LittleEndian.PutUint32(tail[2:], count)
-	h.Reset()
-	h.Write(d[:])
-	h.Write(tail[:])
-	h.Write(raw[:])
-	h.Sum(d[:0])
+func (d *Digest) extend(shard uint16, count uint32, raw *Digest) {
+	var in [2*sha256.Size + 6]byte
+	copy(in[:], d[:])
+	binary.LittleEndian.PutUint16(in[sha256.Size:], shard)
+	binary.LittleEndian.PutUint32(in[sha256.Size+2:], count)
+	copy(in[sha256.Size+6:], raw[:])
+	*d = sha256.Sum256(in[:])
 }
 
 func rawDigest(raw []byte) Digest { return sha256.Sum256(raw) }

@@ -1,7 +1,6 @@
 package tape
 
 import (
-	"hash"
 	"time"
 
 	"github.com/tapedeck/tapedeck/internal/fsys"
@@ -22,13 +21,12 @@ type disk struct {
 	records   uint64    // in the open segment
 	ordinal   wire.Ordinal
 
-	chain     Digest
-	chainHash hash.Hash
-	segments  []manifestSegment // closed ones
-	totals    Totals
-	edges     []shardEdges
-	epochs    []wire.Epoch // in order of appearance
-	blocks    int          // written so far
+	chain    Digest
+	segments []manifestSegment // closed ones
+	totals   Totals
+	edges    []shardEdges
+	epochs   []wire.Epoch // in order of appearance
+	blocks   int          // written so far
 }
 
 // allocateStep is how far ahead of the last block a segment is allocated,
@@ -88,7 +86,7 @@ func (d *disk) put(j *job) error {
 	if err := d.allocate(d.size + need); err != nil {
 		return err
 	}
-	d.chain.extend(d.chainHash, b.Shard, b.Count, &j.raws)
+	d.chain.extend(b.Shard, b.Count, &j.raws)
 	b.Chain, b.Offset, b.Synced = d.chain, d.size, uint64(d.synced)
 	image := j.image()
 	putBlockHeader(image, b)

@@ -1,9 +1,7 @@
 package tape
 
 import (
-	"crypto/sha256"
 	"fmt"
-	"hash"
 	"slices"
 	"strings"
 
@@ -17,7 +15,6 @@ type joiner struct {
 	shards  map[uint16]*shardCheck
 	damages int      // places without a known block so far
 	damage  *Problem // the latest of them
-	hash    hash.Hash
 	chain   Digest
 	known   bool // chain is that of the block before
 	number  int  // of the next block
@@ -28,7 +25,7 @@ type joiner struct {
 
 // join walks over all segments and holds the sums against the manifest.
 func (v *verifier) join() {
-	j := &joiner{v: v, shards: map[uint16]*shardCheck{}, hash: sha256.New(), known: true,
+	j := &joiner{v: v, shards: map[uint16]*shardCheck{}, known: true,
 		edges: make([]shardEdges, v.tape.meta.Shards)}
 	for _, s := range v.segments {
 		j.segment(s)
@@ -53,7 +50,7 @@ func (j *joiner) segment(s *checkedSegment) {
 		s.add(Problem{File: segmentName(s.number), Offset: segFirstOff, Reason: "block numbers do not follow the segment before",
 			Affected: "every record of the segment"})
 	}
-	if len(s.blocks) > 0 && s.blocks[0].whole && j.known && nextChain(j.hash, j.chain, &s.blocks[0]) != s.blocks[0].info.Chain {
+	if len(s.blocks) > 0 && s.blocks[0].whole && j.known && nextChain(j.chain, &s.blocks[0]) != s.blocks[0].info.Chain {
 		s.add(chainProblem(&s.blocks[0].info))
 	}
 	for i := range s.blocks {

@@ -2,10 +2,8 @@ package tape
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"hash"
 
 	"github.com/tapedeck/tapedeck/internal/fsys"
 )
@@ -15,7 +13,6 @@ type segmentChecker struct {
 	v       *verifier
 	topics  *topicTable
 	dec     decoder
-	hash    hash.Hash
 	stored  []byte
 	decoded []byte
 	raw     []byte // of the current block; stored or decoded
@@ -240,16 +237,13 @@ func (c *segmentChecker) chain(s *checkedSegment, b *checkedBlock) {
 	if n == 0 || !s.blocks[n-1].known {
 		return
 	}
-	if c.hash == nil {
-		c.hash = sha256.New()
-	}
-	if want := nextChain(c.hash, s.blocks[n-1].info.Chain, b); want != b.info.Chain {
+	if want := nextChain(s.blocks[n-1].info.Chain, b); want != b.info.Chain {
 		b.problem = s.add(chainProblem(&b.info))
 	}
 }
 
-func nextChain(h hash.Hash, before Digest, b *checkedBlock) Digest {
-	before.extend(h, b.info.Shard, b.info.Count, &b.raw)
+func nextChain(before Digest, b *checkedBlock) Digest {
+	before.extend(b.info.Shard, b.info.Count, &b.raw)
 	return before
 }
 

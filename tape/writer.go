@@ -2,7 +2,6 @@ package tape
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -127,7 +126,7 @@ func newManifest(cfg *Config) manifest {
 
 func newWriter(dir, work string, cfg Config, lock io.Closer) *Writer {
 	w := &Writer{cfg: cfg, dir: dir, work: work, lock: lock, shard: make([]builder, cfg.Shards)}
-	w.out = disk{w: w, chainHash: sha256.New(), edges: make([]shardEdges, cfg.Shards)}
+	w.out = disk{w: w, edges: make([]shardEdges, cfg.Shards)}
 	return w
 }
 
