@@ -206,7 +206,7 @@ func wantError(t *testing.T, err error, texts ...string) {
 // TestOpenInputCutOff cuts containers at every length: nothing but a prefix of
 // the content may come out, and never without an error.
 func TestOpenInputCutOff(t *testing.T) {
-	content := noise(2000)
+	content := noise(400)
 	for name, disk := range map[string][]byte{
 		"gzip": gz(t, content),
 		"zstd": zst(t, content),
