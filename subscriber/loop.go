@@ -193,6 +193,7 @@ func (l *loop) publish() {
 	c.repeated.Store(s.dups)
 	c.epochs.Store(s.epochs)
 	c.broken.Store(s.broken)
+	c.diverged.Store(s.diverged)
 	c.ended.Store(s.ended)
 	c.complete.Store(s.Complete())
 }

@@ -10,20 +10,21 @@ import (
 // whether the end mark agrees. It is pure; feed it the headers in the order
 // they arrive.
 type Stream struct {
-	epoch   wire.Epoch
-	start   wire.Seq // sequence at which this reader joined the epoch
-	next    wire.Seq // sequence expected next
-	hash    wire.Hash
-	begun   bool // an epoch is known
-	gapped  bool // a gap since the join
-	ended   bool
-	agreed  bool // at the end: the rolling hash agreed with the mark
-	records uint64
-	gaps    uint64
-	lost    uint64
-	dups    uint64
-	epochs  uint64
-	broken  uint64 // epochs that were followed by another without an end mark
+	epoch    wire.Epoch
+	start    wire.Seq // sequence at which this reader joined the epoch
+	next     wire.Seq // sequence expected next
+	hash     wire.Hash
+	begun    bool // an epoch is known
+	gapped   bool // a gap since the join
+	ended    bool
+	agreed   bool // at the end: the rolling hash agreed with the mark
+	records  uint64
+	gaps     uint64
+	lost     uint64
+	dups     uint64
+	epochs   uint64
+	broken   uint64 // epochs that were followed by another without an end mark
+	diverged uint64 // times that the rolling hash differed though nothing was missing
 
 	// Epochs that were followed by another. A message of one of them is late.
 	left [leftMax]wire.Epoch
@@ -66,6 +67,7 @@ func (s *Stream) Take(h *wire.Header) Step {
 		s.gapped = true
 		s.next = h.FirstSeq
 	}
+	s.checkHash(h, &step)
 	if h.Bare() {
 		s.takeMark(h, &step)
 		return step
@@ -79,10 +81,27 @@ func (s *Stream) Take(h *wire.Header) Step {
 		// Part of a batch that was seen: the hash runs over whole batches.
 		s.gapped = true
 	}
+	if s.ended {
+		s.agreed = false // nothing may follow the end mark
+	}
 	s.hash = s.hash.Roll(h.Count, h.CRC)
 	s.records += uint64(h.Count - step.Skip)
 	s.next = h.Next()
 	return step
+}
+
+// checkHash compares the rolling hash before a batch with the publisher's. After
+// a gap it takes the publisher's over, so that what follows is checked again.
+func (s *Stream) checkHash(h *wire.Header, step *Step) {
+	if h.FirstSeq != s.next || h.Hash == s.hash {
+		return
+	}
+	if step.GapFrom == step.GapTo {
+		// Nothing is missing by number, and yet not everything was the same.
+		s.diverged++
+		s.gapped = true
+	}
+	s.hash = h.Hash
 }
 
 func (s *Stream) begin(h *wire.Header) {

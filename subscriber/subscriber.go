@@ -71,6 +71,7 @@ type Summary struct {
 	Corrupt   uint64 // batches whose payload did not match its checksum
 	Epochs    uint64 // the most that any shard saw
 	Broken    uint64 // times that an epoch was followed by another without an end mark
+	Diverged  uint64 // times that the rolling hash differed though nothing was missing
 	Ended     bool   // every shard's last epoch has ended
 	Complete  bool   // ... and every record of it arrived as sent
 	FirstSend wire.Nanos
@@ -89,11 +90,14 @@ func (s Summary) Why() string {
 	if s.Broken > 0 {
 		reasons = append(reasons, fmt.Sprintf("a publisher went without an end mark %d times", s.Broken))
 	}
+	if s.Diverged > 0 {
+		reasons = append(reasons, fmt.Sprintf("the rolling hash differed from the publisher's %d times", s.Diverged))
+	}
 	if !s.Ended {
 		reasons = append(reasons, "the end mark has not come")
 	}
 	if len(reasons) == 0 && !s.Complete {
-		reasons = append(reasons, "this reader joined after the first record, or the rolling hash differs from the mark's")
+		reasons = append(reasons, "this reader joined after the first record")
 	}
 	return strings.Join(reasons, ", ")
 }
@@ -194,6 +198,7 @@ func (l *loop) addTo(sum *Summary) {
 	sum.Corrupt += c.corrupt.Load()
 	sum.Epochs = max(sum.Epochs, c.epochs.Load())
 	sum.Broken += c.broken.Load()
+	sum.Diverged += c.diverged.Load()
 	sum.Ended = sum.Ended && c.ended.Load()
 	sum.Complete = sum.Complete && c.complete.Load()
 	if t := wire.Nanos(c.firstSend.Load()); t != 0 && (sum.FirstSend == 0 || t < sum.FirstSend) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/feed"
 	"github.com/tapedeck/tapedeck/feed/formats"
+	"github.com/tapedeck/tapedeck/feed/synth"
 	"github.com/tapedeck/tapedeck/recorder"
 	"github.com/tapedeck/tapedeck/tape"
 	"github.com/tapedeck/tapedeck/wire"
@@ -33,7 +34,8 @@ func newImport() *cobra.Command {
 		Use:   "import FILE",
 		Short: "Turn a vendor file into a tape",
 		Long: `Read a vendor file and write a tape. The format is recognised by the file's
-content, also inside gzip, zstd and zip; FILE may be - for standard input.
+content, also inside gzip, zstd and zip; FILE may be - for standard input, or
+synth: and a specification, for a generated day.
 
 Records keep the order of the file, the vendor's bytes and the vendor's times.
 The tape appears under its name only when the whole file was read: a failed
@@ -46,6 +48,7 @@ Formats:
 			"tapedeck import 20131008_trade.zip --preset lean-trades --topic SPY -o spy.tape",
 			`tapedeck import ticks.csv --columns 'time=ts:us,topic=symbol' -o ticks.tape`,
 			"zcat big.csv.gz | tapedeck import - -o big.tape",
+			"tapedeck import synth:topics=1000,rate=100000,duration=60s -o made.tape",
 		),
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
@@ -99,31 +102,62 @@ type importSummary struct {
 	PerSecond       float64  `json:"records_per_second"`
 }
 
-func (f *importFlags) run(cmd *cobra.Command, path string) (err error) {
+func (f *importFlags) run(cmd *cobra.Command, path string) error {
 	out := newOutput(cmd)
+	sum, err := f.importFile(cmd.Context(), out, path)
+	if err != nil {
+		return err
+	}
+	return out.message("import.summary", sum, sum.text())
+}
+
+// importFile imports one file into a tape.
+func (f *importFlags) importFile(ctx context.Context, out *output, path string) (sum *importSummary, err error) {
 	codec, err := parseCodec(f.codec)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	in, err := feed.OpenMember(cmd.Context(), path, f.member)
+	in, src, format, err := f.open(ctx, path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
+	if sum, err = f.write(ctx, out, in, src, codec); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	sum.Format = format
+	return sum, nil
+}
+
+// synthScheme begins the name of an input that is generated.
+const synthScheme = "synth:"
+
+// open opens a file, or the generator, as a source.
+func (f *importFlags) open(ctx context.Context, path string) (*feed.Input, feed.Source, string, error) {
+	if spec, ok := strings.CutPrefix(path, synthScheme); ok {
+		cfg, err := synth.ParseSpec(spec)
+		if err != nil {
+			return nil, nil, "", usageError{err}
+		}
+		src, err := synth.New(cfg)
+		if err != nil {
+			return nil, nil, "", usageError{err}
+		}
+		return &feed.Input{Name: path}, src, synth.Name, nil
+	}
+	in, err := feed.OpenMember(ctx, path, f.member)
+	if err != nil {
+		return nil, nil, "", err
+	}
 	format, err := feed.Detect(formats.All, in, f.opts.Format)
 	if err != nil {
-		return detectHint(err)
+		return nil, nil, "", errors.Join(detectHint(err), in.Close())
 	}
-	src, err := format.Open(cmd.Context(), in, f.opts)
+	src, err := format.Open(ctx, in, f.opts)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return nil, nil, "", errors.Join(fmt.Errorf("%s: %w", path, err), in.Close())
 	}
-	sum, err := f.write(cmd.Context(), out, in, src, codec)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	sum.Format = format.Name
-	return out.message("import.summary", sum, sum.text())
+	return in, src, format.Name, nil
 }
 
 func parseCodec(name string) (tape.Codec, error) {
@@ -156,8 +190,11 @@ func (f *importFlags) tapeName(path string) string {
 		return filepath.Clean(f.output)
 	}
 	base := filepath.Base(path)
-	if path == "-" {
+	switch {
+	case path == "-":
 		base = "stdin"
+	case strings.HasPrefix(path, synthScheme):
+		base = "synth"
 	}
 	base, _, _ = strings.Cut(base, ".")
 	return base + ".tape"

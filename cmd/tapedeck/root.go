@@ -33,7 +33,7 @@ per shard counting up.`,
 	root.AddCommand(
 		newImport(), newRecord(), newPlay(), newSub(),
 		newInfo(), newVerify(), newRepair(), newCat(),
-		newDoctor(), newVersion(),
+		newDemo(), newDoctor(), newVersion(),
 	)
 	for _, cmd := range root.Commands() {
 		cmd.Args = usageArgs(cmd.Args)

@@ -9,6 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/feed"
 	"github.com/tapedeck/tapedeck/feed/csv"
 	"github.com/tapedeck/tapedeck/feed/dbn"
+	"github.com/tapedeck/tapedeck/feed/synth"
 )
 
 // All lists the formats. It is not to be changed.
@@ -29,8 +30,15 @@ func Open(ctx context.Context, in *feed.Input, opts feed.Options) (feed.Source, 
 	return src, f, nil
 }
 
+// generated is the format of generated records: it can be decoded and is never
+// an input.
+var generated = feed.Format{Name: synth.Name, Title: "generated records", Decode: synth.Decode}
+
 // Find returns the format that an Encoding or a user names, or nil.
 func Find(name string) *feed.Format {
+	if name == generated.Name {
+		return &generated
+	}
 	for i := range All {
 		if All[i].Name == name {
 			return &All[i]
