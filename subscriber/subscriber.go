@@ -178,12 +178,12 @@ func (s *Subscriber) Summary() Summary {
 // counters are a loop's numbers as others may read them. The loop alone writes
 // them, once a batch.
 type counters struct {
-	records, batches, bytes atomic.Uint64
-	gaps, lost, repeated    atomic.Uint64
-	refused, corrupt        atomic.Uint64
-	epochs, broken          atomic.Uint64
-	ended, complete         atomic.Bool
-	firstSend, lastSend     atomic.Int64
+	records, batches, bytes  atomic.Uint64
+	gaps, lost, repeated     atomic.Uint64
+	refused, corrupt         atomic.Uint64
+	epochs, broken, diverged atomic.Uint64
+	ended, complete          atomic.Bool
+	firstSend, lastSend      atomic.Int64
 }
 
 func (l *loop) addTo(sum *Summary) {

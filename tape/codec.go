@@ -21,7 +21,7 @@ const (
 
 	// CodecDefault is what a Config without a codec gets; docs/TAPE.md has the
 	// measurement behind it.
-	CodecDefault = CodecZstd
+	CodecDefault = CodecS2
 )
 
 var codecNames = [...]string{CodecPlain: "plain", CodecS2: "s2", CodecZstd: "zstd"}

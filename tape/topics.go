@@ -193,8 +193,8 @@ func parseTopic(b []byte) (t TopicInfo, size int) {
 	var v [7]uint64
 	for i := range v {
 		x, k := binary.Uvarint(b[n:])
-		if k <= 0 {
-			return t, 0
+		if k <= 0 || k > 1 && b[n+k-1] == 0 {
+			return t, 0 // cut off, too long, or not the shortest form
 		}
 		v[i], n = x, n+k
 	}
