@@ -92,14 +92,34 @@ type decoder struct {
 
 var errDecodedSize = errors.New("decoded size differs from the block header")
 
+// checkDecodedSize holds the size that compressed bytes state against the block
+// header's, so that no memory is set aside because one of them lies.
+func checkDecodedSize(stored []byte, c Codec, size int) error {
+	if c == CodecS2 {
+		if n, err := s2.DecodedLen(stored); err != nil || n != size {
+			return errDecodedSize
+		}
+		return nil
+	}
+	var h zstd.Header
+	if err := h.Decode(stored); err != nil {
+		return err
+	}
+	if !h.HasFCS || h.FrameContentSize != uint64(size) {
+		return errDecodedSize
+	}
+	return nil
+}
+
 // decode fills dst, which has exactly the size that the block header states,
-// from stored.
+// from stored, which checkDecodedSize has accepted.
 func (d *decoder) decode(dst, stored []byte, c Codec) error {
 	if c == CodecS2 {
-		return decodeS2(dst, stored)
+		_, err := s2.Decode(dst, stored)
+		return err
 	}
 	if d.zstd == nil {
-		// DecodeAll never writes past dst, whatever the frame claims.
+		// DecodeAll never writes past dst, whatever the frame holds.
 		z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1),
 			zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxMemory(rawSizeMax))
 		if err != nil {
@@ -111,13 +131,5 @@ func (d *decoder) decode(dst, stored []byte, c Codec) error {
 	if err == nil && len(out) != len(dst) {
 		err = errDecodedSize
 	}
-	return err
-}
-
-func decodeS2(dst, stored []byte) error {
-	if n, err := s2.DecodedLen(stored); err != nil || n != len(dst) {
-		return errors.Join(err, errDecodedSize)
-	}
-	_, err := s2.Decode(dst, stored)
 	return err
 }

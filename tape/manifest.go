@@ -190,6 +190,8 @@ func (m *manifest) check() string {
 		return "unknown version"
 	case m.Shards < 1 || m.Shards > ShardsMax:
 		return "number of shards is out of range"
+	case !m.Codec.known():
+		return "no codec"
 	case m.Closed && (m.Totals == nil || m.Digest == nil):
 		return "closed without totals or digest"
 	}

@@ -173,6 +173,9 @@ func (t *Tape) decodeBlock(b *Block, info *BlockInfo, stored []byte) error {
 	if checksum(stored) != info.StoredCRC {
 		return corrupt(info, reasonStoredCRC, nil)
 	}
+	if err := checkDecodedSize(stored, info.Codec, info.RawSize()); err != nil {
+		return corrupt(info, reasonDecode, err)
+	}
 	b.buffer = t.decode.get(info.RawSize())
 	raw := b.buffer.data
 	if err := b.buffer.dec.decode(raw, stored, info.Codec); err != nil {

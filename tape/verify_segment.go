@@ -192,6 +192,9 @@ func (c *segmentChecker) content(b *BlockInfo) string {
 	if b.Codec == CodecPlain {
 		c.raw = stored
 	} else {
+		if checkDecodedSize(stored, b.Codec, b.RawSize()) != nil {
+			return reasonDecode
+		}
 		if cap(c.decoded) < b.RawSize() {
 			c.decoded = make([]byte, b.RawSize())
 		}
