@@ -15,7 +15,8 @@ type Stream struct {
 	next     wire.Seq // sequence expected next
 	hash     wire.Hash
 	begun    bool // an epoch is known
-	gapped   bool // a gap since the join
+	spoiled  bool // not the publisher's batches one by one since the join
+	overlap  bool // the last batch had come in part: the rolling hash is lost
 	ended    bool
 	agreed   bool // at the end: the rolling hash agreed with the mark
 	records  uint64
@@ -64,7 +65,7 @@ func (s *Stream) Take(h *wire.Header) Step {
 		step.GapFrom, step.GapTo = s.next, h.FirstSeq
 		s.gaps++
 		s.lost += uint64(h.FirstSeq - s.next)
-		s.gapped = true
+		s.spoil()
 		s.next = h.FirstSeq
 	}
 	s.checkHash(h, &step)
@@ -79,10 +80,11 @@ func (s *Stream) Take(h *wire.Header) Step {
 			return step
 		}
 		// Part of a batch that was seen: the hash runs over whole batches.
-		s.gapped = true
+		s.spoil()
+		s.overlap = true
 	}
 	if s.ended {
-		s.agreed = false // nothing may follow the end mark
+		s.spoil() // nothing may follow the end mark
 	}
 	s.hash = s.hash.Roll(h.Count, h.CRC)
 	s.records += uint64(h.Count - step.Skip)
@@ -96,13 +98,17 @@ func (s *Stream) checkHash(h *wire.Header, step *Step) {
 	if h.FirstSeq != s.next || h.Hash == s.hash {
 		return
 	}
-	if step.GapFrom == step.GapTo {
+	if step.GapFrom == step.GapTo && !s.overlap {
 		// Nothing is missing by number, and yet not everything was the same.
 		s.diverged++
-		s.gapped = true
+		s.spoil()
 	}
-	s.hash = h.Hash
+	s.hash, s.overlap = h.Hash, false
 }
+
+// spoil takes note that what came is not what was sent, batch by batch: the epoch
+// cannot be complete any more, even where its end had come.
+func (s *Stream) spoil() { s.spoiled, s.agreed = true, false }
 
 func (s *Stream) begin(h *wire.Header) {
 	if s.begun {
@@ -111,7 +117,7 @@ func (s *Stream) begin(h *wire.Header) {
 			s.broken++
 		}
 	}
-	s.begun, s.ended, s.agreed, s.gapped = true, false, false, false
+	s.begun, s.ended, s.agreed, s.spoiled, s.overlap = true, false, false, false, false
 	s.epoch, s.start, s.next, s.hash = h.Epoch, h.FirstSeq, h.FirstSeq, h.Hash
 	s.epochs++
 }
@@ -121,7 +127,7 @@ func (s *Stream) takeMark(h *wire.Header, step *Step) {
 		return
 	}
 	s.ended = true
-	s.agreed = !s.gapped && s.hash == h.Hash && s.next == h.FirstSeq
+	s.agreed = !s.spoiled && s.hash == h.Hash && s.next == h.FirstSeq
 	step.Ended = true
 }
 
