@@ -1,0 +1,164 @@
+package colmap
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+func TestParse(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"receive=#1:ns,time=data.T:ms,topic=stream,kind=trade", "time=data.T:ms,receive=#1:ns,topic=stream,kind=trade"},
+		{`time="a.b"."c""d" . e`, `time="a.b"."c""d".e,kind=data`},
+		{`topic=a+"#1"+ b.c ,receive=r:auto,kind=200`, `receive=r,topic=a+"#1"+b.c,kind=200`},
+		{"time=t:iso", "time=t:iso,kind=data"},
+	} {
+		m, err := Parse("x", tt.text, "-")
+		if err != nil {
+			t.Errorf("%s: %v", tt.text, err)
+			continue
+		}
+		if m.String() != tt.want {
+			t.Errorf("%s: %s", tt.text, m)
+		}
+		again, err := Parse("x", m.String(), "-")
+		if err != nil || !reflect.DeepEqual(m, again) {
+			t.Errorf("%s: read again: %+v, %v", tt.text, again, err)
+		}
+	}
+}
+
+func TestParseErrors(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"", "expected key=column"},
+		{"time", "expected key=column"},
+		{"=a", "expected key=column"},
+		{"time=a,time=b", "given twice"},
+		{"topic=a", "names no time"},
+		{"time=a:min", `unknown unit "min" (s, ms, us, ns, iso)`},
+		{"time=#0", "counted from #1"},
+		{"time=#1.a", "counted from #1"},
+		{"time=a.#1", "counted from #1"},
+		{"time=a.", "expected a column"},
+		{"time=,topic=a", "expected a column"},
+		{`time="a`, "not closed"},
+		{`time="a"b`, "expected a comma"},
+		{"time=a=b", "expected a column"},
+		{"time=a,kind=cheese", `unknown kind "cheese"`},
+		{"when=a", `unknown key "when"`},
+		{"time=a,", "expected key=column"},
+	} {
+		_, err := Parse("fmt", tt.text, "time=x")
+		if err == nil || !strings.Contains(err.Error(), tt.want) ||
+			!strings.HasPrefix(err.Error(), "fmt: --columns: ") || !strings.HasSuffix(err.Error(), "; an example: time=x") {
+			t.Errorf("%q: error %v, want %q", tt.text, err, tt.want)
+		}
+	}
+}
+
+func TestParseTime(t *testing.T) {
+	for _, tt := range []struct {
+		unit Unit
+		text string
+		want wire.Nanos
+		err  error
+	}{
+		{Auto, "1723161256299", 1723161256299e6, nil},
+		{Auto, "1723161256299000", 1723161256299e6, nil},
+		{Auto, "1723161256299000001", 1723161256299000001, nil},
+		{Auto, "1723161256.25", 1723161256250e6, nil},
+		{Auto, "17", 0, ErrUnit},
+		{Auto, "-1723161256", 0, nil},
+		{Auto, "2024-08-08T23:54:16.299Z", 1723161256299e6, nil},
+		{S, "-1.5", -15e8, nil},
+		{S, "1.", 0, ErrNumber},
+		{S, ".5", 0, ErrNumber},
+		{S, "1e9", 0, ErrNumber},
+		{S, "", 0, ErrNumber},
+		{S, "1.1234567891", 1123456789, nil},
+		{Ms, "9223372036854775", 0, ErrRange},
+		{Ns, "9223372036854775807", wire.NanosMax, nil},
+		{Ns, "9223372036854775808", 0, ErrRange},
+		{Ns, "99999999999999999999", 0, ErrRange},
+		{Ns, "12.9", 12, nil},
+		{ISO, "2024-08-08", 1723075200e9, nil},
+		{ISO, "2024-08-08 00:00:01", 1723075201e9, nil},
+		{ISO, "2024-08-08 00:00:01+01:00", 1723071601e9, nil},
+		{ISO, "2024-08-08T00:00:01.5", 17230752015e8, nil},
+		{ISO, "2024-13-08", 0, ErrDateTime},
+		{ISO, "1500-01-01", 0, ErrRange},
+		{ISO, "x", 0, ErrDateTime},
+	} {
+		want := tt.want
+		if tt.unit == Auto && tt.text[0] == '-' {
+			want = -1723161256e9 // by its size, whatever its sign
+		}
+		got, err := tt.unit.ParseTime([]byte(tt.text))
+		if err != tt.err || err == nil && got != want {
+			t.Errorf("%s %q: %d, %v; want %d, %v", tt.unit, tt.text, got, err, want, tt.err)
+		}
+	}
+}
+
+func TestScale(t *testing.T) {
+	for _, tt := range []struct {
+		unit  Unit
+		count int64
+		want  wire.Nanos
+		err   error
+	}{
+		{Us, -3, -3000, nil}, {Auto, 1723161256, 1723161256e9, nil}, {Auto, 5, 0, ErrUnit}, {S, 1 << 60, 0, ErrRange}, {S, -1 << 60, 0, ErrRange},
+	} {
+		if got, err := tt.unit.Scale(tt.count); got != tt.want || err != tt.err {
+			t.Errorf("%s %d: %d, %v", tt.unit, tt.count, got, err)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	n := Names{"Time Stamp_ms", "ts_init", "ts_event", "Venue", "instrument_id", "bid_price", "ask_price"}
+	if i, u := n.Time(); i != 2 || u != Auto {
+		t.Errorf("time %d %s", i, u)
+	}
+	if i, u := n[:2].Time(); i != 0 || u != Ms {
+		t.Errorf("time %d %s", i, u)
+	}
+	if i, _ := n.Receive(); i != 1 {
+		t.Errorf("receive %d", i)
+	}
+	if got := n.Topic(); !reflect.DeepEqual(got, []int{3, 4}) {
+		t.Errorf("topic %v", got)
+	}
+	if n.Kind() != wire.KindQuote || n[:3].Kind() != wire.KindData || n[:3].Topic() != nil {
+		t.Error("kind or topic")
+	}
+	if i, _ := (Names{"price"}).Time(); i != -1 {
+		t.Errorf("time %d", i)
+	}
+}
+
+func TestParseTimeAllocs(t *testing.T) {
+	count, iso := []byte("1723161256299"), []byte("2024-08-08T23:54:16.299Z")
+	if n := testing.AllocsPerRun(100, func() {
+		_, _ = Auto.ParseTime(count)
+		_, _ = Auto.ParseTime(iso)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("receive=#1:ns,time=data.T:ms,topic=stream+\"a\"\"b\".c,kind=trade")
+	f.Fuzz(func(t *testing.T, text string) {
+		m, err := Parse("x", text, "y")
+		if err != nil {
+			return
+		}
+		again, err := Parse("x", m.String(), "y")
+		if err != nil || !reflect.DeepEqual(m, again) {
+			t.Fatalf("%q: %s, read again: %+v, %v", text, m, again, err)
+		}
+	})
+}
