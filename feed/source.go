@@ -31,6 +31,14 @@ type Source interface {
 	Encoding() Encoding
 }
 
+// Noter is what a Source may implement to remark on its input.
+type Noter interface {
+	// Notes returns what was odd about the input but no error, such as gaps in
+	// sequence numbers: one sentence each, for people, without a full stop. It is
+	// complete once Next has returned io.EOF.
+	Notes() []string
+}
+
 // Encoding names the bodies' format and what a reader needs beside the body to
 // decode it.
 type Encoding = wire.Encoding
@@ -87,7 +95,16 @@ type Options struct {
 	TimeUnit string // csv: "s", "ms", "us", "ns": unit of bare numbers; "" guesses by size
 	Topic    string // topic prefix, or the whole topic where the input names none
 	Header   string // csv: "auto", "yes", "no"; "" is auto
-	Dataset  string // dbn fragments: dataset where no file head names one
+	Dataset  string // dbn fragments: dataset where no file head names one; itch: venue, such as "XBOS"
+
+	// Groups selects datagrams of a capture by destination: "233.200.79.0:61000",
+	// a group alone, a prefix such as "233.200.79.0/24", or a port alone, with or
+	// without a colon before it. None takes all.
+	Groups []string
+	// AB says what becomes of a message that a capture has more than once, as the
+	// lines A and B of one feed give it: "keep" keeps each, "merge" only the one
+	// that comes first by session and sequence number; "" is keep.
+	AB string
 }
 
 // ErrNoFormat: the input is of none of the known formats.

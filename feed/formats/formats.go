@@ -9,11 +9,16 @@ import (
 	"github.com/tapedeck/tapedeck/feed"
 	"github.com/tapedeck/tapedeck/feed/csv"
 	"github.com/tapedeck/tapedeck/feed/dbn"
+	"github.com/tapedeck/tapedeck/feed/pcap"
 	"github.com/tapedeck/tapedeck/feed/synth"
 )
 
 // All lists the formats. It is not to be changed.
-var All = []feed.Format{dbn.Format, csv.Format}
+var All = []feed.Format{
+	dbn.Format,
+	csv.Format,
+	pcap.Format,
+}
 
 // Open recognises the format of in, or takes the one that opts names, and
 // starts reading. An error of a format names the input. The caller still closes
