@@ -37,6 +37,7 @@ func appendNext(t testing.TB, w *Writer, f *wire.Fields, at *At) {
 }
 
 func TestAppendDoesNotAllocate(t *testing.T) {
+	skipUnderRace(t)
 	for _, codec := range []Codec{CodecPlain, CodecS2} {
 		w, f, at := steady(t, codec)
 		const records = 50_000
@@ -53,6 +54,7 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 }
 
 func TestAppendBatchDoesNotAllocate(t *testing.T) {
+	skipUnderRace(t)
 	w, f, at := steady(t, CodecPlain)
 	b := batchOf(t, f, 100)
 	if n := testing.AllocsPerRun(1000, func() {
@@ -83,6 +85,7 @@ func batchOf(t testing.TB, f *wire.Fields, records int) *wire.Batch {
 }
 
 func TestReaderDoesNotAllocate(t *testing.T) {
+	skipUnderRace(t)
 	for _, codec := range []Codec{CodecPlain, CodecS2, CodecZstd} {
 		dir := filepath.Join(t.TempDir(), "a.tape")
 		w, err := Create(dir, Config{Codec: codec, BlockSize: 4 << 10, SyncInterval: -1})
@@ -113,5 +116,13 @@ func TestReaderDoesNotAllocate(t *testing.T) {
 		if n := testing.AllocsPerRun(200, next); n > 0 {
 			t.Errorf("%v: %v allocations a block", codec, n)
 		}
+	}
+}
+
+// skipUnderRace: the race detector makes pools of the libraries forget at
+// random, and so allocate.
+func skipUnderRace(t *testing.T) {
+	if raceEnabled {
+		t.Skip("allocations are counted without the race detector")
 	}
 }

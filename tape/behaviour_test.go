@@ -277,7 +277,7 @@ func TestSyncInterval(t *testing.T) {
 			if s := w.Stats(); s.SyncedRecords != n-1 {
 				t.Errorf("%d records are synced before the interval is over", s.SyncedRecords)
 			}
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			if s := w.Stats(); s.SyncedRecords != n {
 				t.Errorf("%d of %d records are synced after the interval", s.SyncedRecords, n)

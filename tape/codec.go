@@ -67,9 +67,11 @@ func newEncoder(c Codec) (*encoder, error) {
 		return e, nil
 	}
 	var err error
-	// The block has checksums of its own, so the frame needs none.
+	// The block has checksums of its own, so the frame needs none; a frame of a
+	// single segment always states its content size, which readers rely on.
 	e.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault),
-		zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
+		zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false),
+		zstd.WithSingleSegment(true))
 	return e, err
 }
 

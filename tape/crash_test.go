@@ -123,7 +123,7 @@ func TestPowerLossAtAnyOperation(t *testing.T) {
 		if operations < 100 {
 			t.Fatalf("only %d operations: the scenario is too small to mean anything", operations)
 		}
-		for n := range operations {
+		for n := 0; n < operations; n += stride(9) {
 			for seed := range uint64(3) {
 				what := fmt.Sprintf("%v, power lost after %d of %d operations, seed %d", codec, n, operations, seed)
 				powerLoss(t, codec, n, seed, what)
@@ -167,7 +167,7 @@ func TestFailingOperations(t *testing.T) {
 		if err := new(scenario).run(counter, CodecPlain); err != nil {
 			t.Fatal(err)
 		}
-		for n := 1; n <= counter.Operations(); n++ {
+		for n := 1; n <= counter.Operations(); n += stride(9) {
 			disk := fsys.NewMem()
 			fault := &fsys.Fault{FS: disk}
 			fault.FailAt(n, 1<<30, fail)
@@ -193,4 +193,12 @@ func TestFullDisk(t *testing.T) {
 		}
 		s.kept(t, disk, fmt.Sprintf("disk of %d bytes", limit))
 	}
+}
+
+// stride is 1, and n in short mode: then a test tries every n-th case.
+func stride(n int) int {
+	if testing.Short() {
+		return n
+	}
+	return 1
 }
