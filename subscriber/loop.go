@@ -21,11 +21,14 @@ type loop struct {
 	ready    bool       // the publisher was told that this reader receives
 	done     wire.Epoch // epoch whose end the publisher was told
 	warned   bool       // a refused frame has been reported
+	heard    bool       // a message of the stream has come since the clock was read
+	batch    wire.Batch // the message at hand; a variable would be moved to the heap for the handler
 	counters counters
 }
 
 // lingerAtEnd lets the word that this reader has the end mark go out when the
-// socket closes.
+// socket closes. Before that there is no word to wait for: without a publisher
+// at the endpoint, closing would only hang for as long.
 const lingerAtEnd = time.Second
 
 func (l *loop) run(ctx context.Context) (err error) {
@@ -43,7 +46,7 @@ func (l *loop) run(ctx context.Context) (err error) {
 	defer unpin()
 	l.socket, err = zctx.NewSocket(zsock.SUB, zsock.SocketConfig{
 		ReceiveQueue: l.sub.cfg.QueueLen, RecvTimeout: receiveSlice,
-		MessageMax: wire.PayloadSizeMax, Linger: lingerAtEnd,
+		MessageMax: wire.PayloadSizeMax,
 	})
 	if err != nil {
 		return err
@@ -70,18 +73,21 @@ func (l *loop) receive(ctx context.Context) error {
 			if err := ctx.Err(); err != nil {
 				return context.Cause(ctx)
 			}
-			if silence := l.sub.cfg.Silence; silence > 0 && time.Since(lastWord) > silence {
-				return fmt.Errorf("%w from shard %d (%s) for %v", ErrSilence, l.shard, l.sub.cfg.Endpoints[l.shard], silence)
-			}
-			continue
 		case err != nil:
 			return fmt.Errorf("subscriber: shard %d: %w", l.shard, err)
+		default:
+			if err := l.take(m); err != nil {
+				return err
+			}
 		}
-		if l.sub.cfg.Silence > 0 {
-			lastWord = time.Now()
-		}
-		if err := l.take(m); err != nil {
-			return err
+		// What was refused is not the stream's word: a foreign publisher at the
+		// endpoint is silence, too.
+		if silence := l.sub.cfg.Silence; silence > 0 {
+			if now := time.Now(); l.heard {
+				lastWord, l.heard = now, false
+			} else if now.Sub(lastWord) > silence {
+				return fmt.Errorf("%w from shard %d (%s) for %v", ErrSilence, l.shard, l.sub.cfg.Endpoints[l.shard], silence)
+			}
 		}
 		if l.stream.Ended() && !l.sub.cfg.Follow {
 			return nil
@@ -100,9 +106,14 @@ func (l *loop) take(m *zsock.Message) error {
 		l.refuse(fmt.Errorf("message of %d frames", m.Frames()))
 		return nil
 	}
-	b, err := wire.ViewBatch(m.Frame(0), m.Frame(1), m.Frame(2))
-	if err != nil {
+	var err error
+	if l.batch, err = wire.ViewBatch(m.Frame(0), m.Frame(1), m.Frame(2)); err != nil {
 		l.refuse(err)
+		return nil
+	}
+	b := &l.batch
+	if want := 2 + int(min(b.OrderSize, 1)); m.Frames() != want {
+		l.refuse(fmt.Errorf("message of %d frames, its header announces %d", m.Frames(), want))
 		return nil
 	}
 	if int(b.Shard) != l.shard || int(b.Shards) != len(l.sub.cfg.Endpoints) {
@@ -115,7 +126,7 @@ func (l *loop) take(m *zsock.Message) error {
 		l.refuse(errors.New("payload checksum differs"))
 		return nil
 	}
-	return l.deliver(&b)
+	return l.deliver(b)
 }
 
 func (l *loop) deliver(b *wire.Batch) error {
@@ -124,6 +135,7 @@ func (l *loop) deliver(b *wire.Batch) error {
 		l.refuse(fmt.Errorf("message of epoch %d, which has been left", b.Epoch))
 		return nil
 	}
+	l.heard = true
 	if step.NewEpoch {
 		l.ready = false
 	}
@@ -181,6 +193,9 @@ func (l *loop) takeEnd(b *wire.Batch, step Step) error {
 		return nil
 	}
 	l.done = b.Epoch
+	if err := l.socket.SetLinger(lingerAtEnd); err != nil {
+		return err
+	}
 	return l.socket.Subscribe(wire.DoneTopic(l.sub.id))
 }
 
@@ -195,6 +210,7 @@ func (l *loop) publish() {
 	c.broken.Store(s.broken)
 	c.diverged.Store(s.diverged)
 	c.ended.Store(s.ended)
+	c.early.Store(s.early)
 	c.complete.Store(s.Complete())
 }
 

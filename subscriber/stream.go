@@ -19,6 +19,7 @@ type Stream struct {
 	overlap  bool // the last batch had come in part: the rolling hash is lost
 	ended    bool
 	agreed   bool // at the end: the rolling hash agreed with the mark
+	early    bool // at the end: the publisher had more to send
 	records  uint64
 	gaps     uint64
 	lost     uint64
@@ -117,7 +118,7 @@ func (s *Stream) begin(h *wire.Header) {
 			s.broken++
 		}
 	}
-	s.begun, s.ended, s.agreed, s.spoiled, s.overlap = true, false, false, false, false
+	s.begun, s.ended, s.agreed, s.early, s.spoiled, s.overlap = true, false, false, false, false, false
 	s.epoch, s.start, s.next, s.hash = h.Epoch, h.FirstSeq, h.FirstSeq, h.Hash
 	s.epochs++
 }
@@ -127,7 +128,8 @@ func (s *Stream) takeMark(h *wire.Header, step *Step) {
 		return
 	}
 	s.ended = true
-	s.agreed = !s.spoiled && s.hash == h.Hash && s.next == h.FirstSeq
+	s.early = h.Flags&wire.FlagEarly != 0
+	s.agreed = !s.early && !s.spoiled && s.hash == h.Hash && s.next == h.FirstSeq
 	step.Ended = true
 }
 

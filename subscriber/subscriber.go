@@ -72,6 +72,7 @@ type Summary struct {
 	Epochs    uint64 // the most that any shard saw
 	Broken    uint64 // times that an epoch was followed by another without an end mark
 	Diverged  uint64 // times that the rolling hash differed though nothing was missing
+	Early     bool   // a publisher stopped before its source was through
 	Ended     bool   // every shard's last epoch has ended
 	Complete  bool   // ... and every record of it arrived as sent
 	FirstSend wire.Nanos
@@ -92,6 +93,9 @@ func (s Summary) Why() string {
 	}
 	if s.Diverged > 0 {
 		reasons = append(reasons, fmt.Sprintf("the rolling hash differed from the publisher's %d times", s.Diverged))
+	}
+	if s.Early {
+		reasons = append(reasons, "the publisher was stopped early")
 	}
 	if !s.Ended {
 		reasons = append(reasons, "the end mark has not come")
@@ -171,7 +175,7 @@ func (s *Subscriber) Summary() Summary {
 	for _, l := range s.loops {
 		l.addTo(&sum)
 	}
-	sum.Complete = sum.Complete && sum.Ended && sum.Lost == 0 && sum.Corrupt == 0 && sum.Broken == 0
+	sum.Complete = sum.Complete && sum.Ended && sum.Lost == 0 && sum.Corrupt == 0 && sum.Broken == 0 && sum.Diverged == 0
 	return sum
 }
 
@@ -182,7 +186,7 @@ type counters struct {
 	gaps, lost, repeated     atomic.Uint64
 	refused, corrupt         atomic.Uint64
 	epochs, broken, diverged atomic.Uint64
-	ended, complete          atomic.Bool
+	ended, early, complete   atomic.Bool
 	firstSend, lastSend      atomic.Int64
 }
 
@@ -199,6 +203,7 @@ func (l *loop) addTo(sum *Summary) {
 	sum.Epochs = max(sum.Epochs, c.epochs.Load())
 	sum.Broken += c.broken.Load()
 	sum.Diverged += c.diverged.Load()
+	sum.Early = sum.Early || c.early.Load()
 	sum.Ended = sum.Ended && c.ended.Load()
 	sum.Complete = sum.Complete && c.complete.Load()
 	if t := wire.Nanos(c.firstSend.Load()); t != 0 && (sum.FirstSend == 0 || t < sum.FirstSend) {

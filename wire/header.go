@@ -73,7 +73,11 @@ const (
 	// are numbered and hashed as all others are.
 	FlagSnapshotBatch HeaderFlags = 1 << 3
 
-	headerFlagsKnown = FlagEnd | FlagHeartbeat | FlagHello | FlagSnapshotBatch
+	// FlagEarly: with FlagEnd, the publisher stopped before its source was
+	// through. Nothing that was sent is missing, but it is not all.
+	FlagEarly HeaderFlags = 1 << 4
+
+	headerFlagsKnown = FlagEnd | FlagHeartbeat | FlagHello | FlagSnapshotBatch | FlagEarly
 	headerFlagsBare  = FlagEnd | FlagHeartbeat | FlagHello
 )
 
@@ -173,7 +177,8 @@ func (h *Header) check() string {
 	switch {
 	case h.Flags&^headerFlagsKnown != 0:
 		return reasonHeaderFlags
-	case bits.OnesCount16(uint16(bare)) > 1, bare != 0 && h.Flags&FlagSnapshotBatch != 0:
+	case bits.OnesCount16(uint16(bare)) > 1, bare != 0 && h.Flags&FlagSnapshotBatch != 0,
+		h.Flags&FlagEarly != 0 && bare != FlagEnd:
 		return reasonHeaderFlags
 	case h.Shards == 0 || h.Shard >= h.Shards:
 		return reasonShard

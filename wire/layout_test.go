@@ -65,9 +65,9 @@ func TestLayout(t *testing.T) {
 	if HeaderSize != 80 || RecordHeadSize != 24 || Version != 1 || Signature != "TPDK" {
 		t.Error("a size, the version or the signature has changed")
 	}
-	flags := []int{int(FlagEnd), int(FlagHeartbeat), int(FlagHello), int(FlagSnapshotBatch),
+	flags := []int{int(FlagEnd), int(FlagHeartbeat), int(FlagHello), int(FlagSnapshotBatch), int(FlagEarly),
 		int(FlagNoEventTime), int(FlagNoReceiveTime), int(FlagSnapshot), int(FlagWide)}
-	for i, want := range []int{1, 2, 4, 8, 1, 2, 4, 128} {
+	for i, want := range []int{1, 2, 4, 8, 16, 1, 2, 4, 128} {
 		if flags[i] != want {
 			t.Errorf("flag %d of the list has value %d, want %d", i, flags[i], want)
 		}

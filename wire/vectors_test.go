@@ -100,6 +100,7 @@ func validVectors(t testing.TB) []vector {
 	add("hello-empty", "A hello whose payload is empty is a valid message; what it says is not this layer's concern.", bare(FlagHello, ""))
 	add("heartbeat", "A heartbeat: the next record will have sequence 100.", bare(FlagHeartbeat, ""))
 	add("end", "An end mark: the epoch had 100 records on this shard.", bare(FlagEnd, ""))
+	add("end-early", "An end mark of a publisher that stopped before its source was through.", bare(FlagEnd|FlagEarly, ""))
 	m = stream()
 	m.Flags = FlagSnapshotBatch
 	for i := range m.records {
@@ -183,11 +184,13 @@ func headerVectors(t testing.TB) []vector {
 	r.header("header-long", reasonHeaderSize, "A header frame of 81 bytes.", m, size(81))
 	r.header("header-size-field", reasonHeaderSize, "The size field says 88.", m, func(h []byte) []byte { h[5] = 88; return h })
 	r.header("reserved", reasonReserved, "The reserved field is 1.", m, put32(68, 1))
-	r.header("flags-unknown", reasonHeaderFlags, "Flag bit 4.", m, put16(6, 1<<4))
+	r.header("flags-unknown", reasonHeaderFlags, "Flag bit 5.", m, put16(6, 1<<5))
 	r.header("flags-unknown-high", reasonHeaderFlags, "Flag bit 15.", m, put16(6, 1<<15))
 	r.header("flags-end-heartbeat", reasonHeaderFlags, "Both end mark and heartbeat.", mark, put16(6, 3))
 	r.header("flags-hello-heartbeat", reasonHeaderFlags, "Both hello and heartbeat.", mark, put16(6, 6))
 	r.header("flags-end-snapshot", reasonHeaderFlags, "An end mark of last values.", mark, put16(6, 9))
+	r.header("flags-early", reasonHeaderFlags, "Early without end.", m, put16(6, 16))
+	r.header("flags-heartbeat-early", reasonHeaderFlags, "An early heartbeat.", mark, put16(6, 18))
 	r.header("shards-zero", reasonShard, "A stream of no shards.", m, put16(10, 0))
 	r.header("shard-outside", reasonShard, "Shard 2 of 2.", m, put16(8, 2))
 	r.header("epoch", reasonEpoch, "Epoch 0.", m, put64(16, 0))

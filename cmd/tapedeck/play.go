@@ -143,6 +143,9 @@ func (f *playFlags) run(cmd *cobra.Command, dir string) (err error) {
 	defer player.Close() // after the publisher: it may hold the player's memory
 	out.remark("playing %s at %s on %v", dir, cfg.Speed, pub.Endpoints())
 	rep, runErr := f.play(cmd.Context(), out, player, t)
+	if runErr != nil {
+		pub.Stop() // readers must not wait for what will not come
+	}
 	stats := pub.Stats()
 	closeErr := pub.Close()
 	sum := newPlaySummary(&rep, &stats, cfg.Speed)
@@ -152,7 +155,23 @@ func (f *playFlags) run(cmd *cobra.Command, dir string) (err error) {
 	if runErr != nil {
 		return runErr
 	}
+	if sum.Readers == 0 && sum.Records > 0 {
+		out.remark("no subscriber was there: --wait 1 waits for one")
+	}
+	if sum.Records == 0 {
+		out.remark("nothing to play: %s records on the tape, %s left out by --topics, the rest by --from and --to",
+			thousands(total(t)), thousands(sum.Filtered))
+	}
 	return closeErr
+}
+
+// total is the number of records on a tape; 0 where it cannot be told.
+func total(t *tape.Tape) uint64 {
+	info, err := t.Info()
+	if err != nil {
+		return 0
+	}
+	return info.Totals.Records
 }
 
 func (f *playFlags) publisher(t *tape.Tape) (*publisher.Publisher, error) {

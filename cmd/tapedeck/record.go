@@ -95,6 +95,7 @@ type recordSummary struct {
 	Refused   uint64  `json:"refused"`
 	Corrupt   uint64  `json:"corrupt"`
 	Epochs    uint64  `json:"epochs"`
+	Early     bool    `json:"early"`
 	Complete  bool    `json:"complete"`
 	Bytes     uint64  `json:"payload_bytes"`
 	Stored    uint64  `json:"stored_bytes"`
@@ -156,7 +157,7 @@ func (f *recordFlags) run(cmd *cobra.Command) error {
 func (f *recordFlags) summary(s subscriber.Summary, st tape.Stats, took time.Duration) *recordSummary {
 	return &recordSummary{
 		Tape: filepath.Clean(f.output), Records: s.Records, Gaps: s.Gaps, Lost: s.Lost, Repeated: s.Repeated,
-		Refused: s.Refused, Corrupt: s.Corrupt, Epochs: s.Epochs, Complete: s.Complete,
+		Refused: s.Refused, Corrupt: s.Corrupt, Epochs: s.Epochs, Early: s.Early, Complete: s.Complete,
 		Bytes: st.PayloadBytes, Stored: st.StoredBytes, Blocks: st.Blocks, Syncs: st.Syncs, SyncMax: int64(st.SyncMax),
 		Seconds: took.Seconds(), PerSecond: float64(s.Records) / max(took.Seconds(), 1e-9),
 	}

@@ -133,6 +133,8 @@ type subSummary struct {
 	Corrupt   uint64  `json:"corrupt"`
 	Epochs    uint64  `json:"epochs"`
 	Broken    uint64  `json:"broken"`
+	Diverged  uint64  `json:"diverged"`
+	Early     bool    `json:"early"`
 	Ended     bool    `json:"ended"`
 	Complete  bool    `json:"complete"`
 	Visited   uint64  `json:"visited"`
@@ -151,7 +153,7 @@ type subSummary struct {
 func (h *subHandler) summary(s subscriber.Summary) *subSummary {
 	sum := &subSummary{
 		Records: s.Records, Gaps: s.Gaps, Lost: s.Lost, Repeated: s.Repeated, Refused: s.Refused,
-		Corrupt: s.Corrupt, Epochs: s.Epochs, Broken: s.Broken, Ended: s.Ended, Complete: s.Complete,
+		Corrupt: s.Corrupt, Epochs: s.Epochs, Broken: s.Broken, Diverged: s.Diverged, Early: s.Early, Ended: s.Ended, Complete: s.Complete,
 		Batches: s.Batches, Bytes: s.Bytes, why: s.Why(),
 	}
 	lag := hdrhistogram.New(1, int64(time.Hour), 3)

@@ -54,6 +54,7 @@ const (
 	helloEvery   = 20 * time.Millisecond  // hello until confirmed
 	endEvery     = 250 * time.Millisecond // end mark until confirmed
 	sendSlice    = 50 * time.Millisecond  // how long a blocked send goes without looking at ctx
+	stopWait     = 500 * time.Millisecond // for readers to confirm an early end
 	lingerAtEnd  = 5 * time.Second        // for readers that never said who they are
 	waitForever  = time.Duration(1<<63 - 1)
 	copyBelow    = 8 << 10 // a smaller payload is cheaper to copy than to count
@@ -229,7 +230,10 @@ func (p *Publisher) Send(ctx context.Context, shardNo int, b *wire.Batch, done i
 	p.stats.Bytes += uint64(len(b.Payload) + len(b.Order))
 	s.tune(&p.cfg, len(b.Payload))
 	if s.batches%tuneEvery == 0 {
-		return p.listen(ctx, 0)
+		// The batch is out: that the context ended meanwhile is the next call's.
+		if err := p.listen(ctx, 0); err != nil && ctx.Err() == nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -321,6 +325,23 @@ func (p *Publisher) End(ctx context.Context) error {
 			return fmt.Errorf("publisher: %d readers have not confirmed the end after %v: %v",
 				len(p.readers.pending()), p.cfg.EndWait, p.readers.pending())
 		}
+	}
+}
+
+// Stop ends the stream before its source was through: it sends end marks that
+// say so and gives readers a moment to confirm them. It never waits for a slow
+// reader for longer than that, and drops what is unsent.
+func (p *Publisher) Stop() {
+	p.ended = true
+	ctx, cancel := context.WithTimeout(context.Background(), stopWait)
+	defer cancel()
+	for i := range p.shards {
+		// A reader that does not take the mark in time sees the silence.
+		if p.mark(ctx, i, wire.FlagEnd|wire.FlagEarly) != nil {
+			return
+		}
+	}
+	for !p.readers.allDone() && p.listen(ctx, stopWait/10) == nil {
 	}
 }
 
