@@ -76,8 +76,8 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	if sum.Import, err = f.importDay(ctx, out, sum); err != nil {
 		return err
 	}
-	say("1. import   %s records on %s topics in %.2f s, %s records/s; tape %s",
-		thousands(sum.Import.Records), thousands(uint64(sum.Import.Topics)), sum.Import.Seconds, thousands(uint64(sum.Import.PerSecond)), sum.Tape)
+	say("1. import   %s records on %s in %.2f s, %s records/s; tape %s",
+		thousands(sum.Import.Records), count(uint64(sum.Import.Topics), "topic"), sum.Import.Seconds, thousands(uint64(sum.Import.PerSecond)), sum.Tape)
 	t, err := tape.Open(sum.Tape)
 	if err != nil {
 		return err
@@ -200,12 +200,12 @@ func (s *demoSummary) text() string {
 		late = &pacing{} // the minute had no records
 	}
 	return fmt.Sprintf(`
-records   %s on %s topics
+records   %s on %s
 rate      %s records/s at full speed, into a handler that visits every record
 pacing    p50 %v, p99 %v, max %v late at %s
 result    %s
 
-Next: tapedeck info %[9]s; tapedeck cat %[9]s --limit 5; tapedeck --help`,
-		thousands(s.Import.Records), thousands(uint64(s.Import.Topics)), thousands(uint64(s.Full.Sub.PerSecond)),
-		round(late.P50), round(late.P99), round(late.Max), s.Paced.Play.Speed, state, s.Tape)
+Next: %[10]s info %[9]s; %[10]s cat %[9]s --limit 5; %[10]s --help`,
+		thousands(s.Import.Records), count(uint64(s.Import.Topics), "topic"), thousands(uint64(s.Full.Sub.PerSecond)),
+		round(late.P50), round(late.P99), round(late.Max), s.Paced.Play.Speed, state, s.Tape, os.Args[0])
 }

@@ -286,8 +286,8 @@ func (f *importFlags) summary(dir string, in *feed.Input, rep *recorder.ImportRe
 }
 
 func (s *importSummary) text() string {
-	text := fmt.Sprintf("%s: %s records, %s topics from %s in %.2f s (%s records/s), %s as %s",
-		s.Tape, thousands(s.Records), thousands(uint64(s.Topics)), s.Format, s.Seconds,
+	text := fmt.Sprintf("%s: %s records, %s from %s in %.2f s (%s records/s), %s as %s",
+		s.Tape, thousands(s.Records), count(uint64(s.Topics), "topic"), s.Format, s.Seconds,
 		thousands(uint64(s.PerSecond)), size(s.TapeBytes), s.Codec)
 	if s.Bad > 0 {
 		text += fmt.Sprintf(", %d bad places left out", s.Bad)

@@ -92,7 +92,7 @@ func (v *tapeInfo) text() string {
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	row("tape", "%s", v.Tape)
-	row("records", "%s on %s topics", thousands(v.Records), thousands(uint64(v.Topics)))
+	row("records", "%s on %s", thousands(v.Records), count(uint64(v.Topics), "topic"))
 	if v.Records > 0 {
 		row("received", "%v to %v", wire.Nanos(v.FirstReceive), wire.Nanos(v.LastReceive))
 		row("happened", "%v to %v", wire.Nanos(v.FirstEvent), wire.Nanos(v.LastEvent))

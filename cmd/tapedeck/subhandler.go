@@ -184,7 +184,7 @@ func (s *subSummary) text() string {
 	if !s.Complete {
 		state = "NOT COMPLETE: " + s.why
 	}
-	return fmt.Sprintf("%s records, %s topics, %d gaps, %s records/s, lag p50 %v p99 %v: %s",
-		thousands(s.Records), thousands(uint64(s.Topics)), s.Gaps, thousands(uint64(s.PerSecond)),
+	return fmt.Sprintf("%s records, %s, %d gaps, %s records/s, lag p50 %v p99 %v: %s",
+		thousands(s.Records), count(uint64(s.Topics), "topic"), s.Gaps, thousands(uint64(s.PerSecond)),
 		time.Duration(s.LagP50).Round(time.Microsecond), time.Duration(s.LagP99).Round(time.Microsecond), state)
 }
