@@ -62,6 +62,9 @@ func TestPlacesThatAreTaken(t *testing.T) {
 	if _, err := Open(filepath.Dir(dir)); !errors.Is(err, ErrNotTape) {
 		t.Errorf("open of a directory that is no tape: %v", err)
 	}
+	if _, err := Verify(context.Background(), dir, nil); !errors.Is(err, ErrLocked) {
+		t.Errorf("verify while it is written: %v", err)
+	}
 	open(t, dir) // readers are not blocked
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
@@ -356,6 +359,59 @@ func TestReadAfterClose(t *testing.T) {
 	}
 	if _, err := tp.Reader(ReadConfig{}).Next(); !errors.Is(err, ErrClosed) {
 		t.Errorf("read after Close: %v", err)
+	}
+}
+
+// A tape can be opened at any moment while it is written; a reader then sees a
+// prefix of each shard that never gets shorter.
+func TestReadWhileWriting(t *testing.T) {
+	w, dir := create(t, Config{BlockSize: 1000, SegmentSize: SegmentSizeMin, Codec: CodecPlain})
+	const records = 20_000
+	written := make(chan error, 1)
+	go func() {
+		g := newGenerated(1, 1)
+		for range records {
+			at, rec := g.record()
+			if err := w.Append(at, rec); err != nil {
+				written <- err
+				return
+			}
+		}
+		written <- w.Close()
+	}()
+	most, done := 0, false
+	for !done {
+		select {
+		case err := <-written:
+			if err != nil {
+				t.Fatal(err)
+			}
+			done = true
+		default:
+		}
+		tp, err := Open(dir)
+		if err != nil {
+			t.Fatalf("open while writing: %v", err)
+		}
+		if d := tp.Recovered().Damage; d != nil {
+			t.Fatalf("a writer at work was taken for damage: %+v", d)
+		}
+		n := 0
+		r := tp.Records(ReadConfig{})
+		for ; r.Next(); n++ {
+			if r.At().Seq != wire.Seq(n) {
+				t.Fatalf("record %d has sequence %d", n, r.At().Seq)
+			}
+		}
+		if r.Err() != nil || n < most {
+			t.Fatalf("%d records after %d were seen; %v", n, most, r.Err())
+		}
+		most = n
+		r.Close()
+		tp.Close()
+	}
+	if most != records {
+		t.Errorf("%d records at the end", most)
 	}
 }
 

@@ -70,20 +70,45 @@ func Open(dir string) (*Tape, error) { return OpenFS(fsys.OS{}, dir) }
 
 // OpenFS is Open on any file system.
 func OpenFS(fsx fsys.FS, dir string) (*Tape, error) {
-	meta, err := readManifest(fsx, dir)
-	if err != nil {
-		return nil, err
+	const attempts = 100
+	for before, n := "", 1; ; n++ {
+		t, err := openOnce(fsx, dir)
+		trouble := t.trouble(err)
+		// A writer at work can make a segment look wrong for a moment: it fills,
+		// cuts and indexes it between two looks. What is wrong stays as it is.
+		if trouble == "" || trouble == before || n == attempts {
+			if err != nil {
+				return nil, err
+			}
+			return t, nil
+		}
+		before = trouble
 	}
-	t := &Tape{fs: fsx, dir: dir, meta: meta}
-	if meta.Closed {
-		err = t.openClosed()
-	} else {
-		err = t.openUnclosed()
+}
+
+// openOnce returns what it has of the tape beside an error. Nothing is mapped
+// yet, so there is nothing to close.
+func openOnce(fsx fsys.FS, dir string) (*Tape, error) {
+	t := &Tape{fs: fsx, dir: dir}
+	var err error
+	if t.meta, err = readManifest(fsx, dir); err != nil {
+		return t, err
 	}
-	if err != nil {
-		return nil, errors.Join(err, t.Close())
+	if t.meta.Closed {
+		return t, t.openClosed()
 	}
-	return t, nil
+	return t, t.openUnclosed()
+}
+
+// trouble describes what went wrong in opening, and at which state of the tape.
+func (t *Tape) trouble(err error) string {
+	switch {
+	case err != nil:
+		return fmt.Sprintf("%v; %d segments, %d blocks", err, len(t.segments), t.blocks)
+	case len(t.found.Damage) > 0:
+		return fmt.Sprintf("%v; %d segments, %d blocks", &t.found.Damage[0], len(t.segments), t.blocks)
+	}
+	return ""
 }
 
 func (t *Tape) openClosed() error {

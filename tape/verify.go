@@ -30,7 +30,8 @@ type Report struct {
 func (r *Report) OK() bool { return len(r.Problems) == 0 }
 
 // Verify reads and checks every byte of a tape. Damage is in the report; the
-// error is for what kept it from looking: ErrNotTape, ErrVersion, the disk, ctx.
+// error is for what kept it from looking: ErrNotTape, ErrVersion, ErrLocked where
+// the tape is still being written, the disk, ctx.
 // progress, which may be nil, is called from several goroutines, one at a time,
 // with the bytes done and the bytes there are.
 func Verify(ctx context.Context, dir string, progress func(done, total int64)) (Report, error) {
@@ -38,10 +39,18 @@ func Verify(ctx context.Context, dir string, progress func(done, total int64)) (
 }
 
 // VerifyFS is Verify on any file system.
-func VerifyFS(ctx context.Context, fsx fsys.FS, dir string, progress func(done, total int64)) (Report, error) {
+func VerifyFS(ctx context.Context, fsx fsys.FS, dir string, progress func(done, total int64)) (_ Report, err error) {
 	v := &verifier{ctx: ctx, tape: &Tape{fs: fsx, dir: dir}, progress: progress}
 	if err := v.manifest(); err != nil {
 		return v.report, err
+	}
+	if !v.tape.meta.Closed {
+		// What a writer is about to complete would look like damage.
+		lock, err := lockTape(fsx, dir)
+		if err != nil {
+			return v.report, err
+		}
+		defer func() { err = errors.Join(err, lock.Close()) }()
 	}
 	if err := v.files(); err != nil {
 		return v.report, err
