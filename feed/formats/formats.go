@@ -9,6 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/feed"
 	"github.com/tapedeck/tapedeck/feed/csv"
 	"github.com/tapedeck/tapedeck/feed/dbn"
+	"github.com/tapedeck/tapedeck/feed/iex"
 	"github.com/tapedeck/tapedeck/feed/pcap"
 	"github.com/tapedeck/tapedeck/feed/synth"
 )
@@ -17,6 +18,7 @@ import (
 var All = []feed.Format{
 	dbn.Format,
 	csv.Format,
+	iex.Format,
 	pcap.Format,
 }
 

@@ -35,7 +35,7 @@ func TestAllIsComplete(t *testing.T) {
 // where the folder is not called like it.
 var formatOf = map[string]string{
 	"itch-moldudp64-pcap": "pcap",
-	"iex-pcap":            "pcap",
+	"iex-pcap":            "iex",
 	"cme-mdp3-pcap":       "pcap",
 	"nyse-xdp-pcap":       "pcap",
 	"cboe-pitch-pcap":     "pcap",

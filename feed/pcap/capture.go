@@ -8,6 +8,7 @@ import (
 
 	"github.com/gopacket/gopacket/layers"
 
+	"github.com/tapedeck/tapedeck/feed/window"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -27,7 +28,7 @@ type frame struct {
 
 // capture reads the packets of a pcap or a pcapng.
 type capture struct {
-	win    window
+	win    window.Window
 	order  binary.ByteOrder
 	read   func(f *frame) error // the next packet, by one of the two formats
 	number int64                // of the packet read last, from 1
@@ -49,11 +50,11 @@ func IsCapture(head []byte) bool {
 
 // newCapture reads the head of the capture in r through a buffer of size bytes.
 func newCapture(ctx context.Context, r io.Reader, size int) (*capture, error) {
-	c := &capture{win: newWindow(ctx, r, size)}
-	if err := c.win.fill(magicSize); err != nil && !ended(err) {
+	c := &capture{win: window.New(ctx, r, size)}
+	if err := c.win.Fill(magicSize); err != nil && !window.Ended(err) {
 		return nil, err
 	}
-	head := c.win.rest()
+	head := c.win.Rest()
 	switch {
 	case isPcapng(head):
 		c.read = c.readPcapng
@@ -73,7 +74,7 @@ func (c *capture) next(f *frame) error { return c.read(f) }
 // need makes n bytes available, of which the first are a head that says that the
 // others follow.
 func (c *capture) need(n int) error {
-	err := c.win.fill(n)
+	err := c.win.Fill(n)
 	if err == nil {
 		return nil
 	}
@@ -84,8 +85,8 @@ func (c *capture) need(n int) error {
 func (c *capture) cut(err error) error {
 	switch {
 	case err == io.EOF:
-		return fmt.Errorf("%w: %d bytes are left", ErrTruncated, len(c.win.rest()))
-	case ended(err):
+		return fmt.Errorf("%w: %d bytes are left", ErrTruncated, len(c.win.Rest()))
+	case window.Ended(err):
 		return fmt.Errorf("%w: %w", ErrTruncated, err)
 	}
 	return err

@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"github.com/gopacket/gopacket/layers"
+
+	"github.com/tapedeck/tapedeck/feed/window"
 )
 
 // The file head and the packet head of a pcap, as in draft-ietf-opsawg-pcap:
@@ -42,12 +44,12 @@ func classicMagic(b []byte) (order binary.ByteOrder, fraction uint32, ok bool) {
 
 // openClassic reads the file head.
 func (c *capture) openClassic() error {
-	if err := c.win.fill(classicHeadSize); ended(err) {
+	if err := c.win.Fill(classicHeadSize); window.Ended(err) {
 		return fmt.Errorf("%w: its head is cut off", ErrCapture)
 	} else if err != nil {
 		return err
 	}
-	b := c.win.rest()
+	b := c.win.Rest()
 	c.order, c.fraction, _ = classicMagic(b)
 	if v := c.order.Uint16(b[classicMajorOff:]); v != classicMajor {
 		return fmt.Errorf("%w: pcap of version %d", ErrCapture, v)
@@ -57,19 +59,19 @@ func (c *capture) openClassic() error {
 	if !known(c.link) {
 		return fmt.Errorf("%w: %d (%v)", ErrLink, uint16(c.link), c.link)
 	}
-	c.win.pos += classicHeadSize
+	c.win.Pass(classicHeadSize)
 	return nil
 }
 
 // readClassic reads a packet.
 func (c *capture) readClassic(f *frame) error {
-	if err := c.win.fill(classicPacketSize); err != nil {
-		if err == io.EOF && len(c.win.rest()) == 0 {
+	if err := c.win.Fill(classicPacketSize); err != nil {
+		if err == io.EOF && len(c.win.Rest()) == 0 {
 			return io.EOF
 		}
 		return c.cut(err)
 	}
-	b := c.win.rest()
+	b := c.win.Rest()
 	seconds, fraction := c.order.Uint32(b), c.order.Uint32(b[4:])
 	size, length := c.order.Uint32(b[8:]), c.order.Uint32(b[12:])
 	if size > snapMax {
@@ -79,8 +81,8 @@ func (c *capture) readClassic(f *frame) error {
 	if err := c.need(all); err != nil {
 		return err
 	}
-	f.data = c.win.rest()[classicPacketSize:all:all]
-	c.win.pos += all
+	f.data = c.win.Rest()[classicPacketSize:all:all]
+	c.win.Pass(all)
 	c.number++
 	f.length, f.link, f.noTime = int(length), c.link, false
 	return f.setTime(int64(seconds), uint64(fraction)*uint64(c.fraction))

@@ -7,6 +7,8 @@ import (
 	"math/bits"
 
 	"github.com/gopacket/gopacket/layers"
+
+	"github.com/tapedeck/tapedeck/feed/window"
 )
 
 // Blocks of a pcapng, as in draft-ietf-opsawg-pcapng: type u32, total length u32,
@@ -60,8 +62,8 @@ func (c *capture) openPcapng() error {
 	if err == nil {
 		err = c.section(size)
 	}
-	if err != nil && c.win.err != nil && !ended(c.win.err) {
-		return c.win.err
+	if err != nil && c.win.Failed() != nil && !window.Ended(c.win.Failed()) {
+		return c.win.Failed()
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCapture, err)
@@ -84,7 +86,7 @@ func (c *capture) readPcapng(f *frame) error {
 		case blockInterface:
 			err = c.interfaceBlock(size)
 		default:
-			if err = c.win.skip(int64(size)); err != nil {
+			if err = c.win.Skip(int64(size)); err != nil {
 				return c.cut(err)
 			}
 		}
@@ -97,13 +99,13 @@ func (c *capture) readPcapng(f *frame) error {
 // block looks at the head of the next block and returns its type and size. The
 // window stays at its start.
 func (c *capture) block() (typ, size uint32, err error) {
-	if err := c.win.fill(blockSizeMin); err != nil {
-		if err == io.EOF && len(c.win.rest()) == 0 {
+	if err := c.win.Fill(blockSizeMin); err != nil {
+		if err == io.EOF && len(c.win.Rest()) == 0 {
 			return 0, 0, io.EOF
 		}
 		return 0, 0, c.cut(err)
 	}
-	b := c.win.rest()
+	b := c.win.Rest()
 	if isPcapng(b) { // a section may have another byte order
 		switch uint32(orderMagic) {
 		case binary.LittleEndian.Uint32(b[blockHeadSize:]):
@@ -130,11 +132,11 @@ func (c *capture) body(size uint32, fixed, limit int) ([]byte, error) {
 	if err := c.need(int(size)); err != nil {
 		return nil, err
 	}
-	b := c.win.rest()[:size:size]
+	b := c.win.Rest()[:size:size]
 	if tail := c.order.Uint32(b[size-blockTailSize:]); tail != size {
 		return nil, damaged("a block of %d bytes that ends with a size of %d", size, tail)
 	}
-	c.win.pos += int(size)
+	c.win.Pass(int(size))
 	return b[blockHeadSize : size-blockTailSize], nil
 }
 

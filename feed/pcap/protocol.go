@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/tapedeck/tapedeck/feed"
+	"github.com/tapedeck/tapedeck/feed/window"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -104,7 +105,7 @@ func (p *Protocol) Open(ctx context.Context, in *feed.Input, opts feed.Options) 
 	if err != nil {
 		return nil, err
 	}
-	c, err := newCapture(ctx, in.Reader, windowSize)
+	c, err := newCapture(ctx, in.Reader, window.Size)
 	if err != nil {
 		return nil, err
 	}

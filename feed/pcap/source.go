@@ -103,7 +103,7 @@ func (s *source) advance() error {
 		return s.err
 	case errors.Is(err, ErrTruncated) || errors.Is(err, ErrDamaged):
 		s.err = io.EOF
-		place := fmt.Sprintf("packet %d at offset %d", s.capture.number+1, s.capture.win.offset())
+		place := fmt.Sprintf("packet %d at offset %d", s.capture.number+1, s.capture.win.Offset())
 		return &feed.BadRecord{Place: place, Err: err}
 	default:
 		s.err = fmt.Errorf("packet %d: %w", s.capture.number+1, err)
