@@ -83,6 +83,10 @@ func (s *Span) add(t wire.Nanos) {
 	s.Min, s.Max = min(s.Min, t), max(s.Max, t)
 }
 
+func (s *Span) merge(o Span) {
+	s.Min, s.Max = min(s.Min, o.Min), max(s.Max, o.Max)
+}
+
 // emptySpan is the range that add extends to its first time.
 func emptySpan() Span { return Span{Min: wire.NanosMax, Max: wire.NanosMin} }
 

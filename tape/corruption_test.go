@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,18 +37,19 @@ func add64(h []byte) { binary.LittleEndian.PutUint64(h, binary.LittleEndian.Uint
 func one(h []byte)   { h[0]++ }
 func high(h []byte)  { h[7] = 0x7f }
 
-func damages() []damage {
-	seg, idx := segmentName(0), indexName(0)
-	cut := func(n int) func(b []byte) []byte { return func(b []byte) []byte { return b[:len(b)-n] } }
-	secondBlock := func(b []byte) int {
-		_, reason := parseBlockHeader(b[SegmentHeaderSize:])
-		info := loadBlockInfo(b[SegmentHeaderSize:])
-		if reason != "" {
-			panic(reason)
-		}
-		info.Offset = SegmentHeaderSize
-		return int(info.end())
-	}
+// cut takes the last n bytes away.
+func cut(n int) func(b []byte) []byte { return func(b []byte) []byte { return b[:len(b)-n] } }
+
+// secondBlock is the offset of the second block.
+func secondBlock(b []byte) int {
+	info := loadBlockInfo(b[SegmentHeaderSize:])
+	info.Offset = SegmentHeaderSize
+	return int(info.end())
+}
+
+// blockDamages are changes of a block.
+func blockDamages() []damage {
+	seg := segmentName(0)
 	return []damage{
 		{"block magic", seg, func(b []byte) []byte { b[SegmentHeaderSize]++; return b }, reasonMagic, true},
 		{"block version", seg, field(blkVersionOff, one), reasonBlockVersion, true},
@@ -84,6 +86,13 @@ func damages() []damage {
 			sealHeaders(b)
 			return b
 		}, "empty topic", true},
+	}
+}
+
+// fileDamages are changes of a file as a whole, or of what ties files together.
+func fileDamages() []damage {
+	seg, idx := segmentName(0), indexName(0)
+	return []damage{
 		{"segment cut by a byte", seg, cut(1), reasonStoredCut, false},
 		{"segment cut to its header", seg, func(b []byte) []byte { return b[:SegmentHeaderSize] }, "shorter than its index", false},
 		{"segment empty", seg, func(b []byte) []byte { return nil }, "cut off", false},
@@ -131,7 +140,7 @@ func damages() []damage {
 }
 
 func TestCorruptionTable(t *testing.T) {
-	for _, d := range damages() {
+	for _, d := range slices.Concat(blockDamages(), fileDamages()) {
 		t.Run(d.name, func(t *testing.T) {
 			disk := memTape(t, CodecPlain, 1, 60)
 			store(t, disk, d.file, d.change(load(t, disk, d.file)))

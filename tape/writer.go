@@ -203,60 +203,6 @@ func (w *Writer) AppendFields(at At, f *wire.Fields) error {
 	return nil
 }
 
-// AppendBatch adds the records of a batch, copying them; the batch's header and
-// order frame must belong to it. Small batches that follow one another share a
-// block. A batch without records (end mark, heartbeat, hello) and a batch of
-// last values adds nothing. Errors are those of Append; a batch is added whole
-// or not at all.
-func (w *Writer) AppendBatch(batch *wire.Batch) error {
-	if batch.Bare() || batch.Flags&wire.FlagSnapshotBatch != 0 {
-		return nil
-	}
-	last, dense, ok := orderLast(batch.Order, batch.FirstOrdinal, batch.Count)
-	if !ok || batch.Count == 0 {
-		return &OrderError{Reason: "order frame does not fit the records", Shard: int(batch.Shard),
-			Epoch: batch.Epoch, Seq: batch.FirstSeq, Ordinal: batch.FirstOrdinal}
-	}
-	var event, receive = emptySpan(), emptySpan()
-	var first, final edge
-	for walk := batch.Records(); walk.Next() || walk.Err() != nil; {
-		if err := walk.Err(); err != nil {
-			return err
-		}
-		rec := walk.Record()
-		final = edge{event: rec.Event(), receive: rec.Receive()}
-		if walk.Seq() == batch.FirstSeq {
-			first = final
-		}
-		event.add(final.event)
-		receive.add(final.receive)
-	}
-	at := At{Shard: int(batch.Shard), Epoch: batch.Epoch, Seq: batch.FirstSeq, Ordinal: batch.FirstOrdinal, Send: batch.Send}
-	b, err := w.lockShard(at.Shard)
-	if err != nil {
-		return err
-	}
-	defer b.mu.Unlock()
-	j, err := w.room(b, &at, len(batch.Payload))
-	if err != nil {
-		return err
-	}
-	if j.info.Count > 0 {
-		j.order.step(b.ordinal, at.Ordinal)
-	} else {
-		j.first = first
-	}
-	j.order.steps(batch.Order, int(batch.Count-1), dense)
-	j.raw = append(j.raw, batch.Payload...)
-	j.info.Event.merge(event)
-	j.info.Receive.merge(receive)
-	j.info.Count += batch.Count
-	j.last = final
-	b.advance(&at, batch.Count, last)
-	w.full(b)
-	return nil
-}
-
 // Describe adds to what the manifest says of the records: how their bodies are
 // to be read and where they come from. It is for writers that learn it on the
 // way. A tape written in place has it at once, so that it can be read after a
@@ -409,8 +355,4 @@ func (w *Writer) failed() error {
 		return *p
 	}
 	return nil
-}
-
-func (s *Span) merge(o Span) {
-	s.Min, s.Max = min(s.Min, o.Min), max(s.Max, o.Max)
 }
