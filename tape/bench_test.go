@@ -174,3 +174,23 @@ func BenchmarkOpen(b *testing.B) {
 		t.Close()
 	}
 }
+
+func BenchmarkVerify(b *testing.B) {
+	for _, codec := range codecs {
+		b.Run("codec="+codec.String(), func(b *testing.B) {
+			const records = 500_000
+			tp := benchTape(b, codec, 1, records)
+			info, err := tp.Info()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(int64(info.Totals.PayloadBytes))
+			for b.Loop() {
+				if r, err := Verify(b.Context(), tp.dir, nil); err != nil || !r.OK() {
+					b.Fatal(r, err)
+				}
+			}
+			rate(b, records)
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -256,5 +257,46 @@ func TestDamageInUnclosedTapeIsNotCut(t *testing.T) {
 	at := report.Torn.Offset
 	if got := load(t, disk, report.Kept); string(got) != string(torn[at:at+report.Torn.Bytes]) {
 		t.Error("what was cut is not what was kept")
+	}
+}
+
+// A damaged block gives an error with its place, and reading goes on behind it.
+func TestReadingGoesOnBehindDamage(t *testing.T) {
+	for _, codec := range codecs {
+		disk := memTape(t, codec, 1, 60)
+		seg := load(t, disk, segmentName(0))
+		seg[secondBlock(seg)+BlockHeaderSize+20]++
+		store(t, disk, segmentName(0), seg)
+		tp, err := OpenFS(disk, memDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := tp.Reader(ReadConfig{})
+		blocks, damaged := 0, 0
+		for {
+			b, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			var corrupt *CorruptError
+			switch {
+			case errors.As(err, &corrupt):
+				damaged++
+				if corrupt.File != segmentName(0) || corrupt.Offset != int64(secondBlock(seg)) {
+					t.Errorf("%v: damage is at %v", codec, corrupt)
+				}
+			case err != nil:
+				t.Fatal(err)
+			default:
+				blocks++
+				if reason := b.Info.checkRecords(append(append([]byte(nil), b.Payload...), b.Order...)); reason != "" {
+					t.Errorf("%v: block %d: %s", codec, b.Info.Number, reason)
+				}
+			}
+		}
+		if damaged != 1 || blocks != tp.Blocks()-1 {
+			t.Errorf("%v: %d damaged, %d whole of %d blocks", codec, damaged, blocks, tp.Blocks())
+		}
+		tp.Close()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"syscall"
 	"testing"
@@ -177,6 +178,29 @@ func TestFailingOperations(t *testing.T) {
 				t.Fatalf("operation %d failed with %v; the writer says %v", n, fail, err)
 			}
 			s.kept(t, disk, fmt.Sprintf("operation %d and all after it fail with %v", n, fail))
+		}
+	}
+}
+
+// A tape that cannot be begun leaves nothing behind.
+func TestFailedCreateLeavesNothing(t *testing.T) {
+	for n := 1; ; n++ {
+		disk := fsys.NewMem()
+		fault := &fsys.Fault{FS: disk}
+		fault.FailAt(n, n, syscall.EIO)
+		w, err := Create(memDir, Config{FS: fault})
+		if err == nil {
+			_ = w.Close() // may be what failed
+			if fault.Operations() < n {
+				return // every operation has had its turn
+			}
+			continue
+		}
+		if !errors.Is(err, syscall.EIO) {
+			t.Fatalf("operation %d: %v", n, err)
+		}
+		if _, err := disk.List(memDir); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("operation %d failed, and a directory is left: %v", n, err)
 		}
 	}
 }

@@ -71,11 +71,13 @@ func Create(dir string, cfg Config) (*Writer, error) {
 	}
 	w := newWriter(dir, work, cfg, lock)
 	w.meta = newManifest(&cfg)
-	if err := writeManifest(cfg.FS, work, &w.meta); err != nil {
-		return nil, errors.Join(err, lock.Close())
+	err = writeManifest(cfg.FS, work, &w.meta)
+	if err == nil {
+		err = w.start()
 	}
-	if err := w.start(); err != nil {
-		return nil, errors.Join(err, lock.Close())
+	if err != nil {
+		// The directory was empty; what is in it now is half a tape.
+		return nil, errors.Join(err, fsys.RemoveAll(cfg.FS, work), lock.Close())
 	}
 	return w, nil
 }
@@ -94,6 +96,10 @@ func makeDir(fsx fsys.FS, dir string, stale bool) (io.Closer, error) {
 		return nil, err
 	}
 	entries, err := fsx.List(dir)
+	if err != nil {
+		// Remove takes only an empty directory.
+		return nil, errors.Join(err, fsx.Remove(dir), lock.Close())
+	}
 	for _, e := range entries {
 		if !stale {
 			err = ErrExists // another writer was faster

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // ErrPower: the file system has lost power.
@@ -289,6 +290,11 @@ func (m *Mem) Remove(name string) error {
 		return err
 	}
 	if m.dirs[name] {
+		for file := range m.files {
+			if path.Dir(file) == name {
+				return pathError("remove", name, syscall.ENOTEMPTY)
+			}
+		}
 		delete(m.dirs, name)
 		return nil
 	}
