@@ -2,6 +2,7 @@ package tape
 
 import (
 	"errors"
+	"path/filepath"
 
 	"github.com/tapedeck/tapedeck/internal/fsys"
 )
@@ -104,8 +105,13 @@ func (w *Writer) giveName() error {
 		return &WriteError{File: w.dir, Err: err}
 	}
 	w.work = w.dir
-	if err := w.cfg.FS.SyncDir(parent(w.dir)); err != nil {
-		return &WriteError{File: w.dir, Err: err}
+	return w.syncParent()
+}
+
+// syncParent makes the tape's own name last.
+func (w *Writer) syncParent() error {
+	if err := w.cfg.FS.SyncDir(filepath.Dir(w.work)); err != nil {
+		return &WriteError{File: w.work, Err: err}
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -181,8 +180,6 @@ func (t *Tape) sizeOf(name string) (int64, error) {
 }
 
 func (t *Tape) path(name string) string { return t.dir + "/" + name }
-
-func parent(dir string) string { return filepath.Dir(dir) }
 
 // openUnclosed takes the sealed segments by their indexes and scans the last
 // one.

@@ -73,6 +73,9 @@ func Create(dir string, cfg Config) (*Writer, error) {
 	w.meta = newManifest(&cfg)
 	err = writeManifest(cfg.FS, work, &w.meta)
 	if err == nil {
+		err = w.syncParent()
+	}
+	if err == nil {
 		err = w.start()
 	}
 	if err != nil {
