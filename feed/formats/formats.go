@@ -10,7 +10,9 @@ import (
 	"github.com/tapedeck/tapedeck/feed/csv"
 	"github.com/tapedeck/tapedeck/feed/dbn"
 	"github.com/tapedeck/tapedeck/feed/iex"
+	"github.com/tapedeck/tapedeck/feed/jsonl"
 	"github.com/tapedeck/tapedeck/feed/pcap"
+	"github.com/tapedeck/tapedeck/feed/raw"
 	"github.com/tapedeck/tapedeck/feed/synth"
 )
 
@@ -20,6 +22,9 @@ var All = []feed.Format{
 	csv.Format,
 	iex.Format,
 	pcap.Format,
+	jsonl.Format,
+	raw.Lines,
+	raw.LengthPrefixed,
 }
 
 // Open recognises the format of in, or takes the one that opts names, and

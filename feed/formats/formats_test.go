@@ -40,7 +40,11 @@ var formatOf = map[string]string{
 	"nyse-xdp-pcap":       "pcap",
 	"cboe-pitch-pcap":     "pcap",
 	"ice-impact-pcap":     "pcap",
+	"jsonl-binance":       "jsonl",
 }
+
+// nameOnly are the formats that no content is recognised as.
+var nameOnly = map[string]bool{"lines": true, "length-prefixed": true}
 
 // TestOpenByContent opens every real file without naming its format: those of a
 // format in the table are recognised, the others refused or at least not taken
@@ -95,7 +99,7 @@ func TestOpenByContent(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range All {
-		if opened[f.Name] == 0 {
+		if opened[f.Name] == 0 && !nameOnly[f.Name] {
 			t.Errorf("no file of format %s", f.Name)
 		}
 	}
