@@ -28,6 +28,7 @@ type Input struct {
 	Head      []byte // the first bytes of the content, not consumed from Reader
 
 	raw       *rawReader
+	peeled    bool           // there is a container around the content
 	closers   []func() error // innermost container last
 	closeOnce sync.Once
 	closeErr  error
@@ -89,6 +90,7 @@ func NewInput(ctx context.Context, r io.Reader, name string) (*Input, error) {
 // error.
 func (in *Input) open(ctx context.Context, member string) (*Input, error) {
 	r, container, err := in.peel(member)
+	in.peeled = container != ""
 	if err == nil {
 		r = &contentReader{r: r, ctx: ctx, in: in, container: container}
 		in.Head = make([]byte, HeadSize)
@@ -115,6 +117,17 @@ func (in *Input) Size() int64 {
 		return 0
 	}
 	return in.raw.size
+}
+
+// ReaderAt returns the content as something that can be read at any place, and
+// its size. It reports false for a container's content, a pipe, and an Input
+// that is a literal. It may be used beside Read, heeds the context, and may be
+// used until Close.
+func (in *Input) ReaderAt() (io.ReaderAt, int64, bool) {
+	if in.raw == nil || in.raw.at == nil || in.peeled {
+		return nil, 0, false
+	}
+	return in.raw, in.raw.size, true
 }
 
 // Consumed is how many of the bytes on disk have been read so far. It runs
