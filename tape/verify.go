@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"runtime"
 	"sync"
-	"sync/atomic"
 
 	"github.com/tapedeck/tapedeck/internal/fsys"
 )
@@ -70,8 +69,8 @@ type verifier struct {
 
 	segments []*checkedSegment
 	total    int64
-	done     atomic.Int64
 	progMu   sync.Mutex
+	done     int64 // bytes; guarded by progMu
 	tables   []*topicTable
 	report   Report
 }
@@ -219,10 +218,10 @@ func (v *verifier) run() error {
 
 // step reports n more bytes done.
 func (v *verifier) step(n int64) error {
-	done := v.done.Add(n)
 	if v.progress != nil {
 		v.progMu.Lock()
-		v.progress(min(done, v.total), v.total)
+		v.done += n
+		v.progress(min(v.done, v.total), v.total)
 		v.progMu.Unlock()
 	}
 	return v.ctx.Err()
