@@ -4,6 +4,7 @@ package fixed
 
 import (
 	"encoding/binary"
+	"math"
 	"strconv"
 
 	"github.com/tapedeck/tapedeck/feed"
@@ -20,6 +21,12 @@ const (
 	UPrice             // string: an unsigned integer of Digits decimals
 	Char               // string of the one character, nil where it is a blank or 0
 	Text               // string without the blanks and zeros at its end
+
+	// OptUint, OptInt and OptPrice are Uint, Int and Price where the largest value
+	// of the integer says that there is none: then they are nil.
+	OptUint
+	OptInt
+	OptPrice
 )
 
 // Field is one field of a layout.
@@ -29,6 +36,20 @@ type Field struct {
 	Size   int // bytes
 	Type   Type
 	Digits int // decimals of a price
+}
+
+// Layout places fields one behind the other, the first at offset at. Fields without
+// a name are reserved space and left out of what it returns.
+func Layout(at int, fields ...Field) []Field {
+	var out []Field
+	for _, f := range fields {
+		f.Off = at
+		at += f.Size
+		if f.Name != "" {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // Append appends the fields of a message to dst, integers in the given byte order.
@@ -61,6 +82,18 @@ func (f *Field) value(order binary.ByteOrder, b []byte) any {
 		return printable(b[:1])
 	case Text:
 		return printable(trim(b))
+	case OptUint:
+		if v := load(order, b); v != math.MaxUint64>>(64-8*len(b)) {
+			return v
+		}
+	case OptInt:
+		if v := extend(load(order, b), len(b)); v != math.MaxInt64>>(64-8*len(b)) {
+			return v
+		}
+	case OptPrice:
+		if v := extend(load(order, b), len(b)); v != math.MaxInt64>>(64-8*len(b)) {
+			return Decimal(v, f.Digits)
+		}
 	}
 	return nil
 }

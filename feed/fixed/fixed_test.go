@@ -43,6 +43,32 @@ func TestAppend(t *testing.T) {
 	}
 }
 
+func TestAppendOptional(t *testing.T) {
+	layout := Layout(1,
+		Field{Name: "u8", Size: 1, Type: OptUint}, Field{Size: 2},
+		Field{Name: "u64", Size: 8, Type: OptUint}, Field{Name: "i8", Size: 1, Type: OptInt},
+		Field{Name: "i64", Size: 8, Type: OptInt}, Field{Name: "p", Size: 4, Type: OptPrice, Digits: 1})
+	none := []byte{9, 0xff, 1, 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f}
+	some := []byte{9, 0xfe, 1, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0xff,
+		2, 0, 0, 0, 0, 0, 0, 0, 0xf6, 0xff, 0xff, 0xff}
+	for _, tt := range []struct {
+		body []byte
+		want []any
+	}{
+		{none, []any{nil, nil, nil, nil, nil}},
+		{some, []any{uint64(0xfe), uint64(1), int64(-1), int64(2), "-1"}},
+	} {
+		var want []feed.Field
+		for i, name := range []string{"u8", "u64", "i8", "i64", "p"} {
+			want = append(want, feed.Field{Name: name, Value: tt.want[i]})
+		}
+		if d := cmp.Diff(want, Append(nil, binary.LittleEndian, layout, tt.body)); d != "" {
+			t.Error(d)
+		}
+	}
+}
+
 func TestDecimal(t *testing.T) {
 	for _, tt := range []struct {
 		v      int64
