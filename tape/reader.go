@@ -176,9 +176,13 @@ func (t *Tape) decodeBlock(b *Block, info *BlockInfo, stored []byte) error {
 	if err := checkDecodedSize(stored, info.Codec, info.RawSize()); err != nil {
 		return corrupt(info, reasonDecode, err)
 	}
-	b.buffer = t.decode.get(info.RawSize())
-	raw := b.buffer.data
-	if err := b.buffer.dec.decode(raw, stored, info.Codec); err != nil {
+	buf, err := t.decode.get(info.RawSize())
+	if err != nil {
+		return err
+	}
+	b.buffer = buf
+	raw := buf.data
+	if err := buf.dec.decode(raw, stored, info.Codec); err != nil {
 		return corrupt(info, reasonDecode, err)
 	}
 	if checksum(raw) != info.RawCRC {

@@ -279,6 +279,7 @@ func (t *Tape) Close() error {
 		}
 		s.mu.Unlock()
 	}
+	t.decode.close()
 	return err
 }
 
