@@ -10,6 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/feed/csv"
 	"github.com/tapedeck/tapedeck/feed/dbn"
 	"github.com/tapedeck/tapedeck/feed/iex"
+	"github.com/tapedeck/tapedeck/feed/itch"
 	"github.com/tapedeck/tapedeck/feed/jsonl"
 	"github.com/tapedeck/tapedeck/feed/pcap"
 	"github.com/tapedeck/tapedeck/feed/raw"
@@ -20,6 +21,7 @@ import (
 var All = []feed.Format{
 	dbn.Format,
 	csv.Format,
+	itch.Format,
 	iex.Format,
 	pcap.Format,
 	jsonl.Format,

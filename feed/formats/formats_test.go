@@ -34,7 +34,7 @@ func TestAllIsComplete(t *testing.T) {
 // formatOf is the format that the files of a data folder are to be taken for,
 // where the folder is not called like it.
 var formatOf = map[string]string{
-	"itch-moldudp64-pcap": "pcap",
+	"itch-moldudp64-pcap": "itch",
 	"iex-pcap":            "iex",
 	"cme-mdp3-pcap":       "pcap",
 	"nyse-xdp-pcap":       "pcap",
