@@ -10,10 +10,8 @@ import (
 )
 
 type catFlags struct {
-	from, to string
-	clock    string
-	topics   []string
-	limit    uint64
+	selection
+	limit uint64
 }
 
 func newCat() *cobra.Command {
@@ -46,27 +44,9 @@ topic, number within the topic, kind, and the fields of the body.`,
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.from, "from", "", "start at this time: RFC 3339, to the nanosecond, or nanoseconds since 1970")
-	fl.StringVar(&f.to, "to", "", "stop before this time")
-	fl.StringVar(&f.clock, "clock", "receive", "the time that --from and --to mean: receive, event or send")
-	fl.StringSliceVar(&f.topics, "topics", nil, "print only topics with one of these prefixes")
+	f.addFlags(fl, "print")
 	fl.Uint64Var(&f.limit, "limit", 0, "print at most so many records (0: all)")
 	return cmd
-}
-
-func (f *catFlags) config() (tape.ReadConfig, error) {
-	var (
-		cfg tape.ReadConfig
-		err error
-	)
-	if cfg.Clock, err = tape.ParseClock(f.clock); err != nil {
-		return cfg, usageError{err}
-	}
-	if cfg.From, err = parseTime("--from", f.from); err != nil {
-		return cfg, err
-	}
-	cfg.To, err = parseTime("--to", f.to)
-	return cfg, err
 }
 
 func (f *catFlags) print(ctx context.Context, out *output, t *tape.Tape, cfg tape.ReadConfig) error {
