@@ -32,8 +32,10 @@ type Config struct {
 	// Lossless makes the publisher wait for the slowest reader. Default: live,
 	// a slow reader loses.
 	Lossless bool
-	// QueueBytes bounds what waits for one reader of one shard inside this
-	// process, bytes. Default 32 MiB.
+	// QueueBytes is about how much waits for one reader of one shard inside
+	// this process at most, bytes: exact in lossless mode for what is lent, in
+	// live mode as many messages as there would be full batches of 256 KiB, and
+	// up to 16 times as many where they are small. Default 32 MiB.
 	QueueBytes int
 	// Heartbeat is the longest silence on a shard, between marks. Default 1 s.
 	Heartbeat time.Duration
@@ -51,17 +53,19 @@ const (
 	heartbeatDefault  = time.Second
 	endWaitLive       = 5 * time.Second
 
-	helloEvery   = 20 * time.Millisecond  // hello until confirmed
-	endEvery     = 250 * time.Millisecond // end mark until confirmed
-	sendSlice    = 50 * time.Millisecond  // how long a blocked send goes without looking at ctx
-	stopWait     = 500 * time.Millisecond // for readers to confirm an early end
-	lingerAtEnd  = 5 * time.Second        // for readers that never said who they are
-	waitForever  = time.Duration(1<<63 - 1)
-	copyBelow    = 8 << 10 // a smaller payload is cheaper to copy than to count
-	tuneEvery    = 256     // batches between looks at the queue's length in messages
-	queueLenMin  = 8
-	queueLenMax  = 1 << 17
-	batchAtStart = 64 << 10
+	helloEvery  = 20 * time.Millisecond  // hello until confirmed
+	endEvery    = 250 * time.Millisecond // end mark until confirmed
+	sendSlice   = 50 * time.Millisecond  // how long a blocked send goes without looking at ctx
+	stopWait    = 500 * time.Millisecond // for readers to confirm an early end
+	lingerAtEnd = 5 * time.Second        // for readers that never said who they are
+	waitForever = time.Duration(1<<63 - 1)
+	copyBelow   = 8 << 10  // a smaller payload is cheaper to copy than to count
+	lendLive    = 32 << 20 // live mode: bytes of the caller that libzmq may hold, all shards together
+	listenEvery = 20 * time.Millisecond
+	tuneEvery   = 256 // batches between looks at the queue's length in messages
+	queueLenMin = 8
+	batchFull   = 256 << 10 // a full batch: what the queue is made for
+	queueGrow   = 16        // how often longer the queue becomes for small batches, at most
 )
 
 // Releaser is bytes that are lent to the publisher. Release is called once,
@@ -91,6 +95,9 @@ type Publisher struct {
 	readers readers
 	stats   Stats
 	ended   bool
+	linger  bool // Close lets what is unsent go out
+
+	lastListen wire.Nanos // when readers were last listened to
 }
 
 // ErrEnded: Send after End.
@@ -114,6 +121,7 @@ func New(cfg Config) (*Publisher, error) {
 			p.discard()
 			return nil, fmt.Errorf("publisher: shard %d: %w", i, err)
 		}
+		s.lastSend = p.cfg.Now() // silence begins here
 		p.shards, sockets = append(p.shards, s), append(sockets, s.socket)
 	}
 	p.poller = zsock.NewPoller(sockets...)
@@ -174,22 +182,6 @@ func (p *Publisher) Stats() Stats {
 // Readers returns the names of the readers that receive on every shard now.
 func (p *Publisher) Readers() []string { return p.readers.names() }
 
-// WaitReaders sends hellos until n readers have confirmed on every shard that
-// they receive. n of 0 returns at once.
-func (p *Publisher) WaitReaders(ctx context.Context, n int) error {
-	for p.readers.receiving() < n {
-		for i := range p.shards {
-			if err := p.mark(ctx, i, wire.FlagHello); err != nil {
-				return err
-			}
-		}
-		if err := p.listen(ctx, helloEvery); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Send sends one batch to a shard. Of its header the publisher uses Count,
 // FirstOrdinal, Due and CRC, which must be right, and sets the rest. The bytes
 // of payload and order stay the caller's until done is released; with a nil
@@ -198,14 +190,18 @@ func (p *Publisher) WaitReaders(ctx context.Context, n int) error {
 //
 // In lossless mode Send waits while a reader's queue is full, until ctx ends.
 func (p *Publisher) Send(ctx context.Context, shardNo int, b *wire.Batch, done interface{ Release() }) error {
-	if p.ended {
+	if err := p.sendable(ctx, b); err != nil {
 		release(done)
-		return ErrEnded
+		return err
 	}
 	s := p.shards[shardNo]
 	s.reap()
+	if err := p.awaitRoom(ctx, s, len(b.Payload)); err != nil {
+		release(done)
+		return err
+	}
 	var token *zsock.Token
-	if done != nil && len(b.Payload) >= copyBelow {
+	if done != nil && len(b.Payload) >= copyBelow && p.mayLend(s, len(b.Payload)) {
 		token = s.newToken()
 	}
 	now := p.cfg.Now()
@@ -217,7 +213,7 @@ func (p *Publisher) Send(ctx context.Context, shardNo int, b *wire.Batch, done i
 	if token == nil {
 		release(done)
 	} else {
-		s.lend(token, done)
+		s.lend(token, done, len(b.Payload))
 	}
 	if err != nil {
 		return err
@@ -229,13 +225,66 @@ func (p *Publisher) Send(ctx context.Context, shardNo int, b *wire.Batch, done i
 	p.stats.Batches++
 	p.stats.Bytes += uint64(len(b.Payload) + len(b.Order))
 	s.tune(&p.cfg, len(b.Payload))
-	if s.batches%tuneEvery == 0 {
+	if since(p.lastListen, now) >= wire.Nanos(listenEvery) {
 		// The batch is out: that the context ended meanwhile is the next call's.
 		if err := p.listen(ctx, 0); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sendable reports why a batch cannot be sent now, if it cannot.
+func (p *Publisher) sendable(ctx context.Context, b *wire.Batch) error {
+	switch {
+	case p.ended:
+		return ErrEnded
+	case b.Count == 0 || len(b.Payload) > wire.PayloadSizeMax:
+		return fmt.Errorf("publisher: a batch of %d records in %d bytes: want 1 record or more in at most %d", b.Count, len(b.Payload), wire.PayloadSizeMax)
+	}
+	return ctx.Err()
+}
+
+// awaitRoom waits, in lossless mode, until what libzmq holds of the shard leaves
+// room for another payload: its own queue counts messages, and a few of them can
+// be large.
+func (p *Publisher) awaitRoom(ctx context.Context, s *shard, payload int) error {
+	full := func() bool { return s.lentBytes > 0 && s.lentBytes+payload > p.cfg.QueueBytes }
+	if !p.cfg.Lossless || !full() {
+		return nil
+	}
+	start := time.Now()
+	defer func() { p.stats.Stalled += time.Since(start) }()
+	for full() {
+		if err := p.listen(ctx, time.Millisecond); err != nil {
+			return err
+		}
+		s.reap()
+	}
+	return nil
+}
+
+// mayLend reports whether libzmq may hold the caller's bytes. In live mode a
+// reader that stands still holds what it was sent for as long as it likes: of
+// that the caller's memory is only a bounded part, the rest are copies.
+func (p *Publisher) mayLend(s *shard, payload int) bool {
+	if p.cfg.Lossless {
+		return true // the caller waits for the slowest in any case
+	}
+	limit := lendLive / len(p.shards)
+	if s.lentBytes+payload > limit/2 {
+		s.sweep()
+	}
+	return s.lentBytes+payload <= limit
+}
+
+// since is how much later now is than then, by a wall clock: where the clock was
+// set back, as late as can be.
+func since(then, now wire.Nanos) wire.Nanos {
+	if now < then {
+		return wire.NanosMax
+	}
+	return now - then
 }
 
 func release(done interface{ Release() }) {
@@ -270,145 +319,19 @@ func (p *Publisher) sendBlocking(ctx context.Context, s *shard, h *wire.Header, 
 	return err
 }
 
-// mark sends a batch without records: a hello, a heartbeat or an end mark.
-func (p *Publisher) mark(ctx context.Context, shardNo int, flag wire.HeaderFlags) error {
-	s, now := p.shards[shardNo], p.cfg.Now()
-	h := wire.Header{Flags: flag, Due: now}
-	var payload []byte
-	if flag == wire.FlagHello {
-		payload = p.session
-		h.PayloadSize, h.CRC = uint32(len(payload)), wire.CRC(payload, nil)
-	}
-	p.fillHeader(s, &h, now)
-	s.lastSend = now
-	return p.sendBlocking(ctx, s, &h, payload, nil, nil)
-}
-
-// Tick does what is due while nothing is sent: it gives lent bytes back, sends
-// heartbeats and greets readers that came. Call it at least every 100 ms.
-func (p *Publisher) Tick(ctx context.Context) error {
-	now := p.cfg.Now()
-	for i, s := range p.shards {
-		s.reap()
-		if !p.ended && now-s.lastSend >= wire.Nanos(p.cfg.Heartbeat) {
-			if err := p.mark(ctx, i, wire.FlagHeartbeat); err != nil {
-				return err
-			}
-		}
-	}
-	return p.listen(ctx, 0)
-}
-
-// End sends the end mark on every shard and waits until every reader that is
-// there has confirmed it, or has gone. It returns an error when readers stayed
-// without confirming for longer than Config.EndWait. Calling it again only
-// waits again.
-func (p *Publisher) End(ctx context.Context) error {
-	p.ended = true
-	start := time.Now()
-	for {
-		for i := range p.shards {
-			if err := p.mark(ctx, i, wire.FlagEnd); err != nil {
-				return err
-			}
-		}
-		sent := time.Now()
-		for time.Since(sent) < endEvery {
-			if p.readers.allDone() {
-				return nil
-			}
-			if err := p.listen(ctx, endEvery/10); err != nil {
-				return err
-			}
-		}
-		if time.Since(start) > p.cfg.EndWait {
-			return fmt.Errorf("publisher: %d readers have not confirmed the end after %v: %v",
-				len(p.readers.pending()), p.cfg.EndWait, p.readers.pending())
-		}
-	}
-}
-
-// Stop ends the stream before its source was through: it sends end marks that
-// say so and gives readers a moment to confirm them. It never waits for a slow
-// reader for longer than that, and drops what is unsent.
-func (p *Publisher) Stop() {
-	p.ended = true
-	ctx, cancel := context.WithTimeout(context.Background(), stopWait)
-	defer cancel()
-	for i := range p.shards {
-		// A reader that does not take the mark in time sees the silence.
-		if p.mark(ctx, i, wire.FlagEnd|wire.FlagEarly) != nil {
-			return
-		}
-	}
-	for !p.readers.allDone() && p.listen(ctx, stopWait/10) == nil {
-	}
-}
-
-// listen takes in what readers say, waiting at most wait for the first word.
-func (p *Publisher) listen(ctx context.Context, wait time.Duration) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	var err error
-	if p.ready, err = p.poller.Wait(p.ready[:0], wait); err != nil {
-		return fmt.Errorf("publisher: %w", err)
-	}
-	for _, i := range p.ready {
-		if err := p.hear(ctx, i); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// hear takes in everything that waits on one shard.
-func (p *Publisher) hear(ctx context.Context, shardNo int) error {
-	greet := false
-	for {
-		frame, err := p.shards[shardNo].socket.TryRecvFrame()
-		if errors.Is(err, zsock.ErrAgain) {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("publisher: %w", err)
-		}
-		greet = p.take(shardNo, frame) || greet
-	}
-	if !greet || p.ended {
-		return nil
-	}
-	// Everybody on the shard gets this hello; readers that know it ignore it.
-	return p.mark(ctx, shardNo, wire.FlagHello)
-}
-
-// take takes in one frame and reports whether a reader came that wants a hello.
-func (p *Publisher) take(shardNo int, frame []byte) (greet bool) {
-	if len(frame) == 0 || frame[0] > 1 {
-		p.stats.Foreign++
-		return false
-	}
-	sig, id, name := wire.ParseReaderSignal(frame)
-	if sig == wire.SignalNone {
-		if len(frame) > len(wire.Signature)+1 && frame[len(wire.Signature)+1] == '?' {
-			p.stats.Refused++
-			return false
-		}
-		return frame[0] == 1
-	}
-	p.readers.take(shardNo, sig, id, name)
-	return false
-}
-
 // Close closes the sockets. After End has returned nil nothing is waiting to be
-// sent to readers that confirmed; others get up to five seconds. Without End
-// what is unsent is dropped. Bytes that were lent are given back.
+// sent to readers that confirmed; others get up to five seconds. Otherwise what
+// is unsent is dropped. Bytes that were lent are given back.
 func (p *Publisher) Close() error {
 	var errs []error
 	for _, s := range p.shards {
-		if p.ended {
+		if p.linger {
 			errs = append(errs, s.socket.SetLinger(lingerAtEnd))
 		}
+		// All sockets first: they linger at the same time.
+		errs = append(errs, s.socket.Close())
+	}
+	for _, s := range p.shards {
 		errs = append(errs, s.close())
 	}
 	p.shards = nil
@@ -417,6 +340,7 @@ func (p *Publisher) Close() error {
 
 func (p *Publisher) discard() {
 	for _, s := range p.shards {
+		_ = s.socket.Close()
 		_ = s.close()
 	}
 }

@@ -17,9 +17,13 @@ type shard struct {
 	lastSend wire.Nanos // of any message
 	header   []byte     // an allocation of its own: C may only see memory without Go pointers
 
-	lent  []loan // bytes that libzmq may hold, oldest first from head
-	head  int
-	spare []*zsock.Token
+	lent      []loan // bytes that libzmq may hold, oldest first from head
+	head      int
+	lentBytes int
+	spare     []*zsock.Token
+
+	greet   bool // a reader came that wants a hello
+	owesEnd bool // an end mark is due
 
 	batches   int
 	tuneBytes int // payload bytes since the queue was last looked at
@@ -30,6 +34,7 @@ type shard struct {
 type loan struct {
 	token *zsock.Token
 	done  interface{ Release() }
+	bytes int
 }
 
 func openShard(cfg *Config, number int, endpoint string) (*shard, error) {
@@ -41,7 +46,7 @@ func openShard(cfg *Config, number int, endpoint string) (*shard, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shard{number: number, ctx: ctx, header: make([]byte, wire.HeaderSize), queueLen: queueLength(cfg.QueueBytes, batchAtStart)}
+	s := &shard{number: number, ctx: ctx, header: make([]byte, wire.HeaderSize), queueLen: queueLength(cfg.QueueBytes, batchFull)}
 	s.socket, err = ctx.NewSocket(zsock.XPUB, zsock.SocketConfig{
 		SendQueue: s.queueLen, SendTimeout: sendSlice, NoDrop: cfg.Lossless, Verbose: true,
 		MessageMax: subscriptionMax,
@@ -60,22 +65,43 @@ func openShard(cfg *Config, number int, endpoint string) (*shard, error) {
 const subscriptionMax = 1 << 10
 
 // lend remembers that libzmq may hold bytes until the token is free.
-func (s *shard) lend(token *zsock.Token, done interface{ Release() }) {
+func (s *shard) lend(token *zsock.Token, done interface{ Release() }, bytes int) {
 	if s.head > 64 && s.head*2 > len(s.lent) {
 		n := copy(s.lent, s.lent[s.head:])
 		clear(s.lent[n:])
 		s.lent, s.head = s.lent[:n], 0
 	}
-	s.lent = append(s.lent, loan{token, done})
+	s.lent = append(s.lent, loan{token, done, bytes})
+	s.lentBytes += bytes
 }
 
-// reap gives back what libzmq has let go of, in the order it was lent.
+// giveBack ends a loan that libzmq has let go of.
+func (s *shard) giveBack(l *loan) {
+	l.done.Release()
+	s.spare = append(s.spare, l.token)
+	s.lentBytes -= l.bytes
+	*l = loan{}
+}
+
+// sweep gives back everything that libzmq has let go of, also behind what a
+// reader that stands still makes it hold.
+func (s *shard) sweep() {
+	kept := s.lent[:s.head]
+	for i := s.head; i < len(s.lent); i++ {
+		if l := s.lent[i]; l.token.Busy() {
+			kept = append(kept, l)
+		} else {
+			s.giveBack(&l)
+		}
+	}
+	clear(s.lent[len(kept):])
+	s.lent = kept
+}
+
+// reap gives back what libzmq has let go of, up to the oldest that it holds.
 func (s *shard) reap() {
 	for s.head < len(s.lent) && !s.lent[s.head].token.Busy() {
-		l := &s.lent[s.head]
-		l.done.Release()
-		s.spare = append(s.spare, l.token)
-		*l = loan{}
+		s.giveBack(&s.lent[s.head])
 		s.head++
 	}
 	if s.head == len(s.lent) {
@@ -92,8 +118,12 @@ func (s *shard) newToken() *zsock.Token {
 	return zsock.NewToken()
 }
 
-// tune keeps the queue's bound in bytes: libzmq counts messages, so the bound in
-// messages follows the size that batches have of late.
+// tune lengthens the queue where batches are small: libzmq counts messages, and
+// a queue for full batches would hold next to nothing of a calm stream's.
+//
+// The queue is never shortened. A connection reports what it has taken only every
+// half queue; with a shorter one than it has yet to report, libzmq takes the
+// queue for full for ever, though it is empty.
 func (s *shard) tune(cfg *Config, payload int) {
 	s.batches++
 	s.tuneBytes += payload
@@ -102,27 +132,26 @@ func (s *shard) tune(cfg *Config, payload int) {
 	}
 	want := queueLength(cfg.QueueBytes, s.tuneBytes/tuneEvery)
 	s.tuneBytes = 0
-	if want > 2*s.queueLen || 2*want < s.queueLen {
-		if s.socket.SetSendQueue(want) == nil {
-			s.queueLen = want
-		}
+	if want >= 2*s.queueLen && s.socket.SetSendQueue(want) == nil {
+		s.queueLen = want
 	}
 }
 
-// queueLength is how many messages of a size fit into a queue's bytes. A message
-// costs libzmq some hundred bytes beside its payload.
+// queueLength is how many messages of a size fit into a queue's bytes, within
+// bounds: batches may grow again. A message costs libzmq some hundred bytes
+// beside its payload.
 func queueLength(queueBytes, messageBytes int) int {
-	return min(max(queueBytes/(messageBytes+256), queueLenMin), queueLenMax)
+	return max(queueBytes/max(messageBytes+256, batchFull/queueGrow), queueLenMin)
 }
 
-// close closes socket and context, which waits for the linger time, and then
-// gives back everything that was lent.
+// close closes the context, which waits for the linger time of the socket, which
+// must have been closed, and then gives back everything that was lent.
 func (s *shard) close() error {
-	err := s.socket.Close()
-	if ctxErr := s.ctx.Close(); err == nil {
-		err = ctxErr
-	}
+	err := s.ctx.Close()
 	s.reap()
+	if s.head < len(s.lent) {
+		panic("BUG: publisher: libzmq holds bytes of a context that is closed")
+	}
 	for _, t := range s.spare {
 		t.Free()
 	}

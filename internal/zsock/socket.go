@@ -9,6 +9,7 @@ package zsock
 #cgo nocallback td_recv
 #cgo noescape td_message_close
 #cgo nocallback td_message_close
+#include <zmq.h>
 #include "shim.h"
 */
 import "C"
@@ -195,6 +196,13 @@ func (s *Socket) SendBatch(header, payload, order []byte, token *Token) error {
 		return nil
 	}
 	return errnoError(int(rc))
+}
+
+// TrySend sends [header][payload], both copied, without waiting, or returns
+// ErrAgain.
+func (s *Socket) TrySend(header, payload []byte) error {
+	return errnoError(int(C.td_send(s.raw, unsafe.Pointer(unsafe.SliceData(header)), C.size_t(len(header)),
+		unsafe.Pointer(unsafe.SliceData(payload)), C.size_t(len(payload)), nil, 0, nil, C.ZMQ_DONTWAIT)))
 }
 
 // Message is a received message. Its frames lie where libzmq received them.

@@ -1,0 +1,210 @@
+package publisher
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// WaitReaders sends hellos until n readers have confirmed on every shard that
+// they receive. n of 0 returns at once.
+func (p *Publisher) WaitReaders(ctx context.Context, n int) error {
+	for p.readers.receiving() < n {
+		for _, s := range p.shards {
+			s.greet = true
+		}
+		if err := p.sendMarks(); err != nil {
+			return err
+		}
+		if err := p.listen(ctx, helloEvery); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// Tick does what is due while nothing is sent: it gives lent bytes back, sends
+// heartbeats and greets readers that came. It never waits. Call it at least
+// every 100 ms.
+func (p *Publisher) Tick(ctx context.Context) error {
+	for _, s := range p.shards {
+		s.reap()
+	}
+	return p.listen(ctx, 0)
+}
+
+// End sends the end mark on every shard and waits until every reader that is
+// there has confirmed it, or has gone. It returns an error when readers stayed
+// without confirming for longer than Config.EndWait. Calling it again only
+// waits again.
+func (p *Publisher) End(ctx context.Context) error {
+	p.ended = true
+	err := p.finish(ctx, wire.FlagEnd, p.cfg.EndWait)
+	p.linger = err == nil
+	return err
+}
+
+// Stop ends the stream before its source was through: it sends end marks that
+// say so and gives readers a moment to confirm them. It never waits for a slow
+// reader for longer than that, and drops what is unsent. Where End was called
+// and broken off, all was sent, and readers get a last moment to confirm it.
+func (p *Publisher) Stop() {
+	mark := wire.FlagEnd | wire.FlagEarly
+	switch {
+	case p.linger:
+		return // End is through
+	case p.ended:
+		mark = wire.FlagEnd
+	}
+	p.ended = true
+	// A reader that does not take the mark in time sees the silence.
+	_ = p.finish(context.Background(), mark, stopWait)
+}
+
+// finish sends end marks, again every endEvery, until they have gone out on every
+// shard and every reader has confirmed them.
+func (p *Publisher) finish(ctx context.Context, mark wire.HeaderFlags, wait time.Duration) error {
+	start := time.Now()
+	var last time.Time
+	for {
+		if now := time.Now(); last.IsZero() || now.Sub(last) >= endEvery {
+			last = now
+			for _, s := range p.shards {
+				s.owesEnd = true
+			}
+		}
+		owed := 0
+		for _, s := range p.shards {
+			s.reap()
+			if s.owesEnd {
+				sent, err := p.tryMark(s, mark)
+				if err != nil {
+					return err
+				}
+				if s.owesEnd = !sent; s.owesEnd {
+					owed++
+				}
+			}
+		}
+		if owed == 0 && p.readers.allDone() {
+			return nil
+		}
+		if time.Since(start) > wait {
+			pending := p.readers.pending()
+			return fmt.Errorf("publisher: %d readers have not confirmed the end after %v: %q; %d shards have a full queue",
+				len(pending), wait, pending, owed)
+		}
+		if err := p.listen(ctx, min(endEvery/10, wait)); err != nil {
+			return err
+		}
+	}
+}
+
+// tryMark sends a batch without records, a hello, a heartbeat or an end mark,
+// and reports whether there was room for it.
+func (p *Publisher) tryMark(s *shard, flags wire.HeaderFlags) (bool, error) {
+	now := p.cfg.Now()
+	h := wire.Header{Flags: flags}
+	var payload []byte
+	if flags == wire.FlagHello {
+		payload = p.session
+		h.PayloadSize, h.CRC = uint32(len(payload)), wire.CRC(payload, nil)
+	}
+	p.fillHeader(s, &h, now)
+	wire.PutHeader(s.header, &h)
+	switch err := s.socket.TrySend(s.header, payload); {
+	case errors.Is(err, zsock.ErrAgain):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("publisher: shard %d: %w", s.number, err)
+	}
+	s.lastSend = now
+	return true, nil
+}
+
+// sendMarks greets readers that came and keeps silent shards alive. It does not
+// wait: where a queue is full, the mark is due the next time, too.
+func (p *Publisher) sendMarks() error {
+	if p.ended {
+		return nil
+	}
+	now := p.cfg.Now()
+	for _, s := range p.shards {
+		switch {
+		case s.greet:
+			// Everybody on the shard gets this hello; readers that know it
+			// ignore it.
+			sent, err := p.tryMark(s, wire.FlagHello)
+			if err != nil {
+				return err
+			}
+			s.greet = !sent
+		case since(s.lastSend, now) >= wire.Nanos(p.cfg.Heartbeat):
+			if _, err := p.tryMark(s, wire.FlagHeartbeat); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// listen takes in what readers say, waiting at most wait for the first word, and
+// sends the marks that are due.
+func (p *Publisher) listen(ctx context.Context, wait time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var err error
+	if p.ready, err = p.poller.Wait(p.ready[:0], wait); err != nil {
+		return fmt.Errorf("publisher: %w", err)
+	}
+	for _, i := range p.ready {
+		if err := p.hear(i); err != nil {
+			return err
+		}
+	}
+	p.lastListen = p.cfg.Now()
+	return p.sendMarks()
+}
+
+// hear takes in everything that waits on one shard.
+func (p *Publisher) hear(shardNo int) error {
+	s := p.shards[shardNo]
+	for {
+		frame, err := s.socket.TryRecvFrame()
+		if errors.Is(err, zsock.ErrAgain) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("publisher: shard %d: %w", shardNo, err)
+		}
+		s.greet = p.take(shardNo, frame) || s.greet
+	}
+}
+
+// take takes in one frame and reports whether a reader came that wants a hello.
+func (p *Publisher) take(shardNo int, frame []byte) (greet bool) {
+	if len(frame) == 0 || frame[0] > 1 {
+		p.stats.Foreign++
+		return false
+	}
+	sig, id, name := wire.ParseReaderSignal(frame)
+	switch {
+	case sig == wire.SignalDone && !p.ended:
+		// A reader that stays from session to session subscribes to all it ever
+		// did when it connects anew: this word was for another publisher.
+		return false
+	case sig != wire.SignalNone:
+		p.readers.take(shardNo, sig, id, name)
+		return false
+	case bytes.HasPrefix(frame[1:], []byte(wire.Signature+"?")):
+		p.stats.Refused++
+		return false
+	}
+	return frame[0] == 1
+}
