@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/tapedeck/tapedeck/feed"
+	"github.com/tapedeck/tapedeck/feed/cme"
 	"github.com/tapedeck/tapedeck/feed/csv"
 	"github.com/tapedeck/tapedeck/feed/dbn"
 	"github.com/tapedeck/tapedeck/feed/iex"
@@ -23,6 +24,7 @@ var All = []feed.Format{
 	csv.Format,
 	itch.Format,
 	iex.Format,
+	cme.Format,
 	pcap.Format,
 	jsonl.Format,
 	raw.Lines,

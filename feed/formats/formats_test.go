@@ -36,7 +36,7 @@ func TestAllIsComplete(t *testing.T) {
 var formatOf = map[string]string{
 	"itch-moldudp64-pcap": "itch",
 	"iex-pcap":            "iex",
-	"cme-mdp3-pcap":       "pcap",
+	"cme-mdp3-pcap":       "cme",
 	"nyse-xdp-pcap":       "pcap",
 	"cboe-pitch-pcap":     "pcap",
 	"ice-impact-pcap":     "pcap",
