@@ -13,6 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/feed/iex"
 	"github.com/tapedeck/tapedeck/feed/itch"
 	"github.com/tapedeck/tapedeck/feed/jsonl"
+	"github.com/tapedeck/tapedeck/feed/parquet"
 	"github.com/tapedeck/tapedeck/feed/pcap"
 	"github.com/tapedeck/tapedeck/feed/raw"
 	"github.com/tapedeck/tapedeck/feed/synth"
@@ -27,6 +28,7 @@ var All = []feed.Format{
 	cme.Format,
 	pcap.Format,
 	jsonl.Format,
+	parquet.Format,
 	raw.Lines,
 	raw.LengthPrefixed,
 }
