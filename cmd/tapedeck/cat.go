@@ -44,7 +44,7 @@ topic, number within the topic, kind, and the fields of the body.`,
 		},
 	}
 	fl := cmd.Flags()
-	f.addFlags(fl, "print")
+	f.addFlags(fl, "print", "to")
 	fl.Uint64Var(&f.limit, "limit", 0, "print at most so many records (0: all)")
 	return cmd
 }

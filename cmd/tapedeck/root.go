@@ -32,7 +32,7 @@ per shard counting up.`,
 	})
 	root.AddCommand(
 		newImport(), newRecord(), newPlay(), newSub(),
-		newInfo(), newVerify(), newRepair(), newCat(),
+		newInfo(), newVerify(), newRepair(), newCat(), newExport(),
 		newDemo(), newDoctor(), newVersion(),
 	)
 	for _, cmd := range root.Commands() {

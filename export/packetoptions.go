@@ -1,0 +1,3 @@
+package export
+
+func checkPacketOptions(string, *Config) error { return nil }
