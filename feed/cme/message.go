@@ -145,7 +145,7 @@ func isPacket(b []byte) bool {
 
 // detect says how sure it is that a datagram is MDP 3.0.
 func detect(payload []byte) int {
-	const sure, likely, unknown, bare = 95, 50, 40, 20
+	const sure, unknown, bare = 95, 40, 20
 	if !isPacket(payload) {
 		return 0
 	}
@@ -157,7 +157,7 @@ func detect(payload []byte) int {
 		m, ok := take(rest)
 		switch {
 		case !ok || m.schema() != schemaID:
-			return likely // its sizes are wrong, but its times are right
+			return 0
 		case m.layout().name == "":
 			certainty = min(certainty, unknown)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/feed/iex"
 	"github.com/tapedeck/tapedeck/feed/itch"
 	"github.com/tapedeck/tapedeck/feed/jsonl"
+	"github.com/tapedeck/tapedeck/feed/nyse"
 	"github.com/tapedeck/tapedeck/feed/parquet"
 	"github.com/tapedeck/tapedeck/feed/pcap"
 	"github.com/tapedeck/tapedeck/feed/raw"
@@ -26,6 +27,7 @@ var All = []feed.Format{
 	itch.Format,
 	iex.Format,
 	cme.Format,
+	nyse.Format,
 	pcap.Format,
 	jsonl.Format,
 	parquet.Format,

@@ -37,7 +37,7 @@ var formatOf = map[string]string{
 	"itch-moldudp64-pcap": "itch",
 	"iex-pcap":            "iex",
 	"cme-mdp3-pcap":       "cme",
-	"nyse-xdp-pcap":       "pcap",
+	"nyse-xdp-pcap":       "nyse",
 	"cboe-pitch-pcap":     "pcap",
 	"ice-impact-pcap":     "pcap",
 	"jsonl-binance":       "jsonl",
