@@ -17,6 +17,11 @@ func (p *Player) playBlocks(ctx context.Context) error {
 	r := p.cfg.Tape.Reader(tape.ReadConfig{Clock: p.cfg.Clock, From: p.cfg.From, To: p.cfg.To, Unchecked: true})
 	defer r.Close()
 	for {
+		// A tape of which nothing is wanted is walked without a word to the
+		// publisher.
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		b, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -35,8 +40,12 @@ func (p *Player) playBlocks(ctx context.Context) error {
 	}
 }
 
-// whole reports whether all of a block's records lie in the range.
+// whole reports whether all of a block's records lie in the range. Send times are
+// kept per block, so by them a block is in the range or not.
 func (p *Player) whole(b *tape.BlockInfo) bool {
+	if p.cfg.Clock == tape.ClockSend {
+		return true
+	}
 	s := spanOf(b, p.cfg.Clock)
 	return (p.cfg.From == 0 || s.Min >= p.cfg.From) && (p.cfg.To == 0 || s.Max < p.cfg.To)
 }
@@ -53,21 +62,27 @@ func spanOf(b *tape.BlockInfo, c tape.Clock) tape.Span {
 }
 
 func (p *Player) sendBlock(ctx context.Context, b *tape.Block) error {
-	batch := b.Batch
-	batch.FirstOrdinal = p.ordinal(b.Epoch, b.FirstOrdinal)
-	last := p.ordinal(b.Epoch, b.Info.LastOrdinal)
-	batch.Due = 0
+	p.batch = b.Batch
+	p.batch.FirstOrdinal = p.ordinals.of(b.Epoch, b.FirstOrdinal)
+	p.batch.Due = 0
 	now := spanOf(&b.Info, p.cfg.Clock).Max
 	b.Retain()
-	if err := p.cfg.Publisher.Send(ctx, int(b.Shard), &batch, b); err != nil {
+	if err := p.cfg.Publisher.Send(ctx, int(b.Shard), &p.batch, b); err != nil {
 		return err
 	}
-	p.sent(&batch, last, now)
+	p.sent(&p.batch, now)
 	return nil
 }
 
-// sendPart sends those records of a block that lie in the range.
-func (p *Player) sendPart(ctx context.Context, b *tape.Block) error {
+// sendPart sends those records of a block that lie in the range. They go out
+// under a checksum of their own, so the block's is checked first: a block that
+// goes out whole leaves that to the reader.
+func (p *Player) sendPart(ctx context.Context, unchecked *tape.Block) error {
+	b, err := p.cfg.Tape.ReadBlock(unchecked.Info.Number, false)
+	if err != nil {
+		return err
+	}
+	defer b.Release()
 	ordinals := b.Ordinals()
 	w := b.Records()
 	for w.Next() {
@@ -75,7 +90,7 @@ func (p *Player) sendPart(ctx context.Context, b *tape.Block) error {
 		if t := p.time(r); p.cfg.From != 0 && t < p.cfg.From || p.cfg.To != 0 && t >= p.cfg.To {
 			continue
 		}
-		if err := p.add(ctx, int(b.Shard), r, p.ordinal(b.Epoch, o), 0); err != nil {
+		if err := p.add(ctx, int(b.Shard), r, p.ordinals.of(b.Epoch, o), 0); err != nil {
 			return err
 		}
 	}
@@ -95,8 +110,7 @@ func (p *Player) time(r wire.Record) wire.Nanos {
 }
 
 // sent takes note of a batch that went out.
-func (p *Player) sent(b *wire.Batch, last wire.Ordinal, now wire.Nanos) {
-	p.highest, p.any = max(p.highest, last), true
+func (p *Player) sent(b *wire.Batch, now wire.Nanos) {
 	p.report.Records += uint64(b.Count)
 	p.report.Bytes += uint64(len(b.Payload))
 	p.report.Batches++

@@ -29,13 +29,23 @@ func (p *pacer) anchor(t wire.Nanos, mono int64) {
 	p.anchored, p.tape, p.mono, p.latest = true, t, mono, mono
 }
 
+// dueFar is how far from the anchor a due moment can be, ns: 146 years.
+const dueFar = 1 << 62
+
 // due returns the moment at which a record of tape time t is due. A record that
 // lies before the one before it is due with it: it keeps its place.
 func (p *pacer) due(t wire.Nanos) int64 {
+	apart := int64(t - p.tape)
+	switch { // where the difference does not fit, it has wrapped
+	case t > p.tape && apart < 0:
+		apart = math.MaxInt64
+	case t < p.tape && apart > 0:
+		apart = math.MinInt64
+	}
 	// The exact quotient has at most 53 significant bits here: a day in
 	// nanoseconds has 47.
-	d := p.mono + int64(math.Round(float64(t-p.tape)/float64(p.speed)))
-	p.latest = max(p.latest, d)
+	d := math.Round(float64(apart) / float64(p.speed))
+	p.latest = max(p.latest, p.mono+int64(min(max(d, -dueFar), dueFar)))
 	return p.latest
 }
 

@@ -94,10 +94,8 @@ type Player struct {
 	pace     *pacer    // nil at full speed
 	wait     *waiter
 	wall     wire.Nanos // wall clock when the waiter began
-	offset   wire.Ordinal
-	highest  wire.Ordinal // greatest ordinal sent
-	any      bool         // something was sent
-	epoch    wire.Epoch   // of the tape, of the latest record
+	ordinals ordinals
+	batch    wire.Batch // the one being sent; a variable would be moved to the heap for the publisher
 	progress Progress
 	report   Report
 }
@@ -126,7 +124,7 @@ func New(cfg Config) (*Player, error) {
 		return nil, fmt.Errorf("replay: batches of %d bytes, want %d to %d", cfg.BatchBytes, batchBytesMin, batchBytesMax)
 	case cfg.From != 0 && cfg.To != 0 && cfg.To <= cfg.From:
 		return nil, fmt.Errorf("replay: the range ends at %v, before it begins at %v", cfg.To, cfg.From)
-	case cfg.Speed != Max && (cfg.Speed < speedMin || cfg.Speed > speedMax):
+	case cfg.Speed != Max && !(cfg.Speed >= speedMin && cfg.Speed <= speedMax): // not a number, too
 		return nil, fmt.Errorf("replay: speed %v is out of range", cfg.Speed)
 	}
 	m, err := shard.NewMap(cfg.Shards)
@@ -135,7 +133,8 @@ func New(cfg Config) (*Player, error) {
 	}
 	p := &Player{
 		cfg: cfg, filter: prefix.New(cfg.Topics), shards: m, open: make([]*buffer, cfg.Shards),
-		pool: newPool(cfg.BatchBytes, poolBytes/cfg.BatchBytes+2*cfg.Shards),
+		ordinals: newOrdinals(cfg.Tape),
+		pool:     newPool(cfg.BatchBytes, poolBytes/cfg.BatchBytes+2*cfg.Shards),
 	}
 	if cfg.Speed != Max {
 		p.pace = newPacer(cfg.Speed)
@@ -183,7 +182,9 @@ func (p *Player) Close() {
 func (p *Player) play(ctx context.Context) error {
 	for pass := 0; p.cfg.Passes < 0 || pass < p.cfg.Passes; pass++ {
 		p.report.Passes++
-		p.newOrdinals()
+		if pass > 0 {
+			p.ordinals.nextPass()
+		}
 		if p.pace != nil {
 			p.pace.anchored = false
 		}
@@ -202,22 +203,4 @@ func (p *Player) play(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// newOrdinals makes the ordinals of what follows lie above all that were sent:
-// those on the tape start again with each epoch and each pass.
-func (p *Player) newOrdinals() {
-	p.epoch = 0
-	if p.any {
-		p.offset = p.highest + 1
-	}
-}
-
-// ordinal turns an ordinal on the tape into one of this run.
-func (p *Player) ordinal(epoch wire.Epoch, o wire.Ordinal) wire.Ordinal {
-	if epoch != p.epoch {
-		p.newOrdinals()
-		p.epoch = epoch
-	}
-	return o + p.offset
 }

@@ -14,7 +14,11 @@ func (p *Player) playRecords(ctx context.Context) error {
 	r := p.cfg.Tape.Records(tape.ReadConfig{Clock: p.cfg.Clock, From: p.cfg.From, To: p.cfg.To})
 	defer r.Close()
 	var now int64
-	for r.Next() {
+	for n := 0; r.Next(); n++ {
+		// Where nothing passes the filter, nobody else looks.
+		if n%checkEvery == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		rec, at := r.Record(), r.At()
 		if !p.filter.Match(rec.Topic()) {
 			p.report.Filtered++
@@ -28,7 +32,7 @@ func (p *Player) playRecords(ctx context.Context) error {
 			}
 		}
 		s := int(p.shards.Of(rec.Topic()))
-		if err := p.add(ctx, s, rec, p.ordinal(at.Epoch, at.Ordinal), due); err != nil {
+		if err := p.add(ctx, s, rec, p.ordinals.of(at.Epoch, at.Ordinal), due); err != nil {
 			return err
 		}
 	}
@@ -37,6 +41,9 @@ func (p *Player) playRecords(ctx context.Context) error {
 	}
 	return p.flushAll(ctx)
 }
+
+// checkEvery is how many records pass between looks at the context.
+const checkEvery = 1 << 12
 
 // untilDue waits until a record of tape time t is due. The clock is read only
 // when the record is not known to be due already. Before it waits, everything
@@ -126,11 +133,11 @@ func (p *Player) flush(ctx context.Context, s int) error {
 	if p.pace != nil {
 		due = p.wall + wire.Nanos(b.dues[0])
 	}
-	batch := b.batch(due)
+	p.batch = b.batch(due)
 	// One more reference: the due times are read after the batch has gone out.
 	b.refs = 2
 	defer b.Release()
-	if err := p.cfg.Publisher.Send(ctx, s, &batch, b); err != nil {
+	if err := p.cfg.Publisher.Send(ctx, s, &p.batch, b); err != nil {
 		return err
 	}
 	if p.pace != nil {
@@ -139,6 +146,6 @@ func (p *Player) flush(ctx context.Context, s int) error {
 			p.pace.sent(d, now)
 		}
 	}
-	p.sent(&batch, b.last, b.time)
+	p.sent(&p.batch, b.time)
 	return nil
 }
