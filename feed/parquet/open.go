@@ -43,7 +43,7 @@ func detect(head []byte) int {
 	return 0
 }
 
-var errNoFile = errors.New("Parquet is read at many places of the file: give the path of the file itself, not a pipe or a container; unpack it first where it is in gzip, zstd or a zip")
+var errNoFile = errors.New("it is read at many places of the file: give the path of the file itself, not a pipe or a container; unpack it first where it is in gzip, zstd or a zip")
 
 // open implements feed.Format.
 func open(ctx context.Context, in *feed.Input, opts feed.Options) (feed.Source, error) {
