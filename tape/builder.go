@@ -26,6 +26,7 @@ type job struct {
 	raws   Digest // SHA-256 of payload and order
 	first  edge
 	last   edge
+	kept   bool          // stored is filled already
 	done   chan struct{} // one signal: encoded
 
 	sync chan<- error // not nil: no block, a barrier
@@ -89,7 +90,7 @@ func (b *builder) fits(at *At, size, blockSize int) bool {
 
 // begin starts a block with a record at that place.
 func (j *job) begin(at *At) {
-	j.raw = j.raw[:BlockHeaderSize]
+	j.raw, j.kept = j.raw[:BlockHeaderSize], false
 	j.order.reset()
 	j.info = BlockInfo{
 		Epoch: at.Epoch, FirstSeq: at.Seq, FirstOrdinal: at.Ordinal, Shard: uint16(at.Shard),

@@ -84,6 +84,11 @@ func (w *Writer) complete() error {
 	if err := fsys.WriteFile(w.cfg.FS, w.work, topicsName, content); err != nil {
 		return &WriteError{File: d.path(topicsName), Err: err}
 	}
+	if len(w.marks) > 0 {
+		if err := writeMarks(w.cfg.FS, w.work, w.meta.ID, w.marks); err != nil {
+			return err
+		}
+	}
 	d.totals.Topics = len(table.stats)
 	d.totals.setEdges(d.edges, d.epochs)
 	w.meta.Closed = true

@@ -18,6 +18,9 @@ func (e *encoder) block(j *job, c Codec) {
 	raw := j.raw[BlockHeaderSize:]
 	j.raws = rawDigest(raw)
 	j.info.RawCRC = checksum(raw)
+	if j.kept {
+		return // stored bytes and their codec are those of the block it was
+	}
 	j.info.Codec, j.info.StoredSize, j.info.StoredCRC = CodecPlain, uint32(len(raw)), j.info.RawCRC
 	if c == CodecPlain {
 		return

@@ -137,7 +137,7 @@ func FuzzManifest(f *testing.F) {
 
 // fitChecksum gives manifest text the checksum that belongs to it.
 func fitChecksum(b []byte) []byte {
-	at := len(b) - len(manifestTail) - len(checksumZero)
+	at := len(b) - len(sealedTail) - len(checksumZero)
 	if at < 0 {
 		return b
 	}

@@ -1,7 +1,6 @@
 package tape
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -134,23 +133,13 @@ func (m *manifestTotals) totals() Totals {
 	}
 }
 
-// The file ends in the checksum field, at a fixed place from the end: CRC32C of
-// the whole file with the eight digits as zeros.
-const (
-	manifestTail  = "\"\n}\n"
-	checksumZero  = "00000000"
-	manifestField = "\"checksum\": \""
-)
-
 func (m *manifest) encode() ([]byte, error) {
 	m.Checksum = checksumZero
 	b, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return nil, err
 	}
-	b = append(b, '\n')
-	copy(b[len(b)-len(manifestTail)-len(checksumZero):], fmt.Sprintf("%08x", checksum(b)))
-	return b, nil
+	return sealJSON(append(b, '\n')), nil
 }
 
 // parseManifest checks and takes apart the content of manifest.json.
@@ -165,14 +154,8 @@ func parseManifest(b []byte) (*manifest, error) {
 	if json.Unmarshal(b, &head) == nil && head.Version > formatVersion {
 		return nil, fmt.Errorf("%w (tape format %d, this is %d)", ErrVersion, head.Version, formatVersion)
 	}
-	at := len(b) - len(manifestTail) - len(checksumZero)
-	if at < len(manifestField) || string(b[at-len(manifestField):at]) != manifestField ||
-		string(b[at+len(checksumZero):]) != manifestTail {
-		return nil, bad("does not end in the checksum", nil)
-	}
-	zeroed := append(append(bytes.Clone(b[:at]), checksumZero...), manifestTail...)
-	if fmt.Sprintf("%08x", checksum(zeroed)) != string(b[at:at+len(checksumZero)]) {
-		return nil, bad("checksum differs", nil)
+	if reason := checkSealedJSON(b); reason != "" {
+		return nil, bad(reason, nil)
 	}
 	m := &manifest{}
 	if err := json.Unmarshal(b, m); err != nil {

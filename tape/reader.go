@@ -76,6 +76,7 @@ type Block struct {
 	tape    *Tape
 	mapping *mapping // of the segment, for a plain block
 	buffer  *buffer  // for a compressed block
+	stored  []byte   // stored bytes, where the tape has no segment to look them up in
 	refs    atomic.Int32
 }
 

@@ -58,6 +58,7 @@ func VerifyFS(ctx context.Context, fsx fsys.FS, dir string, progress func(done, 
 		return v.report, err
 	}
 	v.join()
+	v.marks()
 	return v.report, nil
 }
 
@@ -187,7 +188,14 @@ func (v *verifier) knownFile(e fsys.Entry) bool {
 	if n, ok := segmentNumber(e.Name, indexSuffix); ok {
 		return !v.tape.meta.Closed || n < len(v.tape.meta.Segments)
 	}
-	return !e.Dir && (e.Name == manifestName || e.Name == topicsName && (v.tape.meta.Closed || !v.trusted))
+	return !e.Dir && (e.Name == manifestName || e.Name == marksName || e.Name == topicsName && (v.tape.meta.Closed || !v.trusted))
+}
+
+// marks checks the file of marks, where there is one.
+func (v *verifier) marks() {
+	if _, err := readMarks(v.tape.fs, v.tape.dir, v.tape.meta.ID); err != nil {
+		v.problem(Problem{File: marksName, Reason: err.Error(), Affected: "no record; the tape's marks cannot be read"})
+	}
 }
 
 // run looks at the segments, several at once.

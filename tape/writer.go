@@ -45,6 +45,7 @@ type Writer struct {
 	stats    statsBox
 
 	closing  sync.Mutex
+	marks    []Mark // for Close to write; guarded by closing
 	closed   bool
 	closeErr error
 }

@@ -49,7 +49,7 @@ type FS interface {
 	Remove(name string) error
 	// SyncDir makes the names in a directory last through a crash.
 	SyncDir(dir string) error
-	// Lock takes the directory for one writer until the returned Closer is
+	// Lock takes a directory, or a file, for one writer until the returned Closer is
 	// closed or the process ends. It never waits: the error is ErrLocked when
 	// it is taken. The lock follows a renamed directory.
 	Lock(dir string) (io.Closer, error)

@@ -332,7 +332,7 @@ func (m *Mem) Lock(dir string) (io.Closer, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	dir = path.Clean(dir)
-	if !m.dirs[dir] {
+	if !m.dirs[dir] && m.files[dir] == nil {
 		return nil, pathError("flock", dir, fs.ErrNotExist)
 	}
 	if m.locks[dir] {
