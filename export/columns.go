@@ -40,8 +40,9 @@ type columns struct {
 	last   int // shape of the record before
 	seen   map[string]int
 	place  []int
-	fixed  bool // no more may be added
-	bodies bool // some bodies could not be taken apart
+	fixed  bool                // no more may be added
+	bodies bool                // some bodies could not be taken apart
+	clean  func(string) string // makes a field's name one that the file may have; nil is any
 }
 
 // fieldKey is a field's name, and which of those of that name in its body it is.
@@ -151,6 +152,9 @@ func (c *columns) find(fields []feed.Field) ([]int, error) {
 // name makes a name for a column that no other has.
 func (c *columns) name(key fieldKey) string {
 	name := key.name
+	if c.clean != nil {
+		name = c.clean(name)
+	}
 	if key.nth > 1 {
 		name += "_" + strconv.Itoa(key.nth)
 	}

@@ -114,6 +114,7 @@ var Targets = []Target{
 	{Name: "dbn", Title: "Databento DBN, of a tape that came from DBN", plan: planDBN},
 	{Name: "csv", Title: "CSV: as it came, or the decoded fields as columns", plan: planCSV},
 	{Name: "jsonl", Title: "one JSON object a record, as cat --json prints it", plan: planJSONLines},
+	{Name: "parquet", Title: "Parquet: columns for the record, its body and the decoded fields", packed: true, plan: planParquet},
 }
 
 // Export is a file to be written.

@@ -84,6 +84,12 @@ func importInput(t testing.TB, in *feed.Input, opts feed.Options) *memory {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return drain(t, src)
+}
+
+// drain takes all records of a source.
+func drain(t testing.TB, src feed.Source) *memory {
+	t.Helper()
 	m, seqs := &memory{}, map[string]uint32{}
 	for {
 		r, err := src.Next()
