@@ -61,35 +61,29 @@ func Import(ctx context.Context, w *tape.Writer, src Source, cfg ImportConfig) (
 	}
 	var (
 		rep    ImportReport
-		latest = wire.NanosMin
+		before = wire.NanosMin // receive time of the record before
 	)
 	for {
 		if rep.Records%checkEvery == 0 && ctx.Err() != nil {
 			return rep, context.Cause(ctx)
 		}
 		f, err := src.Next()
-		var bad *BadRecord
-		switch {
-		case errors.Is(err, io.EOF):
+		if errors.Is(err, io.EOF) {
 			rep.Topics = len(n.topics)
 			return rep, nil
-		case errors.As(err, &bad):
-			if !cfg.SkipBad {
-				return rep, bad.Err
-			}
-			if rep.Bad++; len(rep.BadFirst) < badKept {
-				rep.BadFirst = append(rep.BadFirst, bad.Err)
+		}
+		if err != nil {
+			if err = rep.bad(err, cfg.SkipBad); err != nil {
+				return rep, err
 			}
 			continue
-		case err != nil:
-			return rep, err
 		}
-		if f.Receive < latest {
+		if f.Receive < before {
 			if rep.OutOfOrder++; rep.OutOfOrder == 1 {
 				rep.FirstOutOfOrder = rep.Records
 			}
 		}
-		latest = max(latest, f.Receive)
+		before = f.Receive
 		at := n.number(f)
 		if err := w.AppendFields(at, f); err != nil {
 			return rep, fmt.Errorf("record %d: %w", rep.Records, err)
@@ -97,6 +91,22 @@ func Import(ctx context.Context, w *tape.Writer, src Source, cfg ImportConfig) (
 		n.commit(at.Shard)
 		rep.Records++
 	}
+}
+
+// bad counts a bad place, or returns the error that ends the import. It is a
+// function of its own so that errors.As costs nothing where there is no error.
+func (rep *ImportReport) bad(err error, skip bool) error {
+	var bad *BadRecord
+	if !errors.As(err, &bad) {
+		return err
+	}
+	if !skip {
+		return bad.Err
+	}
+	if rep.Bad++; len(rep.BadFirst) < badKept {
+		rep.BadFirst = append(rep.BadFirst, bad.Err)
+	}
+	return nil
 }
 
 // numbering gives records their shard, sequence, ordinal and topic sequence.

@@ -31,6 +31,9 @@ func (r *Recorder) HandleBatch(b *wire.Batch, skip uint32) error {
 	if skip == 0 {
 		return r.w.AppendBatch(b)
 	}
+	if b.Flags&wire.FlagSnapshotBatch != 0 {
+		return nil // last values are no news, as AppendBatch holds it
+	}
 	at := tape.At{Shard: int(b.Shard), Epoch: b.Epoch, Seq: b.FirstSeq, Send: b.Send}
 	ordinals := b.Ordinals()
 	w := b.Records()
