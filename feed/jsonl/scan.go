@@ -10,10 +10,11 @@ type scanner struct {
 	root  *node
 	slots []span // by node.slot; a zero span is no value
 
-	b     []byte
-	depth int                     // containers open around the value at hand
-	kinds [depthMax/64 + 1]uint64 // of the containers that skip is in: 1 for objects
-	bad   int                     // where the text is not JSON
+	b       []byte
+	escapes int                     // how many have been passed over
+	depth   int                     // containers open around the value at hand
+	kinds   [depthMax/64 + 1]uint64 // of the containers that skip is in: 1 for objects
+	bad     int                     // where the text is not JSON
 }
 
 // span is a value within the text, a string's quotes included.
@@ -74,11 +75,11 @@ func (s *scanner) object(i int, n *node) int {
 		return i + 1
 	}
 	for {
-		from := i
+		from, escapes := i, s.escapes
 		if i = s.text(i); i < 0 {
 			return i
 		}
-		child := n.named(s.b[from:i])
+		child := n.named(s.b[from:i], s.escapes != escapes)
 		if i = blank(s.b, i); i >= len(s.b) || s.b[i] != ':' {
 			return s.fail(i)
 		}
@@ -242,6 +243,7 @@ func (s *scanner) text(i int) int {
 
 // escape checks the escape at i and returns its last byte.
 func (s *scanner) escape(i int) int {
+	s.escapes++
 	if i++; i >= len(s.b) {
 		return s.fail(i)
 	}
