@@ -11,6 +11,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/feed"
 	"github.com/tapedeck/tapedeck/feed/pcap"
+	"github.com/tapedeck/tapedeck/feed/pcap/pcaptest"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -23,8 +24,8 @@ func TestFiles(t *testing.T) {
 			if sure := Format.Detect(b[:min(len(b), feed.HeadSize)]); sure < 90 {
 				t.Errorf("Detect = %d", sure)
 			}
-			src := mustOpen(t, b, feed.Options{})
-			recs, bad, err := readAll(t, src)
+			src := pcaptest.Open(t, Format, b, feed.Options{})
+			recs, bad, err := pcaptest.ReadAll(t, src)
 			if err != io.EOF {
 				t.Fatal(err)
 			}
@@ -38,17 +39,17 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-func checkRecords(t *testing.T, f fact, recs []owned) {
+func checkRecords(t *testing.T, f fact, recs []pcaptest.Record) {
 	t.Helper()
 	types, topics := map[string]int{}, map[string]bool{}
 	for _, r := range recs {
-		types[r.body[:1]]++
-		topics[r.topic] = true
+		types[r.Body[:1]]++
+		topics[r.Topic] = true
 		if r.Flags != 0 {
 			t.Fatalf("flags %v", r.Flags)
 		}
-		if system := r.topic == "IEXG.@system"; system != (r.body[0] == 'S') || system != (r.Kind == wire.KindSystem) {
-			t.Fatalf("message %c of topic %s, kind %v", r.body[0], r.topic, r.Kind)
+		if system := r.Topic == "IEXG.@system"; system != (r.Body[0] == 'S') || system != (r.Kind == wire.KindSystem) {
+			t.Fatalf("message %c of topic %s, kind %v", r.Body[0], r.Topic, r.Kind)
 		}
 	}
 	delete(topics, "IEXG.@system")
@@ -94,16 +95,16 @@ func checkNotes(t *testing.T, f fact, notes []string) {
 
 // checkDecodes holds that every message decodes, with the symbol of its topic and
 // the time of its record.
-func checkDecodes(t *testing.T, enc feed.Encoding, recs []owned) {
+func checkDecodes(t *testing.T, enc feed.Encoding, recs []pcaptest.Record) {
 	t.Helper()
 	for _, r := range recs {
-		fields, err := Format.Decode(nil, enc, r.Kind, []byte(r.body))
+		fields, err := Format.Decode(nil, enc, r.Kind, []byte(r.Body))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, f := range fields {
-			if f.Name == "symbol" && "IEXG."+f.Value.(string) != r.topic || f.Name == "timestamp" && f.Value != int64(r.Event) {
-				t.Fatalf("topic %s, event %d: %v", r.topic, r.Event, fields)
+			if f.Name == "symbol" && "IEXG."+f.Value.(string) != r.Topic || f.Name == "timestamp" && f.Value != int64(r.Event) {
+				t.Fatalf("topic %s, event %d: %v", r.Topic, r.Event, fields)
 			}
 		}
 	}

@@ -65,8 +65,8 @@ func TestMessages(t *testing.T) {
 		segment(protocolTOPS, 9, 1, of('S', 5, ""), of('Q', 6, "AAPL"), of('T', 7, "BRK.A")),
 		segment(protocolDEEPPlus, 9, 1, of('a', 8, "ABCDEFGH"), of('z', 0, ""), of('8', 9, "A\x01"), grown),
 	)
-	src := mustOpen(t, b, feed.Options{Topic: "x/"})
-	recs, bad, err := readAll(t, src)
+	src := pcaptest.Open(t, Format, b, feed.Options{Topic: "x/"})
+	recs, bad, err := pcaptest.ReadAll(t, src)
 	if err != io.EOF || len(bad) > 0 {
 		t.Fatal(bad, err)
 	}
@@ -78,7 +78,7 @@ func TestMessages(t *testing.T) {
 	}
 	var got []row
 	for _, r := range recs {
-		got = append(got, row{r.topic, r.Event, r.Receive, r.Kind, r.Flags})
+		got = append(got, row{r.Topic, r.Event, r.Receive, r.Kind, r.Flags})
 	}
 	want := []row{
 		{"x/IEXG.@system", 5, 1e9, wire.KindSystem, 0},
@@ -98,8 +98,8 @@ func TestMessages(t *testing.T) {
 	if notes := src.(feed.Noter).Notes(); !slices.Equal(notes, []string{"messages of unknown types: 1"}) {
 		t.Errorf("notes %q", notes)
 	}
-	if recs[6].body != string(grown) {
-		t.Errorf("body %x", recs[6].body)
+	if recs[6].Body != string(grown) {
+		t.Errorf("body %x", recs[6].Body)
 	}
 }
 
@@ -123,14 +123,14 @@ func TestMerge(t *testing.T) {
 	send(lineB, 5, "E")
 	send(lineB, 1, "F")
 	send(lineB, 4, "G")
-	src := mustOpen(t, f.Bytes(), feed.Options{AB: "merge"})
-	recs, bad, err := readAll(t, src)
+	src := pcaptest.Open(t, Format, f.Bytes(), feed.Options{AB: "merge"})
+	recs, bad, err := pcaptest.ReadAll(t, src)
 	if err != io.EOF || len(bad) > 0 {
 		t.Fatal(bad, err)
 	}
 	got := ""
 	for _, r := range recs {
-		got += strings.TrimPrefix(r.topic, "IEXG.")
+		got += strings.TrimPrefix(r.Topic, "IEXG.")
 	}
 	want := []string{
 		"sequence numbers of messages: 2 missing in 1 gap, 4 repeated, numbering started again 2 times",
@@ -169,7 +169,7 @@ func TestBad(t *testing.T) {
 		{"message short", segment(protocolDEEP, 1, 2, of('E', 1, "B"), short[:41]), 1, ErrShort},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			recs, bad, err := readAll(t, mustOpen(t, captureOf(good, tt.segment, good), feed.Options{}))
+			recs, bad, err := pcaptest.ReadAll(t, pcaptest.Open(t, Format, captureOf(good, tt.segment, good), feed.Options{}))
 			if err != io.EOF || len(recs) != 2+tt.before || len(bad) != 1 || !errors.Is(bad[0], tt.want) {
 				t.Errorf("%d records, bad %v, %v, want %d and %v", len(recs), bad, err, 2+tt.before, tt.want)
 			}
@@ -196,11 +196,11 @@ func TestDetect(t *testing.T) {
 func TestOptions(t *testing.T) {
 	b := captureOf()
 	for _, opts := range []feed.Options{{Date: "2024-01-01"}, {Topic: strings.Repeat("x", 243)}, {AB: "x"}} {
-		if _, err := Format.Open(t.Context(), input(b), opts); err == nil {
+		if _, err := Format.Open(t.Context(), pcaptest.Input(b), opts); err == nil {
 			t.Errorf("%+v: opened", opts)
 		}
 	}
-	mustOpen(t, b, feed.Options{Topic: strings.Repeat("x", 242)})
+	pcaptest.Open(t, Format, b, feed.Options{Topic: strings.Repeat("x", 242)})
 }
 
 func TestNextAllocs(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/feed"
+	"github.com/tapedeck/tapedeck/feed/pcap/pcaptest"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -26,7 +27,7 @@ func TestFiles(t *testing.T) {
 				t.Errorf("Detect = %d", sure)
 			}
 			src := mustOpen(t, b, f.File, feed.Options{})
-			recs, bad, err := readAll(t, src)
+			recs, bad, err := pcaptest.ReadAll(t, src)
 			if err != io.EOF || len(bad) > 0 {
 				t.Fatal(err, bad)
 			}
@@ -46,11 +47,11 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-func checkRecords(t *testing.T, f fact, recs []owned, midnight wire.Nanos) {
+func checkRecords(t *testing.T, f fact, recs []pcaptest.Record, midnight wire.Nanos) {
 	t.Helper()
 	types := map[string]int{}
 	for _, r := range recs {
-		types[r.body[:1]]++
+		types[r.Body[:1]]++
 	}
 	x := f.Facts
 	if len(recs) != x.Messages || !maps.Equal(types, x.Types) {
@@ -62,7 +63,7 @@ func checkRecords(t *testing.T, f fact, recs []owned, midnight wire.Nanos) {
 	}
 }
 
-func checkReceived(t *testing.T, f fact, recs []owned, inFile bool) {
+func checkReceived(t *testing.T, f fact, recs []pcaptest.Record, inFile bool) {
 	t.Helper()
 	for i, r := range recs {
 		if inFile != (r.Flags == wire.FlagNoReceiveTime) || inFile && r.Receive != r.Event {
@@ -79,7 +80,7 @@ func checkReceived(t *testing.T, f fact, recs []owned, inFile bool) {
 
 // checkTopics holds that topics are the symbols that messages name, or locate
 // codes where none does.
-func checkTopics(t *testing.T, f fact, recs []owned) {
+func checkTopics(t *testing.T, f fact, recs []pcaptest.Record) {
 	t.Helper()
 	venue := "XNAS."
 	if strings.Contains(f.File, "/bx-") {
@@ -87,9 +88,9 @@ func checkTopics(t *testing.T, f fact, recs []owned) {
 	}
 	topics := map[string]bool{}
 	for _, r := range recs {
-		symbol, ok := strings.CutPrefix(r.topic, venue)
+		symbol, ok := strings.CutPrefix(r.Topic, venue)
 		if !ok || symbol == "" {
-			t.Fatalf("topic %q", r.topic)
+			t.Fatalf("topic %q", r.Topic)
 		}
 		topics[symbol] = true
 	}
@@ -104,10 +105,10 @@ func checkTopics(t *testing.T, f fact, recs []owned) {
 }
 
 // checkDecodes holds that every message decodes, with the time of its record.
-func checkDecodes(t *testing.T, enc feed.Encoding, recs []owned, midnight wire.Nanos) {
+func checkDecodes(t *testing.T, enc feed.Encoding, recs []pcaptest.Record, midnight wire.Nanos) {
 	t.Helper()
 	for _, r := range recs {
-		fields, err := Format.Decode(nil, enc, r.Kind, []byte(r.body))
+		fields, err := Format.Decode(nil, enc, r.Kind, []byte(r.Body))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,15 +1,13 @@
 package itch
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/tapedeck/tapedeck/feed"
+	"github.com/tapedeck/tapedeck/feed/pcap/pcaptest"
 	"github.com/tapedeck/tapedeck/internal/testdata"
 	"github.com/tapedeck/tapedeck/wire"
 )
@@ -17,21 +15,14 @@ import (
 // content returns the unpacked content of a data file, or skips the test.
 func content(t testing.TB, rel string) []byte {
 	t.Helper()
-	in, err := feed.OpenInput(t.Context(), testdata.Path(t, rel))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	b, err := io.ReadAll(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return pcaptest.Content(t, testdata.Path(t, rel))
 }
 
-// input wraps content as feed opens it.
+// input is content as feed opens it, under a name.
 func input(b []byte, name string) *feed.Input {
-	return &feed.Input{Reader: bytes.NewReader(b), Name: name, Head: b[:min(len(b), feed.HeadSize)]}
+	in := pcaptest.Input(b)
+	in.Name = name
+	return in
 }
 
 func mustOpen(t testing.TB, b []byte, name string, opts feed.Options) feed.Source {
@@ -41,36 +32,6 @@ func mustOpen(t testing.TB, b []byte, name string, opts feed.Options) feed.Sourc
 		t.Fatal(err)
 	}
 	return src
-}
-
-// owned is a record whose bytes are copied.
-type owned struct {
-	feed.Record
-	topic string
-	body  string
-}
-
-// readAll reads a source to its end. It returns the bad records and the final
-// error beside the records, each of which wire can store.
-func readAll(t testing.TB, src feed.Source) (recs []owned, bad []error, final error) {
-	t.Helper()
-	var store []byte
-	for {
-		r, err := src.Next()
-		var b *feed.BadRecord
-		switch {
-		case errors.As(err, &b):
-			bad = append(bad, err)
-			continue
-		case err != nil:
-			return recs, bad, err
-		}
-		if store, err = wire.AppendRecord(store[:0], &wire.Fields{Topic: r.Topic, Body: r.Body,
-			Event: r.Event, Receive: r.Receive, Kind: r.Kind, Flags: r.Flags}); err != nil {
-			t.Fatalf("record %d: %v", len(recs), err)
-		}
-		recs = append(recs, owned{*r, string(r.Topic), string(r.Body)})
-	}
 }
 
 // fact is what the manifest says about one ITCH file or capture.

@@ -28,7 +28,7 @@ func TestMoldMerge(t *testing.T) {
 	f.UDP(day, lineA, moldControl(session, 9, 0))
 	f.UDP(day, lineA, moldControl(session, 9, endOfSession))
 	src := mustOpen(t, f.Bytes(), "x.pcap", feed.Options{AB: "merge"})
-	recs, bad, err := readAll(t, src)
+	recs, bad, err := pcaptest.ReadAll(t, src)
 	if err != io.EOF || len(bad) > 0 {
 		t.Fatal(bad, err)
 	}
@@ -77,7 +77,7 @@ func TestMoldDays(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var f pcaptest.File
 			f.UDP(tt.captured, lineA, moldPacket(session, 1, of('S', 0, uint64(tt.since), "")))
-			recs, bad, err := readAll(t, mustOpen(t, f.Bytes(), "x.pcap", tt.opts))
+			recs, bad, err := pcaptest.ReadAll(t, mustOpen(t, f.Bytes(), "x.pcap", tt.opts))
 			if err != io.EOF || len(bad) > 0 || len(recs) != 1 {
 				t.Fatal(recs, bad, err)
 			}
@@ -117,7 +117,7 @@ func TestBadMold(t *testing.T) {
 			for _, p := range [][]byte{good, tt.packet, good} {
 				f.UDP(day, lineA, p)
 			}
-			recs, bad, err := readAll(t, mustOpen(t, f.Bytes(), "x.pcap", feed.Options{}))
+			recs, bad, err := pcaptest.ReadAll(t, mustOpen(t, f.Bytes(), "x.pcap", feed.Options{}))
 			if err != io.EOF || len(recs) != 2+tt.before || len(bad) != 1 || !errors.Is(bad[0], tt.want) {
 				t.Errorf("%d records, bad %v, %v, want %d and %v", len(recs), bad, err, 2+tt.before, tt.want)
 			}
@@ -133,7 +133,7 @@ func TestManySessions(t *testing.T) {
 		name = name[:8] + string(rune('A'+i/10%26)) + name[9:]
 		f.UDP(day, lineA, moldPacket(name, 1, of('A', 1, 5, "AAPL")))
 	}
-	recs, bad, err := readAll(t, mustOpen(t, f.Bytes(), "x.pcap", feed.Options{}))
+	recs, bad, err := pcaptest.ReadAll(t, mustOpen(t, f.Bytes(), "x.pcap", feed.Options{}))
 	if len(recs) != 3*sessionsMax || len(bad) > 0 || err != io.EOF {
 		t.Errorf("%d records, %v, %v", len(recs), bad, err)
 	}

@@ -19,10 +19,10 @@ import (
 const fileName = "08222023.NASDAQ_ITCH50"
 
 // list writes topics and kinds of records, one a word.
-func list(recs []owned) []string {
+func list(recs []pcaptest.Record) []string {
 	var out []string
 	for _, r := range recs {
-		out = append(out, r.topic+":"+r.Kind.String())
+		out = append(out, r.Topic+":"+r.Kind.String())
 	}
 	return out
 }
@@ -34,7 +34,7 @@ func TestTopics(t *testing.T) {
 		of('A', 8, 5, "MSFT"), of('E', 8, 6, ""), of('L', 0x1234, 7, "BRK.A"), of('X', 0x1234, 8, ""),
 		of('R', 7, 9, "TSLA"), of('U', 7, 10, ""), of('P', 9, 11, "  "), of('B', 9, 12, ""), of('P', 7, 13, "\x00"),
 		of('z', 7, 14, ""), of('Q', 7, 15, "TSLA"), of('I', 7, 16, "TSLA"), of('N', 7, 17, "TSLA"))
-	recs, bad, err := readAll(t, mustOpen(t, b, fileName, feed.Options{Topic: "x/", Dataset: "XPSX"}))
+	recs, bad, err := pcaptest.ReadAll(t, mustOpen(t, b, fileName, feed.Options{Topic: "x/", Dataset: "XPSX"}))
 	if err != io.EOF || len(bad) > 0 {
 		t.Fatal(bad, err)
 	}
@@ -86,7 +86,7 @@ func TestDates(t *testing.T) {
 			}
 			continue
 		}
-		recs, _, _ := readAll(t, src)
+		recs, _, _ := pcaptest.ReadAll(t, src)
 		if len(recs) != 1 || recs[0].Event.String() != tt.want {
 			t.Errorf("%s %+v: %v, want %q", tt.name, tt.opts, recs, tt.want)
 		}
@@ -133,7 +133,7 @@ func TestBadFile(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				recs, bad, err := readAll(t, src)
+				recs, bad, err := pcaptest.ReadAll(t, src)
 				if err != io.EOF || len(recs) != tt.n || len(bad) != len(tt.want) {
 					t.Fatalf("%d records, bad %v, %v", len(recs), bad, err)
 				}
@@ -151,7 +151,7 @@ func TestBadFile(t *testing.T) {
 func TestEndOfSession(t *testing.T) {
 	good := fileOf(of('S', 0, 1, ""))
 	src := mustOpen(t, slices.Concat(good, []byte{0, 0}, good, []byte{0, 0}), fileName, feed.Options{})
-	recs, bad, err := readAll(t, src)
+	recs, bad, err := pcaptest.ReadAll(t, src)
 	if notes := src.(feed.Noter).Notes(); len(recs) != 2 || len(bad) > 0 || err != io.EOF || !slices.Equal(notes, []string{"ends of session: 2"}) {
 		t.Error(recs, bad, err, notes)
 	}
@@ -171,7 +171,7 @@ func TestReaderErrors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		recs, bad, err := readAll(t, src)
+		recs, bad, err := pcaptest.ReadAll(t, src)
 		if len(recs) != 1 || len(bad) != tt.bad || !errors.Is(err, tt.final) {
 			t.Errorf("%v: %d records, %v, %v", tt.err, len(recs), bad, err)
 		}

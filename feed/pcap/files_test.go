@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tapedeck/tapedeck/feed"
+	"github.com/tapedeck/tapedeck/feed/pcap/pcaptest"
 )
 
 // TestFiles reads every real capture and holds what comes out against the facts
@@ -19,7 +20,7 @@ func TestFiles(t *testing.T) {
 				t.Errorf("Detect = %d", got)
 			}
 			src := mustOpen(t, generic, b, feed.Options{})
-			recs, bad, err := readAll(t, src)
+			recs, bad, err := pcaptest.ReadAll(t, src)
 			if err != io.EOF {
 				t.Fatal(err)
 			}
@@ -39,11 +40,11 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-func checkRecords(t *testing.T, f fact, recs []owned) {
+func checkRecords(t *testing.T, f fact, recs []pcaptest.Record) {
 	t.Helper()
 	channels := map[string]int{}
 	for _, r := range recs {
-		channels["udp:"+r.topic]++
+		channels["udp:"+r.Topic]++
 		if r.Event != r.Receive || r.Flags != 0 {
 			t.Fatalf("event %v, receive %v, flags %v", r.Event, r.Receive, r.Flags)
 		}

@@ -23,11 +23,11 @@ func FuzzSource(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		pcaptest.Hold(t, Format, in, feed.Options{}, nil)
 		for _, ab := range []string{"keep", "merge"} {
-			src, err := toyProtocol(false).Open(t.Context(), input(in), feed.Options{AB: ab})
+			src, err := toyProtocol(false).Open(t.Context(), pcaptest.Input(in), feed.Options{AB: ab})
 			if err != nil {
 				return
 			}
-			readAll(t, src)
+			pcaptest.ReadAll(t, src)
 			src.(feed.Noter).Notes()
 		}
 	})

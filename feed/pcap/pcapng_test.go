@@ -89,7 +89,7 @@ func TestPcapng(t *testing.T) {
 	n.section().networkInterface(1)
 	n.packet(0, 7_000_000, slices.Clone(frame))
 
-	recs, bad, err := readAll(t, mustOpen(t, generic, n.b, feed.Options{}))
+	recs, bad, err := pcaptest.ReadAll(t, mustOpen(t, generic, n.b, feed.Options{}))
 	if err != io.EOF || len(bad) != 1 || !errors.Is(bad[0], ErrLink) {
 		t.Fatal(bad, err)
 	}
@@ -103,7 +103,7 @@ func TestPcapng(t *testing.T) {
 		t.Fatalf("%d records, want %d", len(recs), len(want))
 	}
 	for i, r := range recs {
-		if r.Receive != want[i].at || r.Event != want[i].at || r.Flags != want[i].flags || r.body != "x" {
+		if r.Receive != want[i].at || r.Event != want[i].at || r.Flags != want[i].flags || r.Body != "x" {
 			t.Errorf("record %d: %d, %d, flags %v, want %v", i, r.Event, r.Receive, r.Flags, want[i])
 		}
 	}
@@ -170,7 +170,7 @@ func TestPcapngDamage(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			n := start()
 			tt.make(n)
-			recs, bad, err := readAll(t, mustOpen(t, generic, n.b, feed.Options{}))
+			recs, bad, err := pcaptest.ReadAll(t, mustOpen(t, generic, n.b, feed.Options{}))
 			if err != io.EOF || len(recs) == 0 {
 				t.Fatal(recs, err)
 			}
@@ -180,7 +180,7 @@ func TestPcapngDamage(t *testing.T) {
 		})
 	}
 	for _, b := range [][]byte{start().b[:11], start().b[:20], append(start().b[:8:8], "abcdefghijkl"...)} {
-		if _, err := generic.Open(t.Context(), input(b), feed.Options{}); !errors.Is(err, ErrCapture) {
+		if _, err := generic.Open(t.Context(), pcaptest.Input(b), feed.Options{}); !errors.Is(err, ErrCapture) {
 			t.Errorf("head %x: %v", b, err)
 		}
 	}

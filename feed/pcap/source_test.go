@@ -40,10 +40,10 @@ func ethernetOf(frames ...[]byte) []byte {
 // joined.
 func topics(t *testing.T, b []byte, opts feed.Options) (string, []error, error) {
 	t.Helper()
-	recs, bad, err := readAll(t, mustOpen(t, generic, b, opts))
+	recs, bad, err := pcaptest.ReadAll(t, mustOpen(t, generic, b, opts))
 	var out []string
 	for _, r := range recs {
-		out = append(out, r.topic+"="+r.body)
+		out = append(out, r.Topic+"="+r.Body)
 	}
 	return strings.Join(out, " "), bad, err
 }
@@ -63,12 +63,12 @@ func TestClassic(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := classicOf(tt.order, tt.magic, layers.LinkTypeEthernet, frame)
-			recs, bad, err := readAll(t, mustOpen(t, generic, b, feed.Options{}))
+			recs, bad, err := pcaptest.ReadAll(t, mustOpen(t, generic, b, feed.Options{}))
 			if err != io.EOF || len(bad) > 0 || len(recs) != 1 || !IsCapture(b) {
 				t.Fatal(recs, bad, err)
 			}
 			r := recs[0]
-			if r.topic != groupA || r.body != "x" || r.Event != tt.want || r.Receive != tt.want || r.Flags != 0 || r.Kind != wire.KindData {
+			if r.Topic != groupA || r.Body != "x" || r.Event != tt.want || r.Receive != tt.want || r.Flags != 0 || r.Kind != wire.KindData {
 				t.Errorf("%+v", r)
 			}
 		})
@@ -116,7 +116,7 @@ func TestLinks(t *testing.T) {
 			}
 		})
 	}
-	if _, err := generic.Open(t.Context(), input(classicOf(binary.LittleEndian, magicMicros, 9)), feed.Options{}); !errors.Is(err, ErrLink) {
+	if _, err := generic.Open(t.Context(), pcaptest.Input(classicOf(binary.LittleEndian, magicMicros, 9)), feed.Options{}); !errors.Is(err, ErrLink) {
 		t.Errorf("unknown link type: %v", err)
 	}
 }
@@ -162,8 +162,8 @@ func TestOddPackets(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			good := pcaptest.Ethernet(pcaptest.IP(groupB, []byte("z")))
 			src := mustOpen(t, generic, ethernetOf(tt.frame, good), feed.Options{})
-			recs, bad, err := readAll(t, src)
-			if len(recs) != 1 || recs[0].body != "z" || err != io.EOF {
+			recs, bad, err := pcaptest.ReadAll(t, src)
+			if len(recs) != 1 || recs[0].Body != "z" || err != io.EOF {
 				t.Fatal(recs, bad, err)
 			}
 			if tt.want == nil {
@@ -216,7 +216,7 @@ func TestBroken(t *testing.T) {
 		t.Errorf("huge packet: %q, %v, %v", got, bad, err)
 	}
 	for _, cut := range []int{0, 3, 4, 23} {
-		if _, err := generic.Open(t.Context(), input(whole[:cut]), feed.Options{}); !errors.Is(err, ErrCapture) {
+		if _, err := generic.Open(t.Context(), pcaptest.Input(whole[:cut]), feed.Options{}); !errors.Is(err, ErrCapture) {
 			t.Errorf("head cut at %d: %v", cut, err)
 		}
 	}
@@ -226,26 +226,26 @@ func TestBroken(t *testing.T) {
 func TestReaderErrors(t *testing.T) {
 	b := ethernetOf(pcaptest.Ethernet(pcaptest.IP(groupA, []byte("x"))))
 	failed := errors.New("disk on fire")
-	in := input(b)
+	in := pcaptest.Input(b)
 	in.Reader = io.MultiReader(in.Reader, iotest.ErrReader(failed))
 	src, err := generic.Open(t.Context(), in, feed.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if recs, bad, err := readAll(t, src); len(recs) != 1 || len(bad) > 0 || !errors.Is(err, failed) {
+	if recs, bad, err := pcaptest.ReadAll(t, src); len(recs) != 1 || len(bad) > 0 || !errors.Is(err, failed) {
 		t.Errorf("%v, %v, %v", recs, bad, err)
 	}
-	in = input(b)
+	in = pcaptest.Input(b)
 	in.Reader = io.MultiReader(in.Reader, iotest.ErrReader(io.ErrUnexpectedEOF))
 	if src, err = generic.Open(t.Context(), in, feed.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	if recs, bad, err := readAll(t, src); len(recs) != 1 || len(bad) != 1 || !errors.Is(bad[0], io.ErrUnexpectedEOF) || err != io.EOF {
+	if recs, bad, err := pcaptest.ReadAll(t, src); len(recs) != 1 || len(bad) != 1 || !errors.Is(bad[0], io.ErrUnexpectedEOF) || err != io.EOF {
 		t.Errorf("cut container: %v, %v, %v", recs, bad, err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(failed)
-	if _, err := generic.Open(ctx, input(b), feed.Options{}); !errors.Is(err, failed) {
+	if _, err := generic.Open(ctx, pcaptest.Input(b), feed.Options{}); !errors.Is(err, failed) {
 		t.Errorf("ended context: %v", err)
 	}
 }
@@ -256,13 +256,13 @@ func TestLargePacket(t *testing.T) {
 	small := pcaptest.Ethernet(pcaptest.IP(groupA, []byte("x")))
 	large := append(slices.Clone(small), make([]byte, 2*window.Size)...)
 	b := ethernetOf(small, large, small)
-	in := input(b)
+	in := pcaptest.Input(b)
 	in.Reader = iotest.HalfReader(in.Reader)
 	src, err := generic.Open(t.Context(), in, feed.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if recs, bad, err := readAll(t, src); len(recs) != 3 || len(bad) > 0 || err != io.EOF {
+	if recs, bad, err := pcaptest.ReadAll(t, src); len(recs) != 3 || len(bad) > 0 || err != io.EOF {
 		t.Errorf("%d records, %v, %v", len(recs), bad, err)
 	}
 }
@@ -286,21 +286,21 @@ func TestGroups(t *testing.T) {
 		{[]string{"ff05::1"}, "3"},
 		{[]string{"[ff05::1]"}, "3"},
 	} {
-		recs, bad, err := readAll(t, mustOpen(t, generic, f.Bytes(), feed.Options{Groups: tt.groups}))
+		recs, bad, err := pcaptest.ReadAll(t, mustOpen(t, generic, f.Bytes(), feed.Options{Groups: tt.groups}))
 		got := ""
 		for _, r := range recs {
-			got += r.body
+			got += r.Body
 		}
 		if got != tt.want || len(bad) > 0 || err != io.EOF {
 			t.Errorf("%q: %q, %v, %v, want %q", tt.groups, got, bad, err, tt.want)
 		}
 	}
-	_, _, err := readAll(t, mustOpen(t, generic, f.Bytes(), feed.Options{Groups: []string{"1.2.3.4:5"}}))
+	_, _, err := pcaptest.ReadAll(t, mustOpen(t, generic, f.Bytes(), feed.Options{Groups: []string{"1.2.3.4:5"}}))
 	if !errors.Is(err, ErrNoGroup) || !strings.Contains(err.Error(), groupA+", "+groupB) {
 		t.Errorf("no such group: %v", err)
 	}
 	for _, bad := range []string{"", "x", "1.2.3:4", "65536", "1.2.3.4:99999", "1.2.3.4/33"} {
-		if _, err := generic.Open(t.Context(), input(f.Bytes()), feed.Options{Groups: []string{bad}}); !errors.Is(err, ErrOption) {
+		if _, err := generic.Open(t.Context(), pcaptest.Input(f.Bytes()), feed.Options{Groups: []string{bad}}); !errors.Is(err, ErrOption) {
 			t.Errorf("group %q: %v", bad, err)
 		}
 	}
@@ -316,14 +316,14 @@ func TestGroups(t *testing.T) {
 func TestOptions(t *testing.T) {
 	b := ethernetOf()
 	for _, opts := range []feed.Options{{AB: "merge"}, {AB: "first"}, {Date: "2024-01-01"}, {Topic: strings.Repeat("x", 230)}} {
-		if src, err := generic.Open(t.Context(), input(b), opts); err == nil {
+		if src, err := generic.Open(t.Context(), pcaptest.Input(b), opts); err == nil {
 			t.Errorf("%+v: opened as %T", opts, src)
 		}
 	}
 	if got, _, err := topics(t, ethernetOf(pcaptest.Ethernet(pcaptest.IP(groupA, nil))), feed.Options{Topic: "raw/", AB: "keep"}); got != "raw/"+groupA+"=" || err != io.EOF {
 		t.Errorf("topic %q, %v", got, err)
 	}
-	if recs, bad, err := readAll(t, mustOpen(t, generic, b, feed.Options{})); len(recs)+len(bad) > 0 || err != io.EOF {
+	if recs, bad, err := pcaptest.ReadAll(t, mustOpen(t, generic, b, feed.Options{})); len(recs)+len(bad) > 0 || err != io.EOF {
 		t.Errorf("no packets: %v, %v, %v", recs, bad, err)
 	}
 }

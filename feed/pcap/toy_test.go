@@ -130,20 +130,20 @@ func TestLines(t *testing.T) {
 // bodies reads a source to its end and joins the bodies; it has no bad records.
 func bodies(t *testing.T, src feed.Source) string {
 	t.Helper()
-	recs, bad, err := readAll(t, src)
+	recs, bad, err := pcaptest.ReadAll(t, src)
 	if len(bad) > 0 || err != io.EOF {
 		t.Fatal(bad, err)
 	}
 	out := ""
 	for _, r := range recs {
-		out += r.body
+		out += r.Body
 	}
 	return out
 }
 
 func TestForeign(t *testing.T) {
 	src := mustOpen(t, toyProtocol(false), toyCapture("B:dns", "A:Ts11a", "B:dns", "A:dns", "A:T", "A:Ts22b!", "A:Ts41d"), feed.Options{})
-	recs, bad, err := readAll(t, src)
+	recs, bad, err := pcaptest.ReadAll(t, src)
 	if len(recs) != 3 || err != io.EOF {
 		t.Fatal(recs, err)
 	}
@@ -163,7 +163,7 @@ func TestForeign(t *testing.T) {
 	if len(notes) == 0 || notes[0] != "2 datagrams are not toy and left out: "+groupB+" (2)" {
 		t.Errorf("notes %q", notes)
 	}
-	_, _, err = readAll(t, mustOpen(t, toyProtocol(false), toyCapture("B:dns", "A:dns"), feed.Options{}))
+	_, _, err = pcaptest.ReadAll(t, mustOpen(t, toyProtocol(false), toyCapture("B:dns", "A:dns"), feed.Options{}))
 	if !errors.Is(err, ErrNone) || !strings.Contains(err.Error(), groupB+", "+groupA) {
 		t.Errorf("nothing of the protocol: %v", err)
 	}
