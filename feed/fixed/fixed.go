@@ -79,9 +79,9 @@ func (f *Field) value(order binary.ByteOrder, b []byte) any {
 		if b[0] == ' ' || b[0] == 0 {
 			return nil
 		}
-		return printable(b[:1])
+		return Latin(b[:1])
 	case Text:
-		return printable(trim(b))
+		return Latin(trim(b))
 	case OptUint:
 		if v := load(order, b); v != math.MaxUint64>>(64-8*len(b)) {
 			return v
@@ -158,9 +158,9 @@ func trim(b []byte) []byte {
 	return b
 }
 
-// printable is b as text, with every byte that is not ASCII as one of Latin-1, so
+// Latin is b as text, with every byte that is not ASCII as one of Latin-1, so
 // that damaged text stays valid UTF-8 and different bytes stay different.
-func printable(b []byte) string {
+func Latin(b []byte) string {
 	for _, c := range b {
 		if c >= 0x80 {
 			out := make([]rune, 0, len(b))

@@ -10,6 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/feed/cme"
 	"github.com/tapedeck/tapedeck/feed/csv"
 	"github.com/tapedeck/tapedeck/feed/dbn"
+	"github.com/tapedeck/tapedeck/feed/ice"
 	"github.com/tapedeck/tapedeck/feed/iex"
 	"github.com/tapedeck/tapedeck/feed/itch"
 	"github.com/tapedeck/tapedeck/feed/jsonl"
@@ -28,6 +29,7 @@ var All = []feed.Format{
 	iex.Format,
 	cme.Format,
 	nyse.Format,
+	ice.Format,
 	pcap.Format,
 	jsonl.Format,
 	parquet.Format,

@@ -39,7 +39,7 @@ var formatOf = map[string]string{
 	"cme-mdp3-pcap":       "cme",
 	"nyse-xdp-pcap":       "nyse",
 	"cboe-pitch-pcap":     "pcap",
-	"ice-impact-pcap":     "pcap",
+	"ice-impact-pcap":     "ice",
 	"jsonl-binance":       "jsonl",
 }
 
