@@ -28,6 +28,7 @@ const (
 
 	segmentMagic   = "TPSG"
 	segmentVersion = 1
+	reasonForeign  = "segment is of another tape"
 	segmentSuffix  = ".seg"
 	indexSuffix    = ".idx"
 )
@@ -79,7 +80,7 @@ func checkSegmentHeader(h []byte, id ID, number int, first int) string {
 	case !allZero(h[segVersionOff+1:segCRCOff]) || !allZero(h[segZeroOff:]):
 		return reasonReserved
 	case ID(h[segIDOff:segIDOff+16]) != id:
-		return "segment is of another tape"
+		return reasonForeign
 	case le.Uint32(h[segNumberOff:]) != uint32(number):
 		return "segment has another number"
 	case le.Uint64(h[segFirstOff:]) != uint64(first):

@@ -38,14 +38,19 @@ func Verify(ctx context.Context, dir string, progress func(done, total int64)) (
 }
 
 // VerifyFS is Verify on any file system.
-func VerifyFS(ctx context.Context, fsx fsys.FS, dir string, progress func(done, total int64)) (_ Report, err error) {
+func VerifyFS(ctx context.Context, fsx fsys.FS, dir string, progress func(done, total int64)) (Report, error) {
 	v := &verifier{ctx: ctx, tape: &Tape{fs: fsx, dir: dir}, progress: progress}
 	if err := v.manifest(); err != nil {
 		return v.report, err
 	}
+	return v.verify()
+}
+
+// verify does all that comes after the manifest.
+func (v *verifier) verify() (_ Report, err error) {
 	if !v.tape.meta.Closed {
 		// What a writer is about to complete would look like damage.
-		lock, err := lockTape(fsx, dir)
+		lock, err := lockTape(v.tape.fs, v.tape.dir)
 		if err != nil {
 			return v.report, err
 		}
@@ -66,7 +71,8 @@ type verifier struct {
 	ctx      context.Context
 	tape     *Tape // manifest and place only
 	progress func(done, total int64)
-	trusted  bool // the manifest is whole
+	trusted  bool                 // the manifest is whole
+	sink     func(b *Block) error // nil, or what is given every whole block, in order
 
 	segments []*checkedSegment
 	total    int64
@@ -88,6 +94,7 @@ type checkedSegment struct {
 	problems []*Problem
 	warnings []Problem
 	torn     *Torn
+	foreign  bool // its header is whole and names another tape
 }
 
 // checkedBlock is one block, or a stretch without one.
@@ -201,6 +208,9 @@ func (v *verifier) marks() {
 // run looks at the segments, several at once.
 func (v *verifier) run() error {
 	workers := min(max(1, runtime.GOMAXPROCS(0)), max(1, len(v.segments)))
+	if v.sink != nil {
+		workers = 1 // blocks are wanted in order
+	}
 	work := make(chan *checkedSegment, len(v.segments))
 	for _, s := range v.segments {
 		work <- s

@@ -27,7 +27,11 @@ type joiner struct {
 func (v *verifier) join() {
 	j := &joiner{v: v, shards: map[uint16]*shardCheck{}, known: true,
 		edges: make([]shardEdges, v.tape.meta.Shards)}
-	for _, s := range v.segments {
+	for i, s := range v.segments {
+		if i > 0 && v.segments[i-1].number+1 != s.number || i == 0 && s.number > 0 {
+			// The jump that a missing segment leaves is no gap of the recording.
+			j.damages, j.damage, j.known = j.damages+1, &Problem{}, false
+		}
 		j.segment(s)
 	}
 	for _, s := range v.segments {

@@ -63,7 +63,7 @@ func (c *segmentChecker) header(f fsys.File, s *checkedSegment) error {
 	if reason == "" {
 		return nil
 	}
-	s.first = -1
+	s.first, s.foreign = -1, reason == reasonForeign
 	if s.indexed {
 		s.first = s.index.first
 	}
@@ -78,7 +78,7 @@ func (c *segmentChecker) header(f fsys.File, s *checkedSegment) error {
 
 // unsealed reports whether a torn tail is to be expected.
 func (s *checkedSegment) unsealed(v *verifier) bool {
-	return v.trusted && !v.tape.meta.Closed && s.last && !s.indexed
+	return (v.trusted || v.sink != nil) && !v.tape.meta.Closed && s.last && !s.indexed
 }
 
 // entry returns the index entry of the block at an offset.
@@ -132,6 +132,9 @@ func (c *segmentChecker) block(f fsys.File, s *checkedSegment, at int64) (next i
 		batch := b.batch(c.raw, c.v.tape.meta.Shards)
 		c.topics.add(b.Number, &batch)
 		found.first, found.last = b.edges(&batch)
+		if err := c.salvage(s, &b, &batch); err != nil {
+			return at, err
+		}
 	}
 	if e, ok := s.entry(at); s.indexed && (!ok || !bytes.Equal(e, header[:])) {
 		s.add(Problem{File: indexName(s.number), Reason: fmt.Sprintf("index differs from the block at offset %d of %s", at, segmentName(s.number)),
@@ -180,6 +183,12 @@ func (c *segmentChecker) tail(s *checkedSegment, at int64, reason string) (done 
 	end, later, err := c.v.tape.beyond(s.number, at, s.size)
 	if err != nil || later {
 		return false, at, err
+	}
+	if c.v.sink != nil {
+		// What was never promised is taken where it is whole.
+		if b, err := c.wholeAfter(s, at); b || err != nil {
+			return false, at, err
+		}
 	}
 	s.torn = &Torn{Segment: segmentName(s.number), Offset: at, Bytes: end - at, Reason: reason}
 	return true, s.size, nil
