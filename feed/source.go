@@ -91,7 +91,7 @@ type Options struct {
 	Preset   string // csv: a named column layout
 	Columns  string // csv: column map
 	Date     string // YYYY-MM-DD: the date where the input has only a time of day
-	Zone     string // IANA time zone of times without one; "" is UTC
+	Zone     string // IANA time zone of times without one; "" is UTC, or where the format has one the exchange's
 	TimeUnit string // csv: "s", "ms", "us", "ns": unit of bare numbers; "" guesses by size
 	Topic    string // topic prefix, or the whole topic where the input names none
 	Header   string // csv: "auto", "yes", "no"; "" is auto

@@ -11,6 +11,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
 
+	"github.com/tapedeck/tapedeck/feed/pcap/pcaptest"
 	"github.com/tapedeck/tapedeck/feed/window"
 )
 
@@ -64,26 +65,27 @@ func openLibrary(t *testing.T, b []byte) (gopacket.PacketDataSource, layers.Link
 
 // BenchmarkPackets measures what it costs to read the packets of a capture.
 func BenchmarkPackets(b *testing.B) {
+	const times = 100
 	file := content(b, classicBench)
 	b.Run("by=window", func(b *testing.B) {
-		b.SetBytes(int64(len(file)))
-		n := int64(0)
+		b.SetBytes(int64(times * len(file)))
+		n, f := int64(0), new(frame)
 		for b.Loop() {
-			c, err := newCapture(b.Context(), bytes.NewReader(file), window.Size)
+			c, err := newCapture(b.Context(), pcaptest.Repeat(file, times), window.Size)
 			if err != nil {
 				b.Fatal(err)
 			}
-			for f := (frame{}); c.next(&f) == nil; {
+			for c.next(f) == nil {
 			}
 			n += c.number
 		}
 		b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "records/s")
 	})
 	b.Run("by=pcapgo", func(b *testing.B) {
-		b.SetBytes(int64(len(file)))
+		b.SetBytes(int64(times * len(file)))
 		n := 0
 		for b.Loop() {
-			r, err := pcapgo.NewReader(bufio.NewReaderSize(bytes.NewReader(file), window.Size))
+			r, err := pcapgo.NewReader(bufio.NewReaderSize(pcaptest.Repeat(file, times), window.Size))
 			if err != nil {
 				b.Fatal(err)
 			}
