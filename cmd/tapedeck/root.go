@@ -25,6 +25,17 @@ per shard counting up.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		hint := "see tapedeck --help"
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = "did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return withHint(usagef("unknown command %q", args[0]), hint)
+	}
+	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.SetVersionTemplate("tapedeck {{.Version}}\n")
 	root.PersistentFlags().Bool("json", false, "print JSON lines on standard output")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -33,7 +44,7 @@ per shard counting up.`,
 	root.AddCommand(
 		newImport(), newRecord(), newPlay(), newSub(),
 		newInfo(), newVerify(), newRepair(), newCat(), newExport(),
-		newDemo(), newDoctor(), newVersion(),
+		newBench(), newBenchWorker(), newDemo(), newDoctor(), newVersion(),
 	)
 	for _, cmd := range root.Commands() {
 		cmd.Args = usageArgs(cmd.Args)

@@ -1,0 +1,163 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Job is what a worker process is to do.
+type Job struct {
+	Role      string   `json:"role"`
+	Endpoints []string `json:"endpoints,omitempty"`
+	Name      string   `json:"name,omitempty"`
+	Count     uint64   `json:"count,omitempty"` // messages to receive
+	Chunk     int      `json:"chunk,omitempty"` // bytes a read
+	IOCPUs    []int    `json:"io_cpus,omitempty"`
+	LoopCPUs  []int    `json:"loop_cpus,omitempty"`
+	Latency   bool     `json:"latency,omitempty"` // measure each record against its event time
+}
+
+// Result is what a worker found.
+type Result struct {
+	Records    uint64  `json:"records"`
+	Bytes      uint64  `json:"bytes"`
+	Seconds    float64 `json:"seconds"` // first to last byte or record
+	CPUSeconds float64 `json:"cpu_seconds"`
+	RSSBytes   uint64  `json:"rss_bytes"` // peak
+	Gaps       uint64  `json:"gaps"`
+	Complete   bool    `json:"complete"`
+	Topics     int     `json:"topics"`
+	Histogram  []byte  `json:"histogram,omitempty"` // HdrHistogram V2, ns
+	Error      string  `json:"error,omitempty"`
+}
+
+// ready is what a worker says when it can be sent to.
+type ready struct {
+	Endpoints []string `json:"endpoints"`
+}
+
+// WorkerArg is the argument that makes the program a worker.
+const WorkerArg = "bench-worker"
+
+// worker is a process that does a Job.
+type worker struct {
+	cmd   *exec.Cmd
+	out   *bufio.Reader
+	ready ready
+}
+
+// startWorker starts a worker and waits until it is ready.
+func startWorker(ctx context.Context, job Job) (*worker, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	line, err := json.Marshal(job)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, exe, WorkerArg)
+	cmd.Env = append(os.Environ(), workerEnv+"=1")
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("bench: start a worker: %w", err)
+	}
+	w := &worker{cmd: cmd, out: bufio.NewReader(stdout)}
+	if _, err = stdin.Write(append(line, '\n')); err == nil {
+		err = w.read(&w.ready)
+	}
+	if err != nil {
+		_ = cmd.Process.Kill()
+		return nil, errors.Join(fmt.Errorf("bench: worker %s: %w", job.Role, err), cmd.Wait())
+	}
+	return w, nil
+}
+
+// workerEnv tells a test binary that it is a worker.
+const workerEnv = "TAPEDECK_BENCH_WORKER"
+
+func (w *worker) read(v any) error {
+	line, err := w.out.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("ended without an answer: %w", err)
+	}
+	return json.Unmarshal(line, v)
+}
+
+// result waits for the worker's result and its end.
+func (w *worker) result() (Result, error) {
+	var r Result
+	err := w.read(&r)
+	if err == nil && r.Error != "" {
+		err = errors.New(r.Error)
+	}
+	return r, errors.Join(err, w.cmd.Wait())
+}
+
+// kill ends a worker whose result nobody wants.
+func (w *worker) kill() {
+	_ = w.cmd.Process.Kill()
+	_ = w.cmd.Wait()
+}
+
+// RunWorker is the other end: it reads a Job from in, does it and writes what it
+// found to out.
+func RunWorker(ctx context.Context, in io.Reader, out io.Writer) error {
+	var job Job
+	if err := json.NewDecoder(in).Decode(&job); err != nil {
+		return fmt.Errorf("bench: worker job: %w", err)
+	}
+	role, ok := roles[job.Role]
+	if !ok {
+		return fmt.Errorf("bench: unknown worker role %q", job.Role)
+	}
+	enc := json.NewEncoder(out)
+	res, err := role(ctx, &job, func(r ready) error { return enc.Encode(r) })
+	if err != nil {
+		res.Error = err.Error()
+	}
+	res.CPUSeconds, res.RSSBytes = usage()
+	return errors.Join(err, enc.Encode(res))
+}
+
+// roles are what workers can do.
+var roles = map[string]func(ctx context.Context, job *Job, say func(ready) error) (Result, error){
+	"subscriber": subscriberWorker,
+	"tcp-sink":   tcpSink,
+	"zmq-sink":   zmqSink,
+	"zmq-timed":  zmqTimedSink,
+}
+
+// usage returns the CPU time and the peak resident set of this process. The
+// latter is not getrusage's, which remembers the process that started this one.
+func usage() (cpuSeconds float64, rssBytes uint64) {
+	var ru unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &ru) == nil {
+		cpuSeconds = time.Duration(ru.Utime.Nano() + ru.Stime.Nano()).Seconds()
+	}
+	status, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		if n, err := fmt.Sscanf(line, "VmHWM: %d kB", &rssBytes); n == 1 && err == nil {
+			return cpuSeconds, rssBytes << 10
+		}
+	}
+	return cpuSeconds, 0
+}

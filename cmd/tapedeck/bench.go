@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/bench"
+)
+
+// benchFlags are the flags of every bench mode.
+type benchFlags struct {
+	runs int
+	dir  string
+	hgrm string
+}
+
+func newBench() *cobra.Command {
+	var f benchFlags
+	cmd := &cobra.Command{
+		Use:   "bench MODE",
+		Short: "Measure this machine with Tapedeck, and without it",
+		Long: `Measure throughput, latency and pacing, each in the same run beside what the
+machine does without Tapedeck, so that the ratios hold where the absolute figures
+do not. The subscriber is a process of its own. docs/BENCH.md has the method.`,
+		Example: example("tapedeck bench throughput", "tapedeck bench latency --json --hgrm latency", "tapedeck bench throughput --json > a.json; tapedeck bench diff a.json b.json"),
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withHint(usagef("which mode?"), "see tapedeck bench --help")
+		},
+	}
+	fl := cmd.PersistentFlags()
+	fl.IntVar(&f.runs, "runs", 3, "runs of each case; figures are their median")
+	fl.StringVar(&f.dir, "dir", "", "folder for tapes (default: /dev/shm where it is, else the temporary folder)")
+	fl.StringVar(&f.hgrm, "hgrm", "", "write each histogram to PREFIX-NAME.hgrm")
+	cmd.AddCommand(newBenchThroughput(&f), newBenchLatency(&f), newBenchLocal(&f))
+	return cmd
+}
+
+// newBenchWorker is what bench starts for the other end of a measurement.
+func newBenchWorker() *cobra.Command {
+	return &cobra.Command{
+		Use:    bench.WorkerArg,
+		Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return bench.RunWorker(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+		},
+	}
+}
+
+func newBenchThroughput(f *benchFlags) *cobra.Command {
+	var cfg bench.ThroughputConfig
+	cmd := &cobra.Command{
+		Use:     "throughput",
+		Short:   "Records a second to a subscriber in another process, beside bare TCP and bare libzmq",
+		Example: example("tapedeck bench throughput --sources plain,zstd --shards 2", "tapedeck bench throughput --block-size 1048576 --size 40"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd, func(ctx context.Context, env bench.Env) (*bench.Report, error) {
+				return bench.Throughput(ctx, env, cfg)
+			})
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringSliceVar(&cfg.Sources, "sources", nil, "memory, plain, s2, zstd, columns (default: the first four)")
+	fl.IntVar(&cfg.Shards, "shards", 0, "shards of tape and stream (default 1)")
+	fl.IntVar(&cfg.Size, "size", 0, "bytes of a body (default 100)")
+	fl.IntVar(&cfg.Topics, "topics", 0, "topics (default 1000)")
+	fl.IntVar(&cfg.Block, "block-size", 0, "payload bytes of a block and batch (default 256 KiB)")
+	fl.Float64Var(&cfg.Seconds, "seconds", 0, "that a run takes, about (default 1.5)")
+	return cmd
+}
+
+func newBenchLatency(f *benchFlags) *cobra.Command {
+	var cfg bench.LatencyConfig
+	cmd := &cobra.Command{
+		Use:   "latency",
+		Short: "One-way latency from the intended send time, steady and in bursts, beside bare libzmq",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd, func(ctx context.Context, env bench.Env) (*bench.Report, error) { return bench.Latency(ctx, env, cfg) })
+		},
+	}
+	fl := cmd.Flags()
+	fl.Float64Var(&cfg.Rate, "rate", 0, "records a second (default 100,000)")
+	fl.IntVar(&cfg.Size, "size", 0, "bytes of a body (default 100)")
+	fl.Uint64Var(&cfg.Burst, "burst", 0, "records at one instant, in the burst case (default 500)")
+	fl.Float64Var(&cfg.Seconds, "seconds", 0, "that a run takes (default 3)")
+	return cmd
+}
+
+func newBenchLocal(f *benchFlags) *cobra.Command {
+	var cfg bench.LocalConfig
+	cmd := &cobra.Command{
+		Use:   "replay-local",
+		Short: "Records a second from a tape to code in the same process",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd, func(ctx context.Context, env bench.Env) (*bench.Report, error) { return bench.Local(ctx, env, cfg) })
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringSliceVar(&cfg.Sources, "sources", nil, "codecs (default plain, s2, zstd)")
+	fl.IntVar(&cfg.Size, "size", 0, "bytes of a body (default 100)")
+	return cmd
+}
+
+// run runs a mode and prints its report: in JSON one line for the environment
+// and one per case.
+func (f *benchFlags) run(cmd *cobra.Command, mode func(context.Context, bench.Env) (*bench.Report, error)) error {
+	out := newOutput(cmd)
+	if f.runs < 1 {
+		return usagef("--runs %d: want 1 or more", f.runs)
+	}
+	env := bench.Env{Dir: f.dir, Version: version, Runs: f.runs, Say: func(format string, args ...any) {
+		if isTerminal(out.err) {
+			out.remark(format, args...)
+		}
+	}}
+	if info, err := os.Stat("/dev/shm"); env.Dir == "" && err == nil && info.IsDir() {
+		env.Dir = "/dev/shm"
+	}
+	rep, err := mode(cmd.Context(), env)
+	if err != nil {
+		return err
+	}
+	if err := printBench(out, rep); err != nil {
+		return err
+	}
+	return f.writeHgrm(rep)
+}
+
+func printBench(out *output, rep *bench.Report) error {
+	err := out.message("bench.environment", struct {
+		Mode    string         `json:"mode"`
+		Created string         `json:"created"`
+		Machine bench.Machine  `json:"machine"`
+		Config  map[string]any `json:"config"`
+	}{rep.Mode, rep.Created.Format(timeLayoutSeconds), rep.Machine, rep.Config},
+		fmt.Sprintf("%s on %s, %d CPUs, %s, libzmq %s, %s, tapedeck %s", rep.Mode, rep.Machine.CPU, rep.Machine.CPUs,
+			rep.Machine.Kernel, rep.Machine.Libzmq, rep.Machine.Go, rep.Machine.Tapedeck))
+	for i := range rep.Cases {
+		if err == nil {
+			err = out.message("bench."+rep.Mode, flatten(&rep.Cases[i]), caseText(&rep.Cases[i]))
+		}
+	}
+	return err
+}
+
+const timeLayoutSeconds = "2006-01-02T15:04:05Z"
+
+// flatten makes one object of a case: labels, then each metric's median, and its
+// least, greatest and single values.
+func flatten(c *bench.Case) map[string]any {
+	m := map[string]any{}
+	for _, l := range c.Labels {
+		m[l.Name] = l.Value
+	}
+	for name, s := range c.Metrics {
+		m[name], m[name+"_min"], m[name+"_max"], m[name+"_runs"] = s.Median, s.Min, s.Max, s.Runs
+	}
+	return m
+}
+
+func caseText(c *bench.Case) string {
+	var b strings.Builder
+	for i, l := range c.Labels {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%s %v", l.Name, l.Value)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Metrics)) {
+		s := c.Metrics[name]
+		fmt.Fprintf(&b, "\n  %-34s %16s   (%s to %s)", name, number(s.Median), number(s.Min), number(s.Max))
+	}
+	return b.String()
+}
+
+// number formats a figure with the digits that matter.
+func number(f float64) string {
+	if f >= 1000 {
+		return thousands(uint64(f))
+	}
+	return fmt.Sprintf("%.3g", f)
+}
+
+// writeHgrm writes the histograms in HdrHistogram's percentile format, in µs.
+func (f *benchFlags) writeHgrm(rep *bench.Report) error {
+	if f.hgrm == "" {
+		return nil
+	}
+	for i := range rep.Cases {
+		for name, h := range rep.Cases[i].Histograms {
+			path := fmt.Sprintf("%s-%s-%v.hgrm", f.hgrm, name, rep.Cases[i].Labels[0].Value)
+			file, err := os.Create(path)
+			if err != nil {
+				return err
+			}
+			_, err = h.PercentilesPrint(file, 5, 1000)
+			if cerr := file.Close(); err == nil {
+				err = cerr
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+		}
+	}
+	return nil
+}
