@@ -115,6 +115,7 @@ var Targets = []Target{
 	{Name: "csv", Title: "CSV: as it came, or the decoded fields as columns", plan: planCSV},
 	{Name: "jsonl", Title: "one JSON object a record, as cat --json prints it", plan: planJSONLines},
 	{Name: "parquet", Title: "Parquet: columns for the record, its body and the decoded fields", packed: true, plan: planParquet},
+	{Name: "pcap", Title: "UDP in pcap: ITCH in MoldUDP64, or the datagrams of a pcap tape", plan: planPcap},
 }
 
 // Export is a file to be written.

@@ -25,6 +25,9 @@ type File struct {
 // Create begins a file. Without force it refuses to take the place of a file that
 // exists, with an error that wraps fs.ErrExist.
 func Create(path string, force bool) (*File, error) {
+	if path == "" {
+		return nil, errors.New("export: the file has no name")
+	}
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -47,7 +47,7 @@ type parquetFile struct {
 	cols     *columns
 	types    []columnType
 
-	w       *pq.Writer
+	w       *pq.GenericWriter[any]
 	rows    []pq.Row
 	arena   []byte // what the rows borrow
 	size    int    // bytes of values in the row group
@@ -118,7 +118,7 @@ func (p *parquetFile) open(w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("export: parquet: %w", err)
 	}
-	p.w = pq.NewWriter(w, cfg)
+	p.w = pq.NewGenericWriter[any](w, cfg)
 	p.rows = make([]pq.Row, rowsHeld)
 	for i := range p.rows {
 		p.rows[i] = make(pq.Row, len(s.order))
