@@ -121,14 +121,15 @@ func (m message) securityID(t *template) (int32, bool) {
 	return 0, false
 }
 
-// Sending times between which a datagram may be of MDP 3.0: the years 2000 to 2261,
+// Sending times between which a datagram may be of MDP 3.0: the years 2000 to 2099,
 // as ns since 1970.
 const (
 	timeMin = 946_684_800_000_000_000
-	timeMax = 9_183_110_400_000_000_000
+	timeMax = 4_102_444_800_000_000_000
 )
 
-// isPacket reports whether b begins like a datagram of MDP 3.0.
+// isPacket reports whether b is a datagram of MDP 3.0, as far as its head and the
+// first message's tell.
 func isPacket(b []byte) bool {
 	if len(b) < packetHeadSize {
 		return false
@@ -140,7 +141,8 @@ func isPacket(b []byte) bool {
 	if len(b) == packetHeadSize {
 		return true
 	}
-	return len(b) >= packetHeadSize+headSize && message(b[packetHeadSize:]).schema() == schemaID
+	m, ok := take(b[packetHeadSize:])
+	return ok && m.schema() == schemaID
 }
 
 // detect says how sure it is that a datagram is MDP 3.0.

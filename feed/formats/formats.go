@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/tapedeck/tapedeck/feed"
+	"github.com/tapedeck/tapedeck/feed/cboe"
 	"github.com/tapedeck/tapedeck/feed/cme"
 	"github.com/tapedeck/tapedeck/feed/csv"
 	"github.com/tapedeck/tapedeck/feed/dbn"
@@ -30,6 +31,7 @@ var All = []feed.Format{
 	cme.Format,
 	nyse.Format,
 	ice.Format,
+	cboe.Format,
 	pcap.Format,
 	jsonl.Format,
 	parquet.Format,
