@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -18,6 +19,7 @@ type benchFlags struct {
 	runs int
 	dir  string
 	hgrm string
+	html string
 }
 
 func newBench() *cobra.Command {
@@ -38,7 +40,8 @@ do not. The subscriber is a process of its own. docs/BENCH.md has the method.`,
 	fl.IntVar(&f.runs, "runs", 3, "runs of each case; figures are their median")
 	fl.StringVar(&f.dir, "dir", "", "folder for tapes (default: /dev/shm where it is, else the temporary folder)")
 	fl.StringVar(&f.hgrm, "hgrm", "", "write each histogram to PREFIX-NAME.hgrm")
-	cmd.AddCommand(newBenchThroughput(&f), newBenchLatency(&f), newBenchLocal(&f))
+	fl.StringVar(&f.html, "html", "", "write the report with plots to this file")
+	cmd.AddCommand(newBenchThroughput(&f), newBenchLatency(&f), newBenchScale(&f), newBenchLocal(&f), newBenchDiff())
 	return cmd
 }
 
@@ -107,6 +110,72 @@ func newBenchLocal(f *benchFlags) *cobra.Command {
 	return cmd
 }
 
+func newBenchScale(f *benchFlags) *cobra.Command {
+	var cfg bench.ScaleConfig
+	cmd := &cobra.Command{
+		Use:   "scale",
+		Short: "Throughput along shards, topics, subscribers and record size",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("runs") {
+				f.runs = 1
+			}
+			return f.run(cmd, func(ctx context.Context, env bench.Env) (*bench.Report, error) { return bench.Scale(ctx, env, cfg) })
+		},
+	}
+	fl := cmd.Flags()
+	fl.IntSliceVar(&cfg.Shards, "shards", nil, "(default 1, 2, 4)")
+	fl.IntSliceVar(&cfg.Topics, "topics", nil, "(default 10, 1000, 100000)")
+	fl.IntSliceVar(&cfg.Subscribers, "subscribers", nil, "(default 1, 2, 4)")
+	fl.IntSliceVar(&cfg.Sizes, "sizes", nil, "bytes of a body (default 40, 100, 1000)")
+	return cmd
+}
+
+func newBenchDiff() *cobra.Command {
+	return &cobra.Command{
+		Use:   "diff A.json B.json",
+		Short: "Compare two reports: does B differ from A, and with what confidence",
+		Long: `Compare two reports that --json printed, case by case and metric by metric, with
+a Mann-Whitney U test over their runs. Four runs of each are the least that can
+tell a difference; ten are better: --runs 10.`,
+		Example: example("tapedeck bench throughput --runs 10 --json > a.json", "tapedeck bench diff a.json b.json"),
+		Args:    usageArgs(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a, err := os.Open(args[0])
+			if err != nil {
+				return err
+			}
+			defer a.Close()
+			b, err := os.Open(args[1])
+			if err != nil {
+				return err
+			}
+			defer b.Close()
+			diffs, err := bench.Diff(a, b)
+			if err != nil {
+				return err
+			}
+			return printDiff(newOutput(cmd), diffs)
+		},
+	}
+}
+
+func printDiff(out *output, diffs []bench.Difference) error {
+	last := ""
+	for _, d := range diffs {
+		if d.Case != last && !out.json {
+			if err := out.message("", nil, d.Case); err != nil {
+				return err
+			}
+			last = d.Case
+		}
+		text := fmt.Sprintf("  %-30s %16s %16s  x%.3f  p=%.3f  %s", d.Metric, number(d.A), number(d.B), d.Ratio, d.P, d.Verdict)
+		if err := out.message("bench.diff", d, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // run runs a mode and prints its report: in JSON one line for the environment
 // and one per case.
 func (f *benchFlags) run(cmd *cobra.Command, mode func(context.Context, bench.Env) (*bench.Report, error)) error {
@@ -129,7 +198,19 @@ func (f *benchFlags) run(cmd *cobra.Command, mode func(context.Context, bench.En
 	if err := printBench(out, rep); err != nil {
 		return err
 	}
-	return f.writeHgrm(rep)
+	return errors.Join(f.writeHgrm(rep), f.writeHTML(rep))
+}
+
+// writeHTML writes the report as a page.
+func (f *benchFlags) writeHTML(rep *bench.Report) error {
+	if f.html == "" {
+		return nil
+	}
+	file, err := os.Create(f.html)
+	if err != nil {
+		return err
+	}
+	return errors.Join(rep.WriteHTML(file), file.Close())
 }
 
 func printBench(out *output, rep *bench.Report) error {
