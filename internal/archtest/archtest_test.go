@@ -31,6 +31,7 @@ var rules = []rule{
 	{"subscriber", []string{"wire", "shard", "internal/zsock", "internal/prefix"}, "recorder, lvc, resync and snail attach through Handler"},
 	{"recorder", []string{"wire", "tape", "shard"}, "the recorder takes batches from whoever hands them over"},
 	{"replay", []string{"wire", "tape", "shard", "internal/prefix"}, "the deck hands batches to a publisher it knows by interface"},
+	{"splice", []string{"wire", "tape", "shard", "internal/prefix"}, "tapes from tapes: it reads and writes them as everybody does"},
 	{"export", []string{"wire", "feed"}, "a file of the outside knows records, not where they are kept"},
 	{"internal", nil, "mechanisms serve the rooms and know none of them"},
 	{"internal/zsock", nil, "the one package that imports ZeroMQ imports nothing of ours"},
