@@ -12,8 +12,8 @@ import (
 // planCSV writes the lines of one CSV file as they came, and anything else as
 // columns.
 func planCSV(c *Config) (job, error) {
-	all := c.encodings()
-	if len(all) == 1 && all[0].Format == csv.Format.Name {
+	all, bare := c.encodings()
+	if len(all) == 1 && bare == "" && all[0].Format == csv.Format.Name {
 		return newCSV(all[0])
 	}
 	return csvColumns{}, nil

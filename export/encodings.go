@@ -8,23 +8,33 @@ import (
 	"github.com/tapedeck/tapedeck/wire"
 )
 
-// encodings returns the encodings that may apply to the records, each once.
-func (c *Config) encodings() []wire.Encoding {
-	var out []wire.Encoding
-	for _, e := range c.Encodings {
-		if c.concerns(e) && !slices.ContainsFunc(out, func(o wire.Encoding) bool { return sameBodies(o, e) }) {
-			out = append(out, e)
+// encodings returns the encodings that the records are in, each once, and a topic
+// that has none, or "".
+func (c *Config) encodings() (all []wire.Encoding, bare string) {
+	used := make([]bool, len(c.Encodings))
+	for _, topic := range c.Topics {
+		longest := -1
+		for _, e := range c.Encodings {
+			if len(e.Topics) > longest && strings.HasPrefix(topic, e.Topics) {
+				longest = len(e.Topics)
+			}
+		}
+		if longest < 0 {
+			bare = topic
+		}
+		for i, e := range c.Encodings {
+			used[i] = used[i] || len(e.Topics) == longest && strings.HasPrefix(topic, e.Topics)
 		}
 	}
-	return out
-}
-
-// concerns reports whether an encoding may apply to a record of the topics that
-// were chosen.
-func (c *Config) concerns(e wire.Encoding) bool {
-	return len(c.Topics) == 0 || slices.ContainsFunc(c.Topics, func(t string) bool {
-		return strings.HasPrefix(t, e.Topics) || strings.HasPrefix(e.Topics, t)
-	})
+	for i, e := range c.Encodings {
+		if len(c.Topics) > 0 && !used[i] {
+			continue
+		}
+		if !slices.ContainsFunc(all, func(o wire.Encoding) bool { return sameBodies(o, e) }) {
+			all = append(all, e)
+		}
+	}
+	return all, bare
 }
 
 // sameBodies reports whether two encodings say the same but for their topics.
@@ -36,23 +46,24 @@ func sameBodies(a, b wire.Encoding) bool {
 // single returns the one encoding that all records are in, which must be of one
 // of the formats.
 func (c *Config) single(target string, formats ...string) (wire.Encoding, error) {
-	all := c.encodings()
-	fits := len(all) > 0
-	for _, e := range all {
-		fits = fits && slices.Contains(formats, e.Format)
-	}
+	all, bare := c.encodings()
+	foreign := slices.ContainsFunc(all, func(e wire.Encoding) bool { return !slices.Contains(formats, e.Format) })
+	why := ""
 	switch {
+	case foreign:
+		why = "the tape has " + describe(all)
+	case bare != "":
+		why = "the tape does not say what the records of topic " + bare + " are"
 	case len(all) == 0:
-		return wire.Encoding{}, fmt.Errorf("%w: %s is written of %s; the tape does not say what its records are",
-			ErrEncoding, target, strings.Join(formats, ", "))
-	case !fits:
-		return wire.Encoding{}, fmt.Errorf("%w: %s is written of %s; the tape has %s",
-			ErrEncoding, target, strings.Join(formats, ", "), describe(all))
+		why = "the tape does not say what its records are"
 	case len(all) > 1:
-		return wire.Encoding{}, fmt.Errorf("%w: the tape has records of %d files whose heads differ: %s; only records of one file make a file again",
-			ErrEncoding, len(all), describe(all))
+		why = fmt.Sprintf("the tape has those of %d files whose heads differ (%s), and only those of one make a file again",
+			len(all), describe(all))
+	default:
+		return all[0], nil
 	}
-	return all[0], nil
+	return wire.Encoding{}, fmt.Errorf("%w: %s is written of records of %s; %s",
+		ErrEncoding, target, strings.Join(formats, ", "), why)
 }
 
 // describe names the formats of encodings, with the topics that they are for.

@@ -60,10 +60,11 @@ type Config struct {
 	// Open starts a walk over the records. It is called once for each pass; each
 	// walk gives the same records.
 	Open func() Records
-	// Encodings are those of the records. One that applies to none of Topics is
-	// passed over.
+	// Encodings are those that the records may be in. For a topic those with the
+	// longest prefix that it begins with count.
 	Encodings []wire.Encoding
-	// Topics are the prefixes that the records were chosen by; none is all.
+	// Topics are the topics of the records. Encodings for none of them are passed
+	// over; none is not known, or no records, and all encodings count.
 	Topics []string
 	// Part says that the records are not all that the encodings describe.
 	Part bool

@@ -42,7 +42,7 @@ func TestNewRefuses(t *testing.T) {
 		{"two files", "dbn", Config{Encodings: []wire.Encoding{dbn, other}}, ErrEncoding, "2 files"},
 		{"original of a generator", "original", Config{Encodings: []wire.Encoding{{Format: "synth"}}}, ErrEncoding, "has synth"},
 		{"original of a capture", "original", Config{Encodings: []wire.Encoding{{Format: "itch", Detail: map[string]string{"framing": "moldudp64"}}}}, ErrEncoding, "pcap"},
-		{"pcap of iex", "pcap", Config{Encodings: []wire.Encoding{{Format: "iex"}}}, ErrEncoding, "pcap is written of itch, pcap; the tape has iex"},
+		{"pcap of iex", "pcap", Config{Encodings: []wire.Encoding{{Format: "iex"}}}, ErrEncoding, "pcap is written of records of itch, pcap; the tape has iex"},
 		{"compressed parquet", "parquet", Config{Compression: Zstd}, ErrOption, "in itself"},
 		{"session of csv", "csv", Config{Session: "A"}, ErrOption, "csv has none"},
 		{"group of datagrams", "pcap", Config{Encodings: []wire.Encoding{{Format: "pcap"}}, Group: netip.MustParseAddrPort("1.2.3.4:5")}, ErrOption, "had"},
@@ -73,24 +73,29 @@ func TestNewBadDetail(t *testing.T) {
 	}
 }
 
-// Only the encodings of the chosen topics count.
+// Only the encodings of the records' topics count, and those with the longest
+// prefix.
 func TestTopicsChooseEncodings(t *testing.T) {
-	cfg := Config{Encodings: []wire.Encoding{
-		{Format: "dbn", Topics: "GLBX."}, {Format: "csv", Topics: "SPY"}, {Format: "dbn", Topics: "XNAS."},
-	}}
+	two := []wire.Encoding{{Format: "dbn", Topics: "GLBX."}, {Format: "csv", Topics: "SPY"}, {Format: "dbn", Topics: "XNAS."}}
+	rest := []wire.Encoding{{Format: "csv"}, {Format: "dbn", Topics: "GLBX."}, {Format: "lines", Topics: "GLBX.L"}}
 	for _, c := range []struct {
-		topics []string
-		ok     bool
+		encodings []wire.Encoding
+		topics    []string
+		want      string // in the error; "" is none
 	}{
-		{nil, false},
-		{[]string{"GLBX.MDP3.ESH4"}, true},
-		{[]string{"GLBX.", "XNAS.ITCH"}, true}, // the same but for their topics
-		{[]string{"G"}, true},
-		{[]string{"GLBX.", "S"}, false},
+		{two, nil, "the tape has dbn (topics GLBX.), csv (topics SPY)"},
+		{two, []string{"GLBX.MDP3.ESH4"}, ""},
+		{two, []string{"GLBX.", "XNAS.ITCH"}, ""}, // the same but for their topics
+		{two, []string{"GLBX.A", "SPY"}, "csv"},
+		{two, []string{"GLBX.A", "G"}, "records of topic G are"},
+		{two, []string{"G"}, "records of topic G are"},
+		{rest, []string{"GLBX.A"}, ""},
+		{rest, []string{"GLBX.A", "GLBX.L1"}, "lines (topics GLBX.L)"},
+		{rest, []string{"GLBX.A", "X"}, "csv"},
 	} {
-		cfg.Topics = c.topics
-		if _, err := New("dbn", cfg); (err == nil) != c.ok {
-			t.Errorf("%v: %v", c.topics, err)
+		_, err := New("dbn", Config{Encodings: c.encodings, Topics: c.topics})
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: %v, want %q", c.topics, err, c.want)
 		}
 	}
 }

@@ -145,9 +145,18 @@ func (s *exportSummary) text() string {
 
 // exportConfig puts the flags together.
 func (f *exportFlags) exportConfig(t *tape.Tape, w *exportWalk) (export.Config, error) {
+	topics, err := t.Topics()
+	if err != nil {
+		return export.Config{}, damagedError{err}
+	}
 	cfg := export.Config{
-		Open: w.open, Encodings: t.Encodings(), Topics: f.topics, Part: f.partial(),
+		Open: w.open, Encodings: t.Encodings(), Part: f.partial(),
 		Compression: export.CompressionOf(f.output), Session: f.session, MTU: f.mtu,
+	}
+	for i := range topics {
+		if name := topics[i].Topic; w.filter.Match([]byte(name)) {
+			cfg.Topics = append(cfg.Topics, name)
+		}
 	}
 	if f.zstd {
 		cfg.Compression = export.Zstd

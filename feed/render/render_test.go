@@ -79,16 +79,22 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// An encoding decodes the topics that it is for, and no others.
+// An encoding decodes the topics that it is for, and no others; the longest prefix
+// counts, and of several encodings for it the first that fits.
 func TestDecoderTopics(t *testing.T) {
 	d := NewDecoder([]wire.Encoding{
 		{Format: "no such format"},
 		{Format: "csv", Topics: "A.", Detail: map[string]string{"columns": `["x","y"]`}},
 		{Format: "lines", Topics: "B."},
 		{Format: synth.Name, Topics: "C."},
+		{Format: "lines", Topics: "A.L"},
+		{Format: synth.Name, Topics: "A.F"},
+		{Format: "csv", Topics: "A.F"},
 	})
 	for topic, want := range map[string][]feed.Field{
 		"A.1": {{Name: "x", Value: int64(1)}, {Name: "y", Value: int64(2)}},
+		"A.L": {{Name: "text", Value: "1,2"}},
+		"A.F": {{Name: "column_1", Value: int64(1)}, {Name: "column_2", Value: int64(2)}},
 		"B.1": {{Name: "text", Value: "1,2"}},
 	} {
 		got, ok := d.Decode(record(t, wire.Fields{Topic: []byte(topic), Body: []byte("1,2")}))
@@ -99,6 +105,21 @@ func TestDecoderTopics(t *testing.T) {
 	for _, topic := range []string{"C.1", "D.1", "A"} {
 		if got, ok := d.Decode(record(t, wire.Fields{Topic: []byte(topic), Body: []byte("1,2")})); ok {
 			t.Errorf("%s: decoded as %v", topic, got)
+		}
+	}
+}
+
+// The longest prefix that a topic begins with decides, whatever the order.
+func TestDecoderLongestPrefix(t *testing.T) {
+	d := NewDecoder([]wire.Encoding{
+		{Format: "csv", Detail: map[string]string{"columns": `["all"]`}},
+		{Format: "csv", Topics: "A", Detail: map[string]string{"columns": `["a"]`}},
+		{Format: "csv", Topics: "A.B", Detail: map[string]string{"columns": `["ab"]`}},
+	})
+	for topic, want := range map[string]string{"A.B.C": "ab", "A.B": "ab", "A.": "a", "B": "all"} {
+		got, ok := d.Decode(record(t, wire.Fields{Topic: []byte(topic), Body: []byte("1")}))
+		if !ok || len(got) != 1 || got[0].Name != want {
+			t.Errorf("%s: %v, want the field %s", topic, got, want)
 		}
 	}
 }
