@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"syscall"
+
+	"github.com/tapedeck/tapedeck/tape"
 )
 
 // The exit codes.
@@ -71,7 +73,7 @@ func exitCode(err error, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "tapedeck: hint: %s\n", hint.hint)
 	}
 	switch {
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.Is(err, tape.ErrConfig):
 		return exitUsage
 	case errors.As(err, &damaged):
 		return exitDamaged

@@ -14,6 +14,7 @@ import (
 	"github.com/tapedeck/tapedeck/feed/formats"
 	"github.com/tapedeck/tapedeck/feed/synth"
 	"github.com/tapedeck/tapedeck/recorder"
+	"github.com/tapedeck/tapedeck/shard"
 	"github.com/tapedeck/tapedeck/tape"
 	"github.com/tapedeck/tapedeck/wire"
 )
@@ -56,14 +57,16 @@ Formats:
 	fl := cmd.Flags()
 	fl.StringVarP(&f.output, "output", "o", "", "tape to write (default: the file's name with .tape, in this folder)")
 	fl.StringVar(&f.opts.Format, "format", "", "format of the file (default: recognised by content)")
-	fl.StringVar(&f.opts.Preset, "preset", "", "csv: a known column layout (default: recognised by content)")
-	fl.StringVar(&f.opts.Columns, "columns", "", "csv: what the columns are, such as 'time=ts:us,topic=symbol'")
+	fl.StringVar(&f.opts.Preset, "preset", "", "csv, jsonl: a known layout; length-prefixed: u32be, u32le, u16be or u16le")
+	fl.StringVar(&f.opts.Columns, "columns", "", "csv, jsonl, parquet: what the columns are, such as 'time=ts:us,topic=symbol'")
 	fl.StringVar(&f.opts.Header, "header", "", `csv: "yes", "no" or "auto": whether the first line names the columns`)
 	fl.StringVar(&f.opts.TimeUnit, "time-unit", "", `csv: unit of bare numbers in time columns: "s", "ms", "us", "ns" (default: by size)`)
 	fl.StringVar(&f.opts.Date, "date", "", "YYYY-MM-DD: the date, where the file has only a time of day (default: from the file's name)")
 	fl.StringVar(&f.opts.Zone, "zone", "", "time zone of times without one, such as America/New_York (default: UTC, or the preset's)")
 	fl.StringVar(&f.opts.Topic, "topic", "", "topic prefix, or the whole topic where the file names none")
-	fl.StringVar(&f.opts.Dataset, "dataset", "", "dbn: dataset of a fragment without a head")
+	fl.StringSliceVar(&f.opts.Groups, "group", nil, "captures: only these group:port, groups or ports")
+	fl.StringVar(&f.opts.AB, "ab", "", "captures: \"merge\" the A and B lines by session and sequence, or \"keep\" both (default: keep)")
+	fl.StringVar(&f.opts.Dataset, "dataset", "", "dbn: dataset of a fragment without a head; itch: venue")
 	fl.StringVar(&f.member, "member", "", "zip: the member to read (default: the only one)")
 	fl.StringVar(&f.codec, "codec", "", "compression of the tape: plain, s2 or zstd (default: "+tape.CodecDefault.String()+")")
 	fl.IntVar(&f.shards, "shards", 1, "shards of the tape; a replay with as many sends blocks as they are")
@@ -76,7 +79,7 @@ Formats:
 func formatList() string {
 	var b strings.Builder
 	for _, f := range formats.All {
-		fmt.Fprintf(&b, "  %-8s %s\n", f.Name, f.Title)
+		fmt.Fprintf(&b, "  %-16s %s\n", f.Name, f.Title)
 	}
 	return strings.TrimRight(b.String(), "\n")
 }
@@ -93,6 +96,7 @@ type importSummary struct {
 	LastReceive     int64    `json:"last_receive_time"`
 	Bad             uint64   `json:"bad"`
 	BadPlaces       []string `json:"bad_places,omitempty"`
+	Notes           []string `json:"notes,omitempty"`
 	OutOfOrder      uint64   `json:"out_of_order"`
 	FirstOutOfOrder *uint64  `json:"first_out_of_order,omitempty"`
 	InputBytes      int64    `json:"input_bytes"`
@@ -116,6 +120,9 @@ func (f *importFlags) importFile(ctx context.Context, out *output, path string) 
 	codec, err := parseCodec(f.codec)
 	if err != nil {
 		return nil, err
+	}
+	if f.shards < 1 || f.shards > shard.Max {
+		return nil, usagef("--shards %d: want 1 to %d", f.shards, shard.Max)
 	}
 	in, src, format, err := f.open(ctx, path)
 	if err != nil {
@@ -231,7 +238,14 @@ func (f *importFlags) write(ctx context.Context, out *output, in *feed.Input, sr
 	}
 	stop()
 	f.report(out, in, &rep)
-	return f.summary(dir, in, &rep, codec, time.Since(start))
+	sum, err := f.summary(dir, in, &rep, codec, time.Since(start))
+	if noter, ok := src.(feed.Noter); ok && err == nil {
+		sum.Notes = noter.Notes()
+		for _, note := range sum.Notes {
+			out.remark("%s: %s", in.Name, note)
+		}
+	}
+	return sum, err
 }
 
 func sourceName(in *feed.Input) string {

@@ -25,6 +25,9 @@ func run() int {
 		<-ctx.Done()
 		stop()
 	}()
+	// A closed pipe is an error of the write, not the end of the process: a
+	// recording must not die because nobody reads its summary.
+	signal.Ignore(syscall.SIGPIPE)
 	cmd := newRoot()
 	cmd.SetArgs(os.Args[1:])
 	return exitCode(cmd.ExecuteContext(ctx), os.Stderr)

@@ -116,17 +116,22 @@ func (f *recordFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	cfg := subscriber.Config{
+		Endpoints: endpoints, Name: f.name, IOCPUs: ioCPUs, ReceiveCPUs: loopCPUs, Follow: f.follow, Silence: f.silence,
+		Warn: func(_ int, err error) { out.remark("warning: %v", err) },
+	}
+	// What is wrong with the flags shows before a tape is made.
+	if _, err := subscriber.New(cfg, nil); err != nil {
+		return usageError{err}
+	}
 	w, err := f.writer()
 	if err != nil {
 		return err
 	}
 	rec := recorder.New(w)
-	sub, err := subscriber.New(subscriber.Config{
-		Endpoints: endpoints, Name: f.name, IOCPUs: ioCPUs, ReceiveCPUs: loopCPUs, Follow: f.follow, Silence: f.silence,
-		Warn: func(_ int, err error) { out.remark("warning: %v", err) },
-	}, rec)
+	sub, err := subscriber.New(cfg, rec)
 	if err != nil {
-		return errors.Join(usageError{err}, w.Close())
+		return errors.Join(err, w.Close())
 	}
 	start := time.Now()
 	stop := watch(cmd.Context(), out, func() string {

@@ -15,10 +15,12 @@ type streamFlags struct {
 	shards   int
 	endpoint string
 	pin      string
+	connects bool
 }
 
 // add adds the flags; verb is "bind" or "connect".
 func (f *streamFlags) add(cmd *cobra.Command, verb string, shardsHelp string) {
+	f.connects = verb == "connect"
 	cmd.Flags().IntVar(&f.shards, "shards", 1, shardsHelp)
 	cmd.Flags().StringVar(&f.endpoint, verb, endpointDefault, "endpoint of the shards: a tcp port followed by +, {shard} in a path, or a comma-separated list")
 	cmd.Flags().StringVar(&f.pin, "pin", "off", `pin hot threads: "off", "auto", or the CPUs to use, such as "2-5"`)
@@ -28,6 +30,11 @@ func (f *streamFlags) endpoints() ([]string, error) {
 	endpoints, err := shard.Endpoints(f.endpoint, f.shards)
 	if err != nil {
 		return nil, usageError{err}
+	}
+	for _, e := range endpoints {
+		if f.connects && shard.BindOnly(e) {
+			return nil, usagef("--connect %s: a wildcard is for --bind alone", e)
+		}
 	}
 	return endpoints, nil
 }

@@ -75,6 +75,12 @@ func (h *subHandler) HandleBatch(b *wire.Batch, skip uint32) error {
 			}
 		}
 	}
+	if h.print && s.printer != nil {
+		// People watch this: a batch is shown when it is there.
+		if err := h.out.flush(); err != nil {
+			return err
+		}
+	}
 	return w.Err()
 }
 
