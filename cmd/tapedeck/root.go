@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,9 +22,11 @@ speed you choose, to as many subscribers as you like.
 
 The default endpoint of play, sub and record is tcp://127.0.0.1:7100+, one port
 per shard counting up.`,
-		Version:       version,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Version: version,
+
+		SuggestionsMinimumDistance: 2,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
 	}
 	root.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
@@ -52,13 +55,16 @@ per shard counting up.`,
 	return root
 }
 
-// usageArgs makes a wrong number of arguments a usage error.
+// usageArgs makes a wrong number of arguments, and a flag that is missing, a usage
+// error.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	if check == nil {
 		check = cobra.NoArgs
 	}
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
+		// Flags that must be set are looked at here, too: cobra's own look gives
+		// an error that is like any other.
+		if err := errors.Join(check(cmd, args), cmd.ValidateRequiredFlags()); err != nil {
 			return withHint(usageError{err}, "see "+cmd.CommandPath()+" --help")
 		}
 		return nil
