@@ -29,7 +29,7 @@ type loop struct {
 // lingerAtEnd lets the word that this reader has the end mark go out when the
 // socket closes. Before that there is no word to wait for: without a publisher
 // at the endpoint, closing would only hang for as long.
-const lingerAtEnd = time.Second
+const lingerAtEnd = 250 * time.Millisecond
 
 func (l *loop) run(ctx context.Context) (err error) {
 	zctx, err := zsock.NewContext(cpu(l.sub.cfg.IOCPUs, l.shard))
