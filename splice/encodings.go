@@ -84,8 +84,11 @@ func (e *encodings) class(list []wire.Encoding) int {
 // list returns the encodings of the merged tape, and how many topics have bodies
 // that more than one tape's encodings may fit.
 func (e *encodings) list() (result []wire.Encoding, ambiguous int) {
-	if len(e.classes) < 2 {
+	switch len(e.classes) {
+	case 0:
 		return e.all, 0
+	case 1:
+		return e.classes[0].encodings, 0
 	}
 	topics := slices.Sorted(maps.Keys(e.topics))
 	owners := make([]int, len(topics))
