@@ -297,6 +297,13 @@ func FuzzDatagram(f *testing.F) {
 	})
 }
 
+// FuzzDecode holds that any body decodes or is refused with ErrBody.
+func FuzzDecode(f *testing.F) {
+	f.Add(add(1, 2, "AAAAAA"))
+	f.Add(encode(typeDefinition, make([]byte, 91)...))
+	f.Fuzz(func(t *testing.T, body []byte) { pcaptest.HoldBody(t, Format, body, ErrBody) })
+}
+
 func BenchmarkNext(b *testing.B) {
 	pcaptest.Benchmark(b, Format, content(b), 40, 15_558, feed.Options{})
 }

@@ -248,6 +248,13 @@ func FuzzDatagram(f *testing.F) {
 	})
 }
 
+// FuzzDecode holds that any body decodes or is refused with ErrBody.
+func FuzzDecode(f *testing.F) {
+	f.Add(book(1, 2))
+	f.Add(encode(54, make([]byte, 216), entries(false, 9)))
+	f.Fuzz(func(t *testing.T, body []byte) { pcaptest.HoldBody(t, Format, body, ErrBody) })
+}
+
 func BenchmarkNext(b *testing.B) {
 	b.Run("ab=keep", func(b *testing.B) {
 		pcaptest.Benchmark(b, Format, content(b, oldFile), 50, 20_546, feed.Options{})

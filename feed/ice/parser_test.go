@@ -192,6 +192,13 @@ func FuzzDatagram(f *testing.F) {
 	})
 }
 
+// FuzzDecode holds that any body decodes or is refused with ErrBody.
+func FuzzDecode(f *testing.F) {
+	f.Add(about('E', 5, 46))
+	f.Add(encode('T', []byte("S")))
+	f.Fuzz(func(t *testing.T, body []byte) { pcaptest.HoldBody(t, Format, body, ErrBody) })
+}
+
 func BenchmarkNext(b *testing.B) {
 	pcaptest.Benchmark(b, Format, content(b), 20, 31_893, feed.Options{})
 }

@@ -19,6 +19,7 @@ const source0 = 1_600_000_000
 
 func TestRecords(t *testing.T) {
 	orderRest := strings.Repeat("\x00", 30)
+	var all [][]byte
 	for _, tt := range []struct {
 		name    string
 		message []byte
@@ -45,7 +46,7 @@ func TestRecords(t *testing.T) {
 		{"unknown", encode(99, "?"), "x.ARCX.@other", wire.KindData, sent},
 		{"type beyond the table", encode(4000, "?"), "x.ARCX.@other", wire.KindData, sent},
 	} {
-		// One parser sees all messages up to this one, since mappings last.
+		// The datagram has all messages up to this one, since mappings last.
 		t.Run(tt.name, func(t *testing.T) {
 			all = append(all, tt.message)
 			recs, _ := read(t, feed.Options{Topic: "x.", Dataset: "ARCX"}, at(1, packet(deliveryOriginal, 1, all...)))
@@ -59,8 +60,6 @@ func TestRecords(t *testing.T) {
 		})
 	}
 }
-
-var all [][]byte
 
 func TestNearest(t *testing.T) {
 	for _, tt := range []struct {
@@ -242,6 +241,13 @@ func FuzzDatagram(f *testing.F) {
 			pcaptest.Hold(t, Format, pcaptest.Capture(at(1, payload)), feed.Options{}, ErrBody)
 		}
 	})
+}
+
+// FuzzDecode holds that any body decodes or is refused with ErrBody.
+func FuzzDecode(f *testing.F) {
+	f.Add(mapping(1, "A"))
+	f.Add(encode(105, "", 1, 2, 1))
+	f.Fuzz(func(t *testing.T, body []byte) { pcaptest.HoldBody(t, Format, body, ErrBody) })
 }
 
 func BenchmarkNext(b *testing.B) {

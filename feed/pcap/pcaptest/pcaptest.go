@@ -272,6 +272,15 @@ func Hold(t *testing.T, f feed.Format, in []byte, opts feed.Options, errBody err
 	Notes(src)
 }
 
+// HoldBody holds that any bytes decode or are refused with errBody.
+func HoldBody(t *testing.T, f feed.Format, body []byte, errBody error) {
+	t.Helper()
+	fields, err := f.Decode(nil, feed.Encoding{Format: f.Name}, 0, body)
+	if err != nil && (!errors.Is(err, errBody) || len(fields) != 0) {
+		t.Fatalf("%d fields, error %v", len(fields), err)
+	}
+}
+
 // Damage reads content cut off at many places and with single bytes changed, and
 // holds it to what Hold says.
 func Damage(t *testing.T, f feed.Format, content []byte, errBody error) {
