@@ -86,7 +86,7 @@ func batchOf(t testing.TB, f *wire.Fields, records int) *wire.Batch {
 
 func TestReaderDoesNotAllocate(t *testing.T) {
 	skipUnderRace(t)
-	for _, codec := range []Codec{CodecPlain, CodecS2, CodecZstd} {
+	for _, codec := range codecs {
 		dir := filepath.Join(t.TempDir(), "a.tape")
 		w, err := Create(dir, Config{Codec: codec, BlockSize: 4 << 10, SyncInterval: -1})
 		if err != nil {

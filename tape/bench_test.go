@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/wire"
 )
 
-var codecs = []Codec{CodecPlain, CodecS2, CodecZstd}
+var codecs = []Codec{CodecPlain, CodecS2, CodecZstd, CodecColumns}
 
 func benchWriter(b *testing.B, codec Codec) *Writer {
 	b.Helper()

@@ -18,13 +18,17 @@ const (
 	CodecPlain Codec = 1 // as it travels
 	CodecS2    Codec = 2 // one S2 block (klauspost/compress/s2, block format)
 	CodecZstd  Codec = 3 // one Zstandard frame (RFC 8878) with its content size
+	// CodecColumns stores the columns of package tape/columns in Zstandard
+	// frames. A block that has none, or whose columns gain nothing, is stored as
+	// with CodecZstd.
+	CodecColumns Codec = 4
 
 	// CodecDefault is what a Config without a codec gets; docs/TAPE.md has the
 	// measurement behind it.
 	CodecDefault = CodecS2
 )
 
-var codecNames = [...]string{CodecPlain: "plain", CodecS2: "s2", CodecZstd: "zstd"}
+var codecNames = [...]string{CodecPlain: "plain", CodecS2: "s2", CodecZstd: "zstd", CodecColumns: "columns"}
 
 func (c Codec) known() bool { return c >= CodecPlain && int(c) < len(codecNames) }
 
@@ -43,7 +47,7 @@ func ParseCodec(s string) (Codec, error) {
 			return Codec(c), nil
 		}
 	}
-	return 0, fmt.Errorf("tape: unknown codec %q (plain, s2 and zstd are known)", s)
+	return 0, fmt.Errorf("tape: unknown codec %q (plain, s2, zstd and columns are known)", s)
 }
 
 // MarshalText implements encoding.TextMarshaler.
@@ -58,12 +62,13 @@ func (c *Codec) UnmarshalText(text []byte) error {
 
 // encoder compresses blocks. It belongs to one goroutine.
 type encoder struct {
-	zstd *zstd.Encoder
+	zstd    *zstd.Encoder
+	columns columnsEncoder
 }
 
 func newEncoder(c Codec) (*encoder, error) {
 	e := &encoder{}
-	if c != CodecZstd {
+	if c != CodecZstd && c != CodecColumns {
 		return e, nil
 	}
 	var err error
@@ -75,21 +80,29 @@ func newEncoder(c Codec) (*encoder, error) {
 	return e, err
 }
 
-// encode appends the compressed raw to dst and returns the extended slice.
-func (e *encoder) encode(dst, raw []byte, c Codec) []byte {
+// encode appends the compressed raw, a payload of that size and an order, to dst
+// and returns the extended slice and the codec that it is stored with.
+func (e *encoder) encode(dst, raw []byte, payloadSize int, c Codec) ([]byte, Codec) {
+	if c == CodecColumns {
+		if out, ok := e.encodeColumns(dst, raw, payloadSize); ok {
+			return out, c
+		}
+		c = CodecZstd
+	}
 	if c == CodecZstd {
-		return e.zstd.EncodeAll(raw, dst)
+		return e.zstd.EncodeAll(raw, dst), c
 	}
 	n, max := len(dst), s2.MaxEncodedLen(len(raw))
 	if cap(dst)-n < max {
 		dst = append(make([]byte, 0, n+max), dst...)
 	}
-	return dst[:n+len(s2.Encode(dst[n:n+max], raw))]
+	return dst[:n+len(s2.Encode(dst[n:n+max], raw))], c
 }
 
 // decoder decompresses blocks. It belongs to one goroutine at a time.
 type decoder struct {
-	zstd *zstd.Decoder
+	zstd    *zstd.Decoder
+	columns columnsDecoder
 }
 
 var errDecodedSize = errors.New("decoded size differs from the block header")
@@ -102,6 +115,9 @@ func checkDecodedSize(stored []byte, c Codec, size int) error {
 			return errDecodedSize
 		}
 		return nil
+	}
+	if c == CodecColumns {
+		return checkColumnsSize(stored, size)
 	}
 	var h zstd.Header
 	if err := h.Decode(stored); err != nil {
@@ -120,6 +136,14 @@ func (d *decoder) decode(dst, stored []byte, c Codec) error {
 		_, err := s2.Decode(dst, stored)
 		return err
 	}
+	if c == CodecColumns {
+		return d.decodeColumns(dst, stored)
+	}
+	return d.unzstd(dst, stored)
+}
+
+// unzstd fills dst from frames.
+func (d *decoder) unzstd(dst, frames []byte) error {
 	if d.zstd == nil {
 		// DecodeAll never writes past dst, whatever the frame holds.
 		z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1),
@@ -129,7 +153,7 @@ func (d *decoder) decode(dst, stored []byte, c Codec) error {
 		}
 		d.zstd = z
 	}
-	out, err := d.zstd.DecodeAll(stored, dst[:0:len(dst)])
+	out, err := d.zstd.DecodeAll(frames, dst[:0:len(dst)])
 	if err == nil && len(out) != len(dst) {
 		err = errDecodedSize
 	}

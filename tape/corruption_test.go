@@ -56,6 +56,7 @@ func blockDamages() []damage {
 		{"block version", seg, field(blkVersionOff, one), reasonBlockVersion, true},
 		{"block codec", seg, field(blkCodecOff, func(h []byte) { h[0] = 77 }), reasonCodec, true},
 		{"block codec, another", seg, field(blkCodecOff, func(h []byte) { h[0] = byte(CodecZstd) }), reasonDecode, true},
+		{"block codec, columns", seg, field(blkCodecOff, func(h []byte) { h[0] = byte(CodecColumns) }), reasonDecode, true},
 		{"block flags", seg, field(blkFlagsOff, func(h []byte) { h[1] = 0x80 }), reasonReserved, true},
 		{"block stored size", seg, field(blkStoredSizeOff, add32), reasonSizes, true},
 		{"block stored size, huge", seg, field(blkStoredSizeOff, func(h []byte) { h[3] = 0xff }), reasonSizes, true},

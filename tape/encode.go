@@ -28,7 +28,7 @@ func (e *encoder) block(j *job, c Codec) {
 	if cap(j.stored) < BlockHeaderSize {
 		j.stored = make([]byte, BlockHeaderSize, cap(j.raw))
 	}
-	j.stored = e.encode(j.stored[:BlockHeaderSize], raw, c)
+	j.stored, c = e.encode(j.stored[:BlockHeaderSize], raw, int(j.info.PayloadSize), c)
 	if out := j.stored[BlockHeaderSize:]; len(out) < len(raw) {
 		j.info.Codec, j.info.StoredSize, j.info.StoredCRC = c, uint32(len(out)), checksum(out)
 	}

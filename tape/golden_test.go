@@ -2,6 +2,7 @@ package tape
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"flag"
@@ -16,7 +17,8 @@ import (
 var update = flag.Bool("update", false, "write the golden tapes in testkit/tape anew")
 
 // goldenDir has one tape per codec, and records.jsonl: what every one of them
-// holds, in merged order, for readers in other languages.
+// holds, in merged order, for readers in other languages. One more tape has
+// columns with fields of every kind, and fields.jsonl its records.
 const goldenDir = "../testkit/tape"
 
 // goldenRecord is one line of records.jsonl.
@@ -34,6 +36,11 @@ type goldenRecord struct {
 }
 
 func goldenName(c Codec) string { return filepath.Join(goldenDir, "golden-v1-"+c.String()+".tape") }
+
+const (
+	goldenFields        = goldenDir + "/golden-v1-columns-fields.tape"
+	goldenFieldsRecords = goldenDir + "/fields.jsonl"
+)
 
 // writeGolden writes a tape of two shards, two epochs, a gap, and times so far
 // apart that a record needs the wide form.
@@ -136,7 +143,85 @@ func TestGoldenTapeIsReproduced(t *testing.T) {
 	}
 }
 
+// writeGoldenFields writes one block of columns in which bodies have fields of
+// every kind: a constant, single bytes, the topic, numbers of both byte orders
+// against each of the predictors, and bytes at random.
+func writeGoldenFields(t *testing.T, dir string) {
+	t.Helper()
+	w, err := Create(dir, Config{Codec: CodecColumns, SyncInterval: -1, Generator: "tapedeck golden", ID: ID{0xde, 0xc4, 2},
+		Created: 1_700_000_000_123_456_789, Sources: []string{"golden tape of columns, format version 1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, topicSeq := uint64(1), map[string]uint32{}
+	random := func(n uint64) uint64 {
+		x = x*6364136223846793005 + 1442695040888963407
+		return x >> 33 % n
+	}
+	at, order, event := At{Epoch: 9}, uint64(7_000_000_000), wire.Nanos(1_700_000_000_000_000_000)
+	prices := map[string]uint64{}
+	for i := range 600 {
+		symbol := []string{"A", "BB", "CCC.D", "EEEEE"}[random(4)]
+		event += wire.Nanos(random(100_000) * 1000)
+		receive := event + 50_000 + wire.Nanos(random(9000))
+		prices[symbol] += (random(5) + 8) * 250
+		order += random(50)
+		body := make([]byte, 56)
+		body[0], body[1] = 'A', byte(random(2))
+		binary.BigEndian.PutUint64(body[2:], uint64(event))
+		copy(body[10:18], symbol+"        ")
+		binary.LittleEndian.PutUint64(body[18:], prices[symbol]+uint64(symbol[0])*1_000_000)
+		binary.BigEndian.PutUint64(body[26:], order)
+		binary.LittleEndian.PutUint32(body[34:], uint32(random(200)*100))
+		binary.LittleEndian.PutUint64(body[38:], uint64(receive))
+		for k := 46; k < 56; k++ {
+			body[k] = byte(random(256))
+		}
+		f := wire.Fields{Topic: []byte("V." + symbol), Event: event, Receive: receive, TopicSeq: topicSeq["V."+symbol], Kind: wire.KindOrder, Body: body}
+		switch i {
+		case 40, 41, 300:
+			f.Kind, f.Body = wire.KindNotice, []byte("a rare shape")
+		case 50:
+			f.Receive = 0 // wide
+		}
+		topicSeq["V."+symbol]++
+		if err := w.AppendFields(at, &f); err != nil {
+			t.Fatal(err)
+		}
+		at.Seq++
+		at.Ordinal += wire.Ordinal(1 + i%2)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestGoldenFields(t *testing.T) {
+	want, err := os.ReadFile(goldenFieldsRecords)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tp := open(t, goldenFields)
+	if b := tp.Block(0); tp.Blocks() != 1 || b.Codec != CodecColumns || b.OrderSize == 0 {
+		t.Errorf("%d blocks, the first %v", tp.Blocks(), b.Codec)
+	}
+	if r := verify(t, goldenFields); !r.OK() || r.Records != 600 {
+		t.Errorf("%+v", r)
+	}
+	if got := goldenLines(t, tp); !bytes.Equal(got, want) {
+		t.Error("the records differ from fields.jsonl")
+	}
+}
+
 func updateGolden(t *testing.T) {
+	if err := os.RemoveAll(goldenFields); err != nil {
+		t.Fatal(err)
+	}
+	writeGoldenFields(t, goldenFields)
+	if err := os.WriteFile(goldenFieldsRecords, goldenLines(t, open(t, goldenFields)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+
 	for _, codec := range codecs {
 		if err := os.RemoveAll(goldenName(codec)); err != nil {
 			t.Fatal(err)

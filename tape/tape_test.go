@@ -103,7 +103,7 @@ func open(t testing.TB, dir string) *Tape {
 }
 
 func TestRoundTrip(t *testing.T) {
-	for _, codec := range []Codec{CodecPlain, CodecS2, CodecZstd} {
+	for _, codec := range codecs {
 		for _, shards := range []int{1, 3} {
 			t.Run(fmt.Sprintf("codec=%v/shards=%d", codec, shards), func(t *testing.T) {
 				dir := filepath.Join(t.TempDir(), "a.tape")
