@@ -2,8 +2,6 @@ package replay
 
 import (
 	"context"
-	"errors"
-	"io"
 
 	"github.com/tapedeck/tapedeck/tape"
 	"github.com/tapedeck/tapedeck/wire"
@@ -14,30 +12,29 @@ import (
 func (p *Player) playBlocks(ctx context.Context) error {
 	// The reader at the other end checks the same CRC, so plain blocks are not
 	// read here at all.
-	r := p.cfg.Tape.Reader(tape.ReadConfig{Clock: p.cfg.Clock, From: p.cfg.From, To: p.cfg.To, Unchecked: true})
-	defer r.Close()
+	blocks := newBlocks(ctx, p.cfg.Tape, p.overlaps)
+	defer blocks.close()
 	for {
-		// A tape of which nothing is wanted is walked without a word to the
-		// publisher.
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		b, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
+		b, err := blocks.next(ctx)
+		if b == nil || err != nil {
 			return err
 		}
 		if p.whole(&b.Info) {
 			err = p.sendBlock(ctx, b)
 		} else {
 			err = p.sendPart(ctx, b)
+			b.Release()
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// overlaps reports whether some of a block's records may lie in the range.
+func (p *Player) overlaps(b *tape.BlockInfo) bool {
+	s := spanOf(b, p.cfg.Clock)
+	return (p.cfg.From == 0 || s.Max >= p.cfg.From) && (p.cfg.To == 0 || s.Min < p.cfg.To)
 }
 
 // whole reports whether all of a block's records lie in the range. Send times are
@@ -61,12 +58,12 @@ func spanOf(b *tape.BlockInfo, c tape.Clock) tape.Span {
 	return b.Receive
 }
 
+// sendBlock sends a block whole and gives its reference to the publisher.
 func (p *Player) sendBlock(ctx context.Context, b *tape.Block) error {
 	p.batch = b.Batch
 	p.batch.FirstOrdinal = p.ordinals.of(b.Epoch, b.FirstOrdinal)
 	p.batch.Due = 0
 	now := spanOf(&b.Info, p.cfg.Clock).Max
-	b.Retain()
 	if err := p.cfg.Publisher.Send(ctx, int(b.Shard), &p.batch, b); err != nil {
 		return err
 	}

@@ -33,7 +33,6 @@ func TestConfigIsChecked(t *testing.T) {
 	tp, pub := makeTape(t, tapeSpec{shards: 1, epochs: []int{1}}), &fakePublisher{t: t}
 	for name, cfg := range map[string]Config{
 		"no tape":       {Publisher: pub},
-		"no publisher":  {Tape: tp},
 		"shards":        {Tape: tp, Publisher: pub, Shards: -1},
 		"too many":      {Tape: tp, Publisher: pub, Shards: shard.Max + 1},
 		"small batches": {Tape: tp, Publisher: pub, BatchBytes: batchBytesMin - 1},
@@ -47,6 +46,16 @@ func TestConfigIsChecked(t *testing.T) {
 		if _, err := New(cfg); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+}
+
+func TestRunNeedsAPublisher(t *testing.T) {
+	p, err := New(Config{Tape: makeTape(t, tapeSpec{shards: 1, epochs: []int{1}})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Run(t.Context()); err == nil {
+		t.Error("ran without a publisher")
 	}
 }
 

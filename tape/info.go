@@ -58,6 +58,10 @@ func (t *Tape) Info() (Info, error) {
 // Shards is the number of shards.
 func (t *Tape) Shards() int { return t.meta.Shards }
 
+// Codec is what the tape was written with; a block that did not shrink is plain
+// all the same, and a tape that was appended to may hold blocks of others.
+func (t *Tape) Codec() Codec { return t.meta.Codec }
+
 // Encodings say how the bodies are to be read.
 func (t *Tape) Encodings() []Encoding { return t.meta.Encodings }
 
