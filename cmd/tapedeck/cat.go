@@ -28,8 +28,7 @@ topic, number within the topic, kind, and the fields of the body.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out := newOutput(cmd)
-			cfg, err := f.config()
-			if err != nil {
+			if err := f.check(); err != nil {
 				return err
 			}
 			t, err := openTape(args[0], out)
@@ -37,6 +36,10 @@ topic, number within the topic, kind, and the fields of the body.`,
 				return err
 			}
 			defer t.Close()
+			cfg, err := f.config(t)
+			if err != nil {
+				return err
+			}
 			if err := f.print(cmd.Context(), out, t, cfg); err != nil {
 				return err
 			}

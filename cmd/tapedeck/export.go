@@ -96,8 +96,7 @@ type exportSummary struct {
 
 func (f *exportFlags) run(cmd *cobra.Command, dir string) error {
 	out := newOutput(cmd)
-	rng, err := f.config()
-	if err != nil {
+	if err := f.check(); err != nil {
 		return err
 	}
 	t, err := openTape(dir, out)
@@ -105,6 +104,10 @@ func (f *exportFlags) run(cmd *cobra.Command, dir string) error {
 		return err
 	}
 	defer t.Close()
+	rng, err := f.config(t)
+	if err != nil {
+		return err
+	}
 	w := &exportWalk{tape: t, cfg: rng, filter: prefix.New(f.topics)}
 	cfg, err := f.exportConfig(t, w)
 	if err != nil {

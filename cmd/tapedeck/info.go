@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -12,17 +13,24 @@ import (
 )
 
 func newInfo() *cobra.Command {
-	var topics bool
+	var (
+		topics bool
+		line   timelineFlags
+	)
 	cmd := &cobra.Command{
 		Use:     "info TAPE",
 		Short:   "Show what is on a tape",
-		Example: example("tapedeck info es.tape", "tapedeck info --json --list-topics es.tape"),
+		Example: example("tapedeck info es.tape", "tapedeck info --json --list-topics es.tape", "tapedeck info --timeline --bucket 1m es.tape"),
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runInfo(newOutput(cmd), args[0], topics)
+			return runInfo(cmd.Context(), newOutput(cmd), args[0], topics, &line)
 		},
 	}
-	cmd.Flags().BoolVar(&topics, "list-topics", false, "list every topic with its count")
+	fl := cmd.Flags()
+	fl.BoolVar(&topics, "list-topics", false, "list every topic with its count")
+	fl.BoolVar(&line.on, "timeline", false, "show how many records there are over time")
+	fl.StringVar(&line.bucket, "bucket", "auto", `length of a stretch of the timeline, such as 1m, or "auto"`)
+	fl.StringVar(&line.clock, "clock", "receive", "clock of the timeline: receive, event or send")
 	return cmd
 }
 
@@ -57,7 +65,10 @@ type tapeInfo struct {
 	Torn         *tape.Torn      `json:"torn,omitempty"`
 }
 
-func runInfo(out *output, dir string, topics bool) error {
+func runInfo(ctx context.Context, out *output, dir string, topics bool, line *timelineFlags) error {
+	if _, _, err := line.check(); err != nil {
+		return err
+	}
 	t, err := openTape(dir, out)
 	if err != nil {
 		return err
@@ -68,10 +79,18 @@ func runInfo(out *output, dir string, topics bool) error {
 		return err
 	}
 	v := newTapeInfo(dir, &info, t.Recovered().Torn)
-	if err := out.message("info", v, v.text()); err != nil || !topics {
+	if err := out.message("info", v, v.text()); err != nil {
 		return err
 	}
-	return listTopics(out, t)
+	if line.on {
+		if err := line.print(ctx, out, t); err != nil {
+			return err
+		}
+	}
+	if topics {
+		return listTopics(out, t)
+	}
+	return nil
 }
 
 func newTapeInfo(dir string, i *tape.Info, torn *tape.Torn) *tapeInfo {

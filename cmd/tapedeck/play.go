@@ -51,7 +51,7 @@ slow subscriber loses records, and knows it; the others do not.`,
 	f.stream.add(cmd, "bind", "number of shards to play to (default: as the tape has)")
 	fl := cmd.Flags()
 	fl.StringVar(&f.speed, "speed", "1x", `"max", or a factor such as 1x, 10x, 0.5x`)
-	fl.StringVar(&f.from, "from", "", "start at this time: RFC 3339, to the nanosecond, or nanoseconds since 1970")
+	fl.StringVar(&f.from, "from", "", "start at this time: "+timeForms)
 	fl.StringVar(&f.to, "to", "", "stop before this time")
 	fl.StringVar(&f.clock, "clock", "receive", "the times to go by: receive, event or send")
 	fl.StringSliceVar(&f.topics, "topics", nil, "play only topics with one of these prefixes")
@@ -75,10 +75,10 @@ func (f *playFlags) config() (replay.Config, error) {
 	if cfg.Clock, err = tape.ParseClock(f.clock); err != nil {
 		return cfg, usageError{err}
 	}
-	if cfg.From, err = parseTime("--from", f.from); err != nil {
+	if err = checkTime("--from", f.from); err != nil {
 		return cfg, err
 	}
-	if cfg.To, err = parseTime("--to", f.to); err != nil {
+	if err = checkTime("--to", f.to); err != nil {
 		return cfg, err
 	}
 	if cfg.Passes, err = parseLoop(f.loop); err != nil {
@@ -102,21 +102,6 @@ func parseLoop(s string) (int, error) {
 	return n, nil
 }
 
-// parseTime reads a time flag; "" is 0, an open end.
-func parseTime(flag, s string) (wire.Nanos, error) {
-	if s == "" {
-		return 0, nil
-	}
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return wire.Nanos(n), nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
-		return 0, usagef("%s %q: want RFC 3339 such as 2023-12-25T14:30:00.000000001Z, or nanoseconds since 1970", flag, s)
-	}
-	return wire.NanosOf(t), nil
-}
-
 func (f *playFlags) run(cmd *cobra.Command, dir string) (err error) {
 	out := newOutput(cmd)
 	cfg, err := f.config()
@@ -128,6 +113,12 @@ func (f *playFlags) run(cmd *cobra.Command, dir string) (err error) {
 		return err
 	}
 	defer t.Close()
+	if cfg.From, err = timeOn(t, cfg.Clock, "--from", f.from); err != nil {
+		return err
+	}
+	if cfg.To, err = timeOn(t, cfg.Clock, "--to", f.to); err != nil {
+		return err
+	}
 	if !cmd.Flags().Changed("shards") {
 		f.stream.shards = t.Shards()
 	}

@@ -47,6 +47,7 @@ per shard counting up.`,
 	root.AddCommand(
 		newImport(), newRecord(), newPlay(), newSub(),
 		newInfo(), newVerify(), newRepair(), newCat(), newExport(),
+		newCut(), newMerge(), newCompact(), newMarks(),
 		newBench(), newBenchWorker(), newDemo(), newDoctor(), newVersion(),
 	)
 	for _, cmd := range root.Commands() {

@@ -51,6 +51,14 @@ func newVerifyProblem(p *tape.Problem) *verifyProblem {
 	return v
 }
 
+// gapLine is a range of sequences that is not there.
+type gapLine struct {
+	Shard int    `json:"shard"`
+	Epoch uint64 `json:"epoch"`
+	From  uint64 `json:"from"`
+	To    uint64 `json:"to"`
+}
+
 // verifySummary is the last line of verify.
 type verifySummary struct {
 	Tape     string     `json:"tape"`
@@ -92,7 +100,7 @@ func runVerify(cmd *cobra.Command, dir string) error {
 		return err
 	}
 	if !rep.OK() {
-		return damagedf("%s is damaged in %d places", dir, len(rep.Problems))
+		return withHint(damagedf("%s is damaged in %d places", dir, len(rep.Problems)), "tapedeck repair "+dir+" -o NEW saves what can be read")
 	}
 	return nil
 }
@@ -112,13 +120,8 @@ func printReport(out *output, rep *tape.Report) error {
 	}
 	for i := range rep.Gaps {
 		g := &rep.Gaps[i]
-		err := out.message("verify.gap", struct {
-			Shard int    `json:"shard"`
-			Epoch uint64 `json:"epoch"`
-			From  uint64 `json:"from"`
-			To    uint64 `json:"to"`
-		}{int(g.Shard), uint64(g.Epoch), uint64(g.From), uint64(g.To)},
-			fmt.Sprintf("gap: shard %d, epoch %d: sequences [%d, %d) did not reach the recorder, %d records", g.Shard, uint64(g.Epoch), g.From, g.To, g.To-g.From))
+		err := out.message("verify.gap", gapLine{g.Shard, uint64(g.Epoch), uint64(g.From), uint64(g.To)},
+			fmt.Sprintf("gap: shard %d, epoch %d: sequences [%d, %d) are not in the recording, %d records", g.Shard, uint64(g.Epoch), g.From, g.To, g.To-g.From))
 		if err != nil {
 			return err
 		}
