@@ -81,15 +81,15 @@ func Salvage(ctx context.Context, from, dir string, cfg SalvageConfig) (SalvageR
 }
 
 // ranges are the sequences of each stream that are accounted for.
-type ranges map[stream][]run
+type ranges map[stream][]span
 
 type stream struct {
 	epoch wire.Epoch
 	shard int
 }
 
-// run is the sequences [from, to).
-type run struct{ from, to wire.Seq }
+// span is the sequences [from, to).
+type span struct{ from, to wire.Seq }
 
 // add takes in a block; those of a stream come in order.
 func (r ranges) add(b *tape.BlockInfo) {
@@ -99,27 +99,27 @@ func (r ranges) add(b *tape.BlockInfo) {
 		list[n-1].to = b.Next()
 		return
 	}
-	r[key] = append(list, run{b.FirstSeq, b.Next()})
+	r[key] = append(list, span{b.FirstSeq, b.Next()})
 }
 
 // lost returns what is missing between the first and the last sequence that a
 // whole or a damaged block speaks of, without what the recording itself lacks.
 func (r ranges) lost(rep *tape.Report, refused []tape.Problem) []tape.Gap {
-	ends := map[stream]run{}
-	speak := func(key stream, x run) {
+	ends := map[stream]span{}
+	speak := func(key stream, x span) {
 		end, ok := ends[key]
 		if ok {
-			x = run{min(end.from, x.from), max(end.to, x.to)}
+			x = span{min(end.from, x.from), max(end.to, x.to)}
 		}
 		ends[key] = x
 	}
 	for key, list := range r {
-		speak(key, run{list[0].from, list[len(list)-1].to})
+		speak(key, span{list[0].from, list[len(list)-1].to})
 	}
 	for _, list := range [][]tape.Problem{rep.Problems, refused} {
 		for i := range list {
 			if b := list[i].Block; b != nil {
-				speak(stream{b.Epoch, int(b.Shard)}, run{b.FirstSeq, b.Next()})
+				speak(stream{b.Epoch, int(b.Shard)}, span{b.FirstSeq, b.Next()})
 			}
 		}
 	}
@@ -129,14 +129,14 @@ func (r ranges) lost(rep *tape.Report, refused []tape.Problem) []tape.Gap {
 	}
 	for _, g := range rep.Gaps {
 		key := stream{g.Epoch, g.Shard}
-		have[key] = append(have[key], run{g.From, g.To})
+		have[key] = append(have[key], span{g.From, g.To})
 	}
 	var lost []tape.Gap
 	for key, end := range ends {
 		list := have[key]
-		slices.SortFunc(list, func(a, b run) int { return cmp.Compare(a.from, b.from) })
+		slices.SortFunc(list, func(a, b span) int { return cmp.Compare(a.from, b.from) })
 		at := end.from
-		for _, x := range append(list, run{end.to, end.to}) {
+		for _, x := range append(list, span{end.to, end.to}) {
 			if x.from > at {
 				lost = append(lost, tape.Gap{Epoch: key.epoch, Shard: key.shard, From: at, To: x.from})
 			}
