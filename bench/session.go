@@ -74,14 +74,19 @@ func startWorkers(ctx context.Context, n int, job Job) ([]*worker, error) {
 // play plays a tape to the session's readers, which are there, without ending
 // the stream.
 func (s *session) play(ctx context.Context, cfg replay.Config) (uint64, error) {
+	rep, err := s.run(ctx, cfg)
+	return rep.Records, err
+}
+
+// run is play with the player's whole report.
+func (s *session) run(ctx context.Context, cfg replay.Config) (replay.Report, error) {
 	cfg.Publisher = endless{s.pub}
 	p, err := replay.New(cfg)
 	if err != nil {
-		return 0, err
+		return replay.Report{}, err
 	}
 	s.players = append(s.players, p)
-	rep, err := p.Run(ctx)
-	return rep.Records, err
+	return p.Run(ctx)
 }
 
 // endless keeps a player from ending the stream: the session does.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tapedeck/tapedeck/bench"
+	"github.com/tapedeck/tapedeck/replay"
 )
 
 // benchFlags are the flags of every bench mode.
@@ -41,7 +42,7 @@ do not. The subscriber is a process of its own. docs/BENCH.md has the method.`,
 	fl.StringVar(&f.dir, "dir", "", "folder for tapes (default: /dev/shm where it is, else the temporary folder)")
 	fl.StringVar(&f.hgrm, "hgrm", "", "write each histogram to PREFIX-NAME.hgrm")
 	fl.StringVar(&f.html, "html", "", "write the report with plots to this file")
-	cmd.AddCommand(newBenchThroughput(&f), newBenchLatency(&f), newBenchScale(&f), newBenchLocal(&f), newBenchDiff())
+	cmd.AddCommand(newBenchThroughput(&f), newBenchLatency(&f), newBenchPacing(&f), newBenchScale(&f), newBenchLocal(&f), newBenchDiff())
 	return cmd
 }
 
@@ -107,6 +108,36 @@ func newBenchLocal(f *benchFlags) *cobra.Command {
 	fl := cmd.Flags()
 	fl.StringSliceVar(&cfg.Sources, "sources", nil, "codecs (default plain, s2, zstd)")
 	fl.IntVar(&cfg.Size, "size", 0, "bytes of a body (default 100)")
+	return cmd
+}
+
+func newBenchPacing(f *benchFlags) *cobra.Command {
+	var (
+		cfg    bench.PacingConfig
+		speeds []string
+	)
+	cmd := &cobra.Command{
+		Use:     "pacing",
+		Short:   "How late records leave at a pace, and how far the schedule is off after a day",
+		Example: example("tapedeck bench pacing --speeds 1x,100x --tape es.tape"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, s := range speeds {
+				speed, err := replay.ParseSpeed(s)
+				if err != nil {
+					return usageError{err}
+				}
+				cfg.Speeds = append(cfg.Speeds, speed)
+			}
+			if !cmd.Flags().Changed("runs") {
+				f.runs = 2
+			}
+			return f.run(cmd, func(ctx context.Context, env bench.Env) (*bench.Report, error) { return bench.Pacing(ctx, env, cfg) })
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringSliceVar(&speeds, "speeds", nil, "(default 1x, 10x, 0.1x)")
+	fl.StringVar(&cfg.Tape, "tape", "", "tape to play (default: a generated one with bursts)")
+	fl.Float64Var(&cfg.Seconds, "seconds", 0, "that a run takes (default 3)")
 	return cmd
 }
 
