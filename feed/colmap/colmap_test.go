@@ -15,7 +15,7 @@ func TestParse(t *testing.T) {
 		{`topic=a+"#1"+ b.c ,receive=r:auto,kind=200`, `receive=r,topic=a+"#1"+b.c,kind=200`},
 		{"time=t:iso", "time=t:iso,kind=data"},
 	} {
-		m, err := Parse("x", tt.text, "-")
+		m, err := Grammar{Format: "x"}.Parse(tt.text)
 		if err != nil {
 			t.Errorf("%s: %v", tt.text, err)
 			continue
@@ -23,7 +23,7 @@ func TestParse(t *testing.T) {
 		if m.String() != tt.want {
 			t.Errorf("%s: %s", tt.text, m)
 		}
-		again, err := Parse("x", m.String(), "-")
+		again, err := Grammar{Format: "x"}.Parse(m.String())
 		if err != nil || !reflect.DeepEqual(m, again) {
 			t.Errorf("%s: read again: %+v, %v", tt.text, again, err)
 		}
@@ -50,7 +50,7 @@ func TestParseErrors(t *testing.T) {
 		{"when=a", `unknown key "when"`},
 		{"time=a,", "expected key=column"},
 	} {
-		_, err := Parse("fmt", tt.text, "time=x")
+		_, err := Grammar{Format: "fmt", Example: "time=x"}.Parse(tt.text)
 		if err == nil || !strings.Contains(err.Error(), tt.want) ||
 			!strings.HasPrefix(err.Error(), "fmt: --columns: ") || !strings.HasSuffix(err.Error(), "; an example: time=x") {
 			t.Errorf("%q: error %v, want %q", tt.text, err, tt.want)
@@ -152,11 +152,11 @@ func TestParseTimeAllocs(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add("receive=#1:ns,time=data.T:ms,topic=stream+\"a\"\"b\".c,kind=trade")
 	f.Fuzz(func(t *testing.T, text string) {
-		m, err := Parse("x", text, "y")
+		m, err := Grammar{Format: "x"}.Parse(text)
 		if err != nil {
 			return
 		}
-		again, err := Parse("x", m.String(), "y")
+		again, err := Grammar{Format: "x"}.Parse(m.String())
 		if err != nil || !reflect.DeepEqual(m, again) {
 			t.Fatalf("%q: %s, read again: %+v, %v", text, m, again, err)
 		}

@@ -1,7 +1,7 @@
 // Package colmap is the column map of formats whose records are rows of named
 // values: it says which value is the event time, which the time of receipt,
-// and which make the topic. It is the grammar of --columns in feed/csv with
-// paths where that has names:
+// and which make the topic. It reads maps as users write them in --columns,
+// guesses them from names, and reads the times that they point at.
 //
 //	time=data.T:ms,receive=#1:ns,topic=stream,kind=trade
 //
@@ -19,4 +19,7 @@
 // iso (2024-08-08T09:30:00.123456Z; UTC where it names no zone). Where it is
 // left out each value is read by what it looks like: counts of the years 1973
 // to 5138 differ in size by unit.
+//
+// A Grammar may have names with dots in them in the place of paths, and times of
+// day. See package csv for those.
 package colmap

@@ -9,12 +9,13 @@ import (
 
 // Time says where a time is and how it is to be read. A zero Time is none.
 type Time struct {
+	Date Path // of the date, where it has a column of its own
 	Path Path
 	Unit Unit
 }
 
 // Present reports whether there is such a time.
-func (t *Time) Present() bool { return t.Path.Place > 0 || len(t.Path.Names) > 0 }
+func (t *Time) Present() bool { return t.Path.Present() }
 
 // Map is a column map.
 type Map struct {
@@ -23,7 +24,7 @@ type Map struct {
 	Kind          wire.Kind
 }
 
-// String writes m as a column map that Parse reads as m again.
+// String writes m as a column map that its grammar reads as m again.
 func (m *Map) String() string {
 	var items []string
 	for _, t := range []struct {
@@ -33,7 +34,11 @@ func (m *Map) String() string {
 		if !t.at.Present() {
 			continue
 		}
-		item := t.key + "=" + t.at.Path.String()
+		item := t.key + "="
+		if t.at.Date.Present() {
+			item += t.at.Date.String() + "+"
+		}
+		item += t.at.Path.String()
 		if t.at.Unit != Auto {
 			item += ":" + t.at.Unit.String()
 		}
@@ -49,10 +54,17 @@ func (m *Map) String() string {
 	return strings.Join(append(items, "kind="+m.Kind.String()), ",")
 }
 
-// Parse parses a column map. Errors begin with the format's name and show the
-// example, which should be a good map of that format.
-func Parse(format, text, example string) (*Map, error) {
-	p := &parser{format: format, example: example, m: &Map{}}
+// Grammar is what a format's column maps look like.
+type Grammar struct {
+	Format  string // errors begin with it
+	Example string // a good map of the format, for errors
+	Flat    bool   // a row has no values within values: a dot is a part of a name
+	Days    bool   // there are times of day, and time=DATE+TIME
+}
+
+// Parse parses a column map.
+func (g Grammar) Parse(text string) (*Map, error) {
+	p := &parser{Grammar: g, m: &Map{}}
 	seen := map[string]bool{}
 	for rest := text; ; {
 		key, value, ok := strings.Cut(rest, "=")
@@ -82,12 +94,12 @@ func Parse(format, text, example string) (*Map, error) {
 }
 
 type parser struct {
-	format, example string
-	m               *Map
+	Grammar
+	m *Map
 }
 
 func (p *parser) errorf(format string, args ...any) error {
-	return fmt.Errorf(p.format+": --columns: "+format+"; an example: "+p.example, args...)
+	return fmt.Errorf(p.Format+": --columns: "+format+"; an example: "+p.Example, args...)
 }
 
 // item parses the value of one item at the start of s and returns what follows.
@@ -98,17 +110,9 @@ func (p *parser) item(key, s string) (string, error) {
 	case "receive":
 		return p.time(&p.m.Receive, key, s)
 	case "topic":
-		for {
-			path, rest, err := p.parsePath(key, s)
-			if err != nil {
-				return "", err
-			}
-			p.m.Topic = append(p.m.Topic, path)
-			if !strings.HasPrefix(rest, "+") {
-				return rest, nil
-			}
-			s = rest[1:]
-		}
+		list, rest, err := p.parsePaths(key, s)
+		p.m.Topic = list
+		return rest, err
 	case "kind":
 		value, rest := upToComma(s)
 		kind, err := wire.ParseKind(value)
@@ -122,21 +126,41 @@ func (p *parser) item(key, s string) (string, error) {
 }
 
 func (p *parser) time(t *Time, key, s string) (string, error) {
-	path, rest, err := p.parsePath(key, s)
+	list, rest, err := p.parsePaths(key, s)
 	if err != nil {
 		return "", err
 	}
-	t.Path = path
+	switch {
+	case len(list) == 2 && p.Days:
+		t.Date, t.Path = list[0], list[1]
+	case len(list) == 1:
+		t.Path = list[0]
+	case p.Days:
+		return "", p.errorf("%s takes one column, or one of dates and one of times", key)
+	default:
+		return "", p.errorf("%s takes one column", key)
+	}
 	if !strings.HasPrefix(rest, ":") {
 		return rest, nil
 	}
 	name, rest := upToComma(rest[1:])
 	u, ok := ParseUnit(name)
-	if !ok {
-		return "", p.errorf("unknown unit %q (%s)", name, strings.Join(unitNames[1:], ", "))
+	if !ok || u.TimeOfDay() && !p.Days {
+		return "", p.errorf("unknown unit %q (%s)", name, strings.Join(p.units(), ", "))
+	}
+	if t.Date.Present() && u != Auto && !u.TimeOfDay() {
+		return "", p.errorf("behind a column of dates the unit is one of times of day, not %s", u)
 	}
 	t.Unit = u
 	return rest, nil
+}
+
+// units names the units that the grammar has.
+func (p *parser) units() []string {
+	if p.Days {
+		return unitNames[S:]
+	}
+	return unitNames[S : ISO+1]
 }
 
 // upToComma cuts s before its first comma.

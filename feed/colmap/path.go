@@ -11,6 +11,9 @@ type Path struct {
 	Place int // from 1; 0 where it is named
 }
 
+// Present reports whether p names anything.
+func (p Path) Present() bool { return p.Place > 0 || len(p.Names) > 0 }
+
 // Is reports whether p is the path of these names.
 func (p Path) Is(names ...string) bool {
 	if p.Place != 0 || len(p.Names) != len(names) {
@@ -45,6 +48,22 @@ func (p Path) String() string {
 	return b.String()
 }
 
+// parsePaths parses paths joined with + at the start of s and returns what follows.
+func (p *parser) parsePaths(key, s string) ([]Path, string, error) {
+	var list []Path
+	for {
+		path, rest, err := p.parsePath(key, s)
+		if err != nil {
+			return nil, "", err
+		}
+		list = append(list, path)
+		if !strings.HasPrefix(rest, "+") {
+			return list, rest, nil
+		}
+		s = rest[1:]
+	}
+}
+
 // parsePath parses the path at the start of s and returns what follows.
 func (p *parser) parsePath(key, s string) (Path, string, error) {
 	var path Path
@@ -56,13 +75,13 @@ func (p *parser) parsePath(key, s string) (Path, string, error) {
 		}
 		if place, ok := strings.CutPrefix(name, "#"); ok && !quoted {
 			n, err := strconv.Atoi(place)
-			if err != nil || n < 1 || len(path.Names) > 0 || strings.HasPrefix(rest, ".") {
+			if err != nil || n < 1 || len(path.Names) > 0 || strings.HasPrefix(rest, ".") && !p.Flat {
 				return path, "", p.errorf("%q is not a column: columns are counted from #1", s)
 			}
 			return Path{Place: n}, rest, nil
 		}
 		path.Names = append(path.Names, name)
-		if !strings.HasPrefix(rest, ".") {
+		if p.Flat || !strings.HasPrefix(rest, ".") {
 			return path, rest, nil
 		}
 		s = rest[1:]
@@ -84,7 +103,11 @@ func (p *parser) parseName(key, s string) (name, rest string, quoted bool, err e
 			}
 		}
 	}
-	end := strings.IndexAny(s, `,+:=."`)
+	stops := `,+:=."`
+	if p.Flat {
+		stops = `,+:="`
+	}
+	end := strings.IndexAny(s, stops)
 	if end < 0 {
 		end = len(s)
 	}

@@ -3,7 +3,6 @@ package colmap
 import (
 	"errors"
 	"math"
-	"time"
 
 	"github.com/tapedeck/tapedeck/wire"
 )
@@ -18,10 +17,21 @@ const (
 	Ms
 	Us
 	Ns
-	ISO // date and time, as in RFC 3339
+	ISO  // date and time, ISO 8601 and its relatives
+	TodS // counts since midnight
+	TodMs
+	TodUs
+	TodNs
+	Tod // time of day, HH:MM:SS.fraction
 )
 
-var unitNames = [...]string{Auto: "auto", S: "s", Ms: "ms", Us: "us", Ns: "ns", ISO: "iso"}
+var unitNames = [...]string{
+	Auto: "auto", S: "s", Ms: "ms", Us: "us", Ns: "ns", ISO: "iso",
+	TodS: "tod-s", TodMs: "tod-ms", TodUs: "tod-us", TodNs: "tod-ns", Tod: "tod",
+}
+
+// TimeOfDay reports whether times in the unit need a date from elsewhere.
+func (u Unit) TimeOfDay() bool { return u >= TodS && u <= Tod }
 
 // String returns the unit's name.
 func (u Unit) String() string { return unitNames[u] }
@@ -39,11 +49,11 @@ func ParseUnit(s string) (Unit, bool) {
 // digits is how many decimal digits a count must be shifted to be nanoseconds.
 func (u Unit) digits() int {
 	switch u {
-	case S:
+	case S, TodS:
 		return 9
-	case Ms:
+	case Ms, TodMs:
 		return 6
-	case Us:
+	case Us, TodUs:
 		return 3
 	}
 	return 0
@@ -54,18 +64,22 @@ var (
 	ErrNumber   = errors.New("not a number")
 	ErrRange    = errors.New("out of range (years 1678 to 2262)")
 	ErrDateTime = errors.New("not a date and time (like 2024-08-08T09:30:00.123456Z)")
+	ErrTod      = errors.New("not a time of day (like 09:30:00.123456)")
+	ErrTodRange = errors.New("a time of day is less than 24 hours")
+	ErrDate     = errors.New("not a date (like 2024-08-08 or 20240808)")
 	ErrUnit     = errors.New("too small a number to tell the unit of a time; say the unit")
 )
 
-// ParseTime reads the text of a time. It does not keep b and allocates only
-// for an error.
+// ParseTime reads the text of a time, which is UTC where it names no zone; a time
+// of day is one of 1970-01-01. It does not keep b and allocates nothing.
 func (u Unit) ParseTime(b []byte) (wire.Nanos, error) {
 	switch u {
-	case ISO:
-		return parseISO(b)
+	case ISO, TodS, TodMs, TodUs, TodNs, Tod:
+		c := Clock{unit: u, zone: utcZone}
+		return c.Parse(b)
 	case Auto:
 		if len(b) > 4 && (b[4] == '-' || b[4] == '/') {
-			return parseISO(b)
+			return ISO.ParseTime(b)
 		}
 		return parseCount(b, Auto)
 	}
@@ -138,8 +152,11 @@ func parseCount(b []byte, u Unit) (wire.Nanos, error) {
 	}
 	total := v * scale
 	if at < len(b) {
-		fraction, n := parseFraction(b[at:], shift)
-		if n != len(b)-at {
+		if b[at] != '.' {
+			return 0, ErrNumber
+		}
+		fraction, n := parseFraction(b[at+1:], shift)
+		if n == 0 || at+1+n != len(b) {
 			return 0, ErrNumber
 		}
 		if total += fraction; total > math.MaxInt64 {
@@ -152,52 +169,13 @@ func parseCount(b []byte, u Unit) (wire.Nanos, error) {
 	return wire.Nanos(total), nil
 }
 
-// parseFraction reads a dot and digits at the start of b as a fraction of
-// 10^shift and returns how many bytes that are, 0 for no fraction.
+// parseFraction reads the digits at the start of b as a fraction of 10^shift
+// and returns how many there are, those too small to count included.
 func parseFraction(b []byte, shift int) (v uint64, n int) {
-	if len(b) < 2 || b[0] != '.' {
-		return 0, 0
-	}
-	for n = 1; n < len(b) && b[n]-'0' <= 9; n++ {
-		if n <= shift {
+	for ; n < len(b) && isDigit(b[n]); n++ {
+		if n < shift {
 			v = v*10 + uint64(b[n]-'0')
 		}
 	}
-	return v * powers[max(shift-n+1, 0)], n
-}
-
-// parseISO reads YYYY-MM-DD, and behind it nothing, or a T or blank and a time
-// of day, with or without a zone.
-func parseISO(b []byte) (wire.Nanos, error) {
-	const date = len("2006-01-02")
-	// time.Parse keeps neither argument, so the short string stays on the stack.
-	const longest = 40
-	if len(b) > longest || len(b) < date {
-		return 0, ErrDateTime
-	}
-	layout := "2006-01-02"
-	if len(b) > date {
-		zoned := false
-		for _, c := range b[date:] {
-			zoned = zoned || c == 'Z' || c == '+' || c == '-'
-		}
-		switch {
-		case b[date] == 'T' && zoned:
-			layout = time.RFC3339Nano
-		case b[date] == 'T':
-			layout = "2006-01-02T15:04:05.999999999"
-		case zoned:
-			layout = "2006-01-02 15:04:05.999999999Z07:00"
-		default:
-			layout = "2006-01-02 15:04:05.999999999"
-		}
-	}
-	t, err := time.Parse(layout, string(b))
-	if err != nil {
-		return 0, ErrDateTime
-	}
-	if y := t.Year(); y < 1678 || y > 2261 {
-		return 0, ErrRange
-	}
-	return wire.NanosOf(t), nil
+	return v * powers[max(shift-n, 0)], n
 }

@@ -59,11 +59,14 @@ func value(b []byte) any {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil && strconv.FormatInt(n, 10) == text {
 		return n
 	}
-	if f, err := strconv.ParseFloat(text, 64); err == nil && strconv.FormatFloat(f, 'f', -1, 64) == text && isDigit(text[len(text)-1]) {
+	if f, err := strconv.ParseFloat(text, 64); err == nil && strconv.FormatFloat(f, 'f', -1, 64) == text && endsInDigit(text) {
 		return f
 	}
 	return text
 }
+
+// endsInDigit tells numbers from the words that ParseFloat takes, such as NaN.
+func endsInDigit(text string) bool { return text[len(text)-1]-'0' <= 9 }
 
 // namesRead is a detail's column names, read.
 type namesRead struct {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tapedeck/tapedeck/feed"
+	"github.com/tapedeck/tapedeck/feed/colmap"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -46,7 +47,7 @@ func dateFromName(in *feed.Input) (string, wire.Nanos, bool, error) {
 	if !ok {
 		return "", 0, false, err
 	}
-	day, _, err := parseDate([]byte(date))
+	day, _, err := colmap.ParseDate([]byte(date))
 	return date, day, err == nil, err
 }
 

@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/tapedeck/tapedeck/feed/colmap"
 	"github.com/tapedeck/tapedeck/wire"
 )
-
-var utcZone = newZone(time.UTC)
 
 // Names of columns, in order of preference, in lower case without anything that
 // is not a letter or digit.
@@ -28,8 +26,8 @@ var (
 		"contract", "security", "productid", "market", "ric", "isin", "instrumentid", "securityid",
 	}
 	exchangeNames = []string{"exchange", "venue", "exch", "mic", "source", "publisher"}
-	unitSuffixes  = map[string]unit{
-		"ms": unitMs, "us": unitUs, "ns": unitNs, "millis": unitMs, "micros": unitUs, "nanos": unitNs,
+	unitSuffixes  = map[string]colmap.Unit{
+		"ms": colmap.Ms, "us": colmap.Us, "ns": colmap.Ns, "millis": colmap.Ms, "micros": colmap.Us, "nanos": colmap.Ns,
 	}
 )
 
@@ -48,13 +46,13 @@ func plain(name string) string {
 
 // timeName says whether a column is called as times are: how preferred the name
 // is (less is more), and the unit that it ends in.
-func timeName(name string) (rank int, u unit, ok bool) { return rankTime(timeNames, name) }
+func timeName(name string) (rank int, u colmap.Unit, ok bool) { return rankTime(timeNames, name) }
 
-func rankTime(list []string, name string) (int, unit, bool) {
+func rankTime(list []string, name string) (int, colmap.Unit, bool) {
 	p := plain(name)
 	for i, known := range list {
 		if p == known {
-			return i, unitAuto, true
+			return i, colmap.Auto, true
 		}
 		if rest, ok := strings.CutPrefix(p, known); ok {
 			if u, ok := unitSuffixes[rest]; ok {
@@ -62,7 +60,7 @@ func rankTime(list []string, name string) (int, unit, bool) {
 			}
 		}
 	}
-	return 0, unitAuto, false
+	return 0, colmap.Auto, false
 }
 
 // bestTime returns the column with the most preferred name of list.
@@ -201,9 +199,9 @@ func (s *sample) example() string {
 
 // setUnit tells the unit of t by what most of the sample's values are, where it
 // is not given; the others are bad records then. given is the user's unit for
-// bare numbers, or unitAuto.
-func (s *sample) setUnit(t *timeColumns, given unit) error {
-	if !t.present() || t.unit != unitAuto {
+// bare numbers, or colmap.Auto.
+func (s *sample) setUnit(t *timeColumns, given colmap.Unit) error {
+	if !t.present() || t.unit != colmap.Auto {
 		return nil
 	}
 	var err error
@@ -214,7 +212,7 @@ func (s *sample) setUnit(t *timeColumns, given unit) error {
 	return nil
 }
 
-func (s *sample) tellUnit(t *timeColumns, given unit) (unit, error) {
+func (s *sample) tellUnit(t *timeColumns, given colmap.Unit) (colmap.Unit, error) {
 	var counts []wire.Nanos
 	dates, tods, values := 0, 0, 0
 	odd := ""
@@ -224,7 +222,7 @@ func (s *sample) tellUnit(t *timeColumns, given unit) (unit, error) {
 			continue
 		}
 		values++
-		n, err := parseCount([]byte(v), 0)
+		n, err := colmap.Ns.ParseTime([]byte(v))
 		switch {
 		case err == nil && isDateTime(v):
 			counts, dates = append(counts, n), dates+1 // 20240808 is both
@@ -240,21 +238,26 @@ func (s *sample) tellUnit(t *timeColumns, given unit) (unit, error) {
 	}
 	switch {
 	case values == 0 && len(s.records()) == 0:
-		return unitISO, nil // there are no records: any unit will do
+		return colmap.ISO, nil // there are no records: any unit will do
 	case values == 0:
 		return 0, fmt.Errorf("the first %d records have no value in it", len(s.records()))
 	case len(counts) == 0 && dates == 0 && tods == 0:
 		return 0, fmt.Errorf("%q is not a time that is known", odd)
 	case tods >= len(counts) && tods >= dates:
-		return unitTod, nil
+		return colmap.Tod, nil
 	case t.date < 0 && dates >= len(counts):
-		return unitISO, nil
-	case given != unitAuto:
+		return colmap.ISO, nil
+	case given != colmap.Auto:
 		return given, nil
 	case t.date >= 0:
 		return 0, errors.New("the unit of a count since midnight is not known")
 	}
 	// The middle one is not led astray by a bad record.
 	slices.Sort(counts)
-	return guessUnit(int64(counts[len(counts)/2]))
+	middle := int64(counts[len(counts)/2])
+	u, err := colmap.Guess(middle)
+	if err != nil {
+		err = fmt.Errorf("%d is too small to tell the unit of a time", middle)
+	}
+	return u, err
 }

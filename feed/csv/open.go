@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/feed"
+	"github.com/tapedeck/tapedeck/feed/colmap"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -103,20 +104,20 @@ func (o *opening) findLayout() error {
 	if o.opts.Preset != "" && o.opts.Columns != "" {
 		return errors.New("csv: --preset and --columns exclude each other")
 	}
-	var columns *columnMap
+	var columns *colmap.Map
 	if o.opts.Columns != "" {
 		var err error
-		if columns, err = parseColumns(o.opts.Columns); err != nil {
+		if columns, err = grammar.Parse(o.opts.Columns); err != nil {
 			return err
 		}
 	}
 	s := o.sample
-	if err := s.setHeader(o.opts.Header, columns != nil && columns.named()); err != nil {
+	if err := s.setHeader(o.opts.Header, columns != nil && byName(columns)); err != nil {
 		return err
 	}
 	var err error
 	if columns != nil {
-		o.layout, err = columns.resolve(s)
+		o.layout, err = s.resolve(columns)
 		return err
 	}
 	if o.preset, err = findPreset(o.opts.Preset, s); err != nil {
@@ -126,10 +127,10 @@ func (o *opening) findLayout() error {
 		o.layout, err = s.guessLayout()
 		return err
 	}
-	if columns, err = parseColumns(o.preset.columns); err != nil {
+	if columns, err = grammar.Parse(o.preset.columns); err != nil {
 		return err
 	}
-	if o.layout, err = columns.resolve(s); err != nil {
+	if o.layout, err = s.resolve(columns); err != nil {
 		return fmt.Errorf("csv: the preset %s does not fit: %w", o.preset.name, err)
 	}
 	if !s.header && o.preset.names != nil {
@@ -139,10 +140,10 @@ func (o *opening) findLayout() error {
 }
 
 func (o *opening) findUnits() error {
-	given := unitAuto
+	given := colmap.Auto
 	if name := o.opts.TimeUnit; name != "" {
-		u, ok := parseUnit(name)
-		if !ok || u < unitS || u > unitNs {
+		u, ok := colmap.ParseUnit(name)
+		if !ok || u < colmap.S || u > colmap.Ns {
 			return fmt.Errorf("csv: the unit of times is s, ms, us or ns, not %q", name)
 		}
 		given = u
@@ -159,7 +160,7 @@ func (l *layout) times() [2]timeColumns { return [2]timeColumns{l.time, l.receiv
 func (o *opening) findZone() error {
 	uses := false
 	for _, t := range o.layout.times() {
-		uses = uses || t.present() && (t.unit == unitISO || t.unit.timeOfDay())
+		uses = uses || t.present() && (t.unit == colmap.ISO || t.unit.TimeOfDay())
 	}
 	o.zone = o.opts.Zone
 	if o.zone == "" && o.preset != nil {
@@ -181,7 +182,7 @@ func (o *opening) findZone() error {
 func (o *opening) findDate() error {
 	uses := false
 	for _, t := range o.layout.times() {
-		uses = uses || t.present() && t.unit.timeOfDay() && t.date < 0
+		uses = uses || t.present() && t.unit.TimeOfDay() && t.date < 0
 	}
 	if !uses {
 		if o.opts.Date != "" {
@@ -190,7 +191,7 @@ func (o *opening) findDate() error {
 		return nil
 	}
 	if o.date = o.opts.Date; o.date != "" {
-		day, n, err := parseDate([]byte(o.date))
+		day, n, err := colmap.ParseDate([]byte(o.date))
 		if err != nil || n != len(o.date) || n != len("2006-01-02") {
 			return fmt.Errorf("csv: %q is not a date; dates are YYYY-MM-DD", o.date)
 		}
@@ -210,10 +211,7 @@ func (o *opening) findDate() error {
 
 // findTopic decides what topics are made of.
 func (o *opening) findTopic() error {
-	prefix := o.opts.Topic
-	if prefix != "" && !strings.ContainsAny(prefix[len(prefix)-1:], "./:") {
-		prefix += "."
-	}
+	prefix := colmap.Prefix(o.opts.Topic)
 	if len(o.layout.topic) > 0 {
 		o.prefix = prefix
 		return nil
@@ -248,8 +246,8 @@ func (o *opening) source() (feed.Source, error) {
 		columns: o.sample.columns,
 		names:   o.sample.names,
 		detail:  o.detail(),
-		time:    clock{unit: o.layout.time.unit, day: o.day, zone: newZone(o.loc)},
-		receive: clock{unit: o.layout.receive.unit, day: o.day, zone: newZone(o.loc)},
+		time:    colmap.NewClock(o.layout.time.unit, o.day, o.loc),
+		receive: colmap.NewClock(o.layout.receive.unit, o.day, o.loc),
 		topic:   []byte(o.prefix + o.topic),
 		prefix:  len(o.prefix),
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tapedeck/tapedeck/feed"
+	"github.com/tapedeck/tapedeck/feed/colmap"
 )
 
 // preset is a named layout of a vendor's files.
@@ -95,8 +96,8 @@ func (s *sample) leanTicks(columns int) bool {
 func isCount(v string) bool { return isNumber(v) && !strings.ContainsAny(v, "-.") }
 
 func isDayMs(v string) bool {
-	n, err := parseCount([]byte(v), unitTodMs.digits())
-	return err == nil && n >= 0 && n < dayNs
+	_, err := colmap.TodMs.ParseTime([]byte(v))
+	return err == nil
 }
 
 // Where the two layouts of Binance's dumps have the time; the mark whether the
@@ -128,7 +129,7 @@ func (s *sample) binance(time int) bool {
 }
 
 func isEpoch(v string) bool {
-	n, err := parseCount([]byte(v), 0)
+	n, err := colmap.Ns.ParseTime([]byte(v))
 	return err == nil && n >= 1e11
 }
 

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/tapedeck/tapedeck/feed/colmap"
 )
 
 // sampleRows bounds how many records of the head are looked at.
@@ -201,18 +203,16 @@ func (s *sample) looksLikeHeader() bool {
 }
 
 func isNumber(v string) bool {
-	_, err := parseCount([]byte(v), 0)
+	_, err := colmap.Ns.ParseTime([]byte(v))
 	return err == nil
 }
 
 func isDateTime(v string) bool {
-	c := clock{unit: unitISO, zone: utcZone}
-	_, err := c.parse([]byte(v))
+	_, err := colmap.ISO.ParseTime([]byte(v))
 	return err == nil
 }
 
 func isTod(v string) bool {
-	c := clock{unit: unitTod, zone: utcZone}
-	_, err := c.parse([]byte(v))
+	_, err := colmap.Tod.ParseTime([]byte(v))
 	return err == nil && strings.Contains(v, ":")
 }

@@ -10,13 +10,11 @@ import (
 	"unicode/utf8"
 
 	"github.com/tapedeck/tapedeck/feed"
+	"github.com/tapedeck/tapedeck/feed/colmap"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
-var (
-	errNoTopic = errors.New("the columns of the topic are empty")
-	errNoTime  = errors.New("the record has no time")
-)
+var errNoTime = errors.New("the record has no time")
 
 // source implements feed.Source.
 type source struct {
@@ -26,7 +24,7 @@ type source struct {
 	names   []string // for errors; may be nil
 	detail  map[string]string
 
-	time, receive clock
+	time, receive colmap.Clock
 	topic         []byte // the topic of the current record, the prefix first
 	prefix        int    // how much of it is the prefix
 	record        feed.Record
@@ -77,7 +75,7 @@ func (s *source) readTimes() error {
 }
 
 // readTime reads one time of the record. An empty field is no time.
-func (s *source) readTime(t *timeColumns, c *clock) (wire.Nanos, bool, error) {
+func (s *source) readTime(t *timeColumns, c *colmap.Clock) (wire.Nanos, bool, error) {
 	if !t.present() {
 		return 0, false, nil
 	}
@@ -88,7 +86,7 @@ func (s *source) readTime(t *timeColumns, c *clock) (wire.Nanos, bool, error) {
 	var at wire.Nanos
 	var err error
 	if t.date < 0 {
-		at, err = c.parse(text)
+		at, err = c.Parse(text)
 	} else {
 		at, err = s.readPair(t, c)
 	}
@@ -100,11 +98,11 @@ func (s *source) readTime(t *timeColumns, c *clock) (wire.Nanos, bool, error) {
 
 // readPair reads a date and a time of day. The scanner's field is valid until
 // the next is asked for, so the date is taken in first.
-func (s *source) readPair(t *timeColumns, c *clock) (wire.Nanos, error) {
-	if err := c.setDate(s.scan.field(t.date)); err != nil {
+func (s *source) readPair(t *timeColumns, c *colmap.Clock) (wire.Nanos, error) {
+	if err := c.SetDate(s.scan.field(t.date)); err != nil {
 		return 0, err
 	}
-	return c.parse(s.scan.field(t.col))
+	return c.Parse(s.scan.field(t.col))
 }
 
 // timeError says which column err is about and what stands in it.
@@ -125,23 +123,10 @@ func (s *source) timeError(col int, err error) error {
 func (s *source) buildTopic() error {
 	topic := s.topic[:s.prefix]
 	for _, col := range s.layout.topic {
-		part := s.scan.field(col)
-		if len(part) == 0 {
-			continue
-		}
-		if len(topic) > s.prefix {
-			topic = append(topic, '.')
-		}
-		topic = append(topic, part...)
+		topic = colmap.AppendPart(topic, s.prefix, s.scan.field(col))
 	}
 	s.topic = topic
-	if len(topic) == s.prefix {
-		return errNoTopic
-	}
-	if len(topic) > wire.TopicSizeMax {
-		return fmt.Errorf("the topic has %d bytes, %d are allowed", len(topic), wire.TopicSizeMax)
-	}
-	return nil
+	return colmap.CheckTopic(topic, s.prefix)
 }
 
 // Encoding implements feed.Source.

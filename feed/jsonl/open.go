@@ -182,7 +182,7 @@ func (s *source) useMap(sm *sample, hasPrefix bool, opts feed.Options) error {
 	var m *colmap.Map
 	var err error
 	if opts.Columns != "" {
-		m, err = colmap.Parse(Name, opts.Columns, columnsExample)
+		m, err = colmap.Grammar{Format: Name, Example: columnsExample}.Parse(opts.Columns)
 	} else {
 		m, err = guess(sm, hasPrefix)
 	}

@@ -121,7 +121,7 @@ func checkOptions(o feed.Options) error {
 // columns returns the user's column map, or one that the names tell.
 func (s *source) columns(opts feed.Options) (*colmap.Map, error) {
 	if opts.Columns != "" {
-		return colmap.Parse(Name, opts.Columns, columnsExample)
+		return colmap.Grammar{Format: Name, Example: columnsExample}.Parse(opts.Columns)
 	}
 	var names colmap.Names
 	var leaves []*leaf

@@ -1,4 +1,4 @@
-package csv
+package colmap
 
 import (
 	"testing"
@@ -14,6 +14,13 @@ func location(t testing.TB, name string) *time.Location {
 	return loc
 }
 
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func nanos(t testing.TB, rfc string) wire.Nanos {
 	t.Helper()
 	at, err := time.Parse(time.RFC3339Nano, rfc)
@@ -24,85 +31,85 @@ func nanos(t testing.TB, rfc string) wire.Nanos {
 func TestClock(t *testing.T) {
 	const day = "2024-08-08"
 	tests := []struct {
-		unit unit
+		unit Unit
 		zone string
 		text string
 		want string // RFC 3339; "" for an error
 	}{
-		{unitS, "UTC", "1723075200", "2024-08-08T00:00:00Z"},
-		{unitS, "UTC", "1723075200.123456789", "2024-08-08T00:00:00.123456789Z"},
-		{unitS, "UTC", "1723075200.1234567891234", "2024-08-08T00:00:00.123456789Z"},
-		{unitS, "UTC", "-1.5", "1969-12-31T23:59:58.5Z"},
-		{unitS, "UTC", "99999999999", ""},
-		{unitMs, "UTC", "1723075200123", "2024-08-08T00:00:00.123Z"},
-		{unitMs, "UTC", "1723075200123.0", "2024-08-08T00:00:00.123Z"},
-		{unitMs, "UTC", "1723075200123.", ""},
-		{unitMs, "UTC", "1.7e12", ""},
-		{unitMs, "UTC", "abc", ""},
-		{unitMs, "UTC", "-", ""},
-		{unitMs, "UTC", "+1", ""},
-		{unitMs, "UTC", "", ""},
-		{unitUs, "UTC", "1723075200123456", "2024-08-08T00:00:00.123456Z"},
-		{unitNs, "UTC", "1723075200123456789", "2024-08-08T00:00:00.123456789Z"},
-		{unitNs, "UTC", "9223372036854775807", "2262-04-11T23:47:16.854775807Z"},
-		{unitNs, "UTC", "9223372036854775808", ""},
-		{unitNs, "UTC", "17230752001234567890", ""},
+		{S, "UTC", "1723075200", "2024-08-08T00:00:00Z"},
+		{S, "UTC", "1723075200.123456789", "2024-08-08T00:00:00.123456789Z"},
+		{S, "UTC", "1723075200.1234567891234", "2024-08-08T00:00:00.123456789Z"},
+		{S, "UTC", "-1.5", "1969-12-31T23:59:58.5Z"},
+		{S, "UTC", "99999999999", ""},
+		{Ms, "UTC", "1723075200123", "2024-08-08T00:00:00.123Z"},
+		{Ms, "UTC", "1723075200123.0", "2024-08-08T00:00:00.123Z"},
+		{Ms, "UTC", "1723075200123.", ""},
+		{Ms, "UTC", "1.7e12", ""},
+		{Ms, "UTC", "abc", ""},
+		{Ms, "UTC", "-", ""},
+		{Ms, "UTC", "+1", ""},
+		{Ms, "UTC", "", ""},
+		{Us, "UTC", "1723075200123456", "2024-08-08T00:00:00.123456Z"},
+		{Ns, "UTC", "1723075200123456789", "2024-08-08T00:00:00.123456789Z"},
+		{Ns, "UTC", "9223372036854775807", "2262-04-11T23:47:16.854775807Z"},
+		{Ns, "UTC", "9223372036854775808", ""},
+		{Ns, "UTC", "17230752001234567890", ""},
 
-		{unitISO, "UTC", "2024-08-08T09:30:00Z", "2024-08-08T09:30:00Z"},
-		{unitISO, "UTC", "2024-08-08 09:30:00.5", "2024-08-08T09:30:00.5Z"},
-		{unitISO, "UTC", "2024-08-08T09:30:00,123", "2024-08-08T09:30:00.123Z"},
-		{unitISO, "UTC", "2024-08-08T09:30", "2024-08-08T09:30:00Z"},
-		{unitISO, "UTC", "2024-08-08", "2024-08-08T00:00:00Z"},
-		{unitISO, "UTC", "20240808", "2024-08-08T00:00:00Z"},
-		{unitISO, "UTC", "20240808 093000", "2024-08-08T09:30:00Z"},
-		{unitISO, "UTC", "20240808T093000.25Z", "2024-08-08T09:30:00.25Z"},
-		{unitISO, "UTC", "2024/08/08 09:30:00", "2024-08-08T09:30:00Z"},
-		{unitISO, "UTC", "2024.08.08 09:30:00", "2024-08-08T09:30:00Z"},
-		{unitISO, "UTC", "2024-08-08T09:30:00+02:00", "2024-08-08T07:30:00Z"},
-		{unitISO, "UTC", "2024-08-08T09:30:00.1-0530", "2024-08-08T15:00:00.1Z"},
-		{unitISO, "UTC", "2024-08-08T09:30:00+02", "2024-08-08T07:30:00Z"},
-		{unitISO, "UTC", "2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"},
-		{unitISO, "America/New_York", "2024-08-08T09:30:00", "2024-08-08T13:30:00Z"},
-		{unitISO, "America/New_York", "2024-08-08T09:30:00Z", "2024-08-08T09:30:00Z"},
-		{unitISO, "America/New_York", "2024-01-08T09:30:00", "2024-01-08T14:30:00Z"},
-		{unitISO, "UTC", "2024-02-30T00:00:00Z", ""},
-		{unitISO, "UTC", "2023-02-29T00:00:00Z", ""},
-		{unitISO, "UTC", "2024-13-01T00:00:00Z", ""},
-		{unitISO, "UTC", "2024-08-08T24:00:00Z", ""},
-		{unitISO, "UTC", "2024-08-08T09:60:00Z", ""},
-		{unitISO, "UTC", "2024-08-08T", ""},
-		{unitISO, "UTC", "2024-08-08Tx", ""},
-		{unitISO, "UTC", "2024-08-08T09:3", ""},
-		{unitISO, "UTC", "2024-08-08T09:30:", ""},
-		{unitISO, "UTC", "2024-08-08T09:30:00.", ""},
-		{unitISO, "UTC", "2024-08-08T09:30:00X", ""},
-		{unitISO, "UTC", "2024-08-08T09:30:00+2", ""},
-		{unitISO, "UTC", "2024-08-08T09:30:00+02:", ""},
-		{unitISO, "UTC", "2024-08/08", ""},
-		{unitISO, "UTC", "0001-01-01T00:00:00Z", ""},
-		{unitISO, "UTC", "202408081", ""},
+		{ISO, "UTC", "2024-08-08T09:30:00Z", "2024-08-08T09:30:00Z"},
+		{ISO, "UTC", "2024-08-08 09:30:00.5", "2024-08-08T09:30:00.5Z"},
+		{ISO, "UTC", "2024-08-08T09:30:00,123", "2024-08-08T09:30:00.123Z"},
+		{ISO, "UTC", "2024-08-08T09:30", "2024-08-08T09:30:00Z"},
+		{ISO, "UTC", "2024-08-08", "2024-08-08T00:00:00Z"},
+		{ISO, "UTC", "20240808", "2024-08-08T00:00:00Z"},
+		{ISO, "UTC", "20240808 093000", "2024-08-08T09:30:00Z"},
+		{ISO, "UTC", "20240808T093000.25Z", "2024-08-08T09:30:00.25Z"},
+		{ISO, "UTC", "2024/08/08 09:30:00", "2024-08-08T09:30:00Z"},
+		{ISO, "UTC", "2024.08.08 09:30:00", "2024-08-08T09:30:00Z"},
+		{ISO, "UTC", "2024-08-08T09:30:00+02:00", "2024-08-08T07:30:00Z"},
+		{ISO, "UTC", "2024-08-08T09:30:00.1-0530", "2024-08-08T15:00:00.1Z"},
+		{ISO, "UTC", "2024-08-08T09:30:00+02", "2024-08-08T07:30:00Z"},
+		{ISO, "UTC", "2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"},
+		{ISO, "America/New_York", "2024-08-08T09:30:00", "2024-08-08T13:30:00Z"},
+		{ISO, "America/New_York", "2024-08-08T09:30:00Z", "2024-08-08T09:30:00Z"},
+		{ISO, "America/New_York", "2024-01-08T09:30:00", "2024-01-08T14:30:00Z"},
+		{ISO, "UTC", "2024-02-30T00:00:00Z", ""},
+		{ISO, "UTC", "2023-02-29T00:00:00Z", ""},
+		{ISO, "UTC", "2024-13-01T00:00:00Z", ""},
+		{ISO, "UTC", "2024-08-08T24:00:00Z", ""},
+		{ISO, "UTC", "2024-08-08T09:60:00Z", ""},
+		{ISO, "UTC", "2024-08-08T", ""},
+		{ISO, "UTC", "2024-08-08Tx", ""},
+		{ISO, "UTC", "2024-08-08T09:3", ""},
+		{ISO, "UTC", "2024-08-08T09:30:", ""},
+		{ISO, "UTC", "2024-08-08T09:30:00.", ""},
+		{ISO, "UTC", "2024-08-08T09:30:00X", ""},
+		{ISO, "UTC", "2024-08-08T09:30:00+2", ""},
+		{ISO, "UTC", "2024-08-08T09:30:00+02:", ""},
+		{ISO, "UTC", "2024-08/08", ""},
+		{ISO, "UTC", "0001-01-01T00:00:00Z", ""},
+		{ISO, "UTC", "202408081", ""},
 
-		{unitTod, "UTC", "09:30:00.123", "2024-08-08T09:30:00.123Z"},
-		{unitTod, "UTC", "09:30", "2024-08-08T09:30:00Z"},
-		{unitTod, "UTC", "093000", "2024-08-08T09:30:00Z"},
-		{unitTod, "America/New_York", "09:30:00", "2024-08-08T13:30:00Z"},
-		{unitTod, "America/New_York", "23:00:00", "2024-08-09T03:00:00Z"},
-		{unitTod, "Asia/Tokyo", "01:00:00", "2024-08-07T16:00:00Z"},
-		{unitTod, "UTC", "9:30", ""},
-		{unitTod, "UTC", "25:30", ""},
-		{unitTodMs, "America/New_York", "34200000", "2024-08-08T13:30:00Z"},
-		{unitTodS, "UTC", "34200.5", "2024-08-08T09:30:00.5Z"},
-		{unitTodUs, "UTC", "1", "2024-08-08T00:00:00.000001Z"},
-		{unitTodNs, "UTC", "86399999999999", "2024-08-08T23:59:59.999999999Z"},
-		{unitTodNs, "UTC", "86400000000000", ""},
-		{unitTodMs, "UTC", "-1", ""},
+		{Tod, "UTC", "09:30:00.123", "2024-08-08T09:30:00.123Z"},
+		{Tod, "UTC", "09:30", "2024-08-08T09:30:00Z"},
+		{Tod, "UTC", "093000", "2024-08-08T09:30:00Z"},
+		{Tod, "America/New_York", "09:30:00", "2024-08-08T13:30:00Z"},
+		{Tod, "America/New_York", "23:00:00", "2024-08-09T03:00:00Z"},
+		{Tod, "Asia/Tokyo", "01:00:00", "2024-08-07T16:00:00Z"},
+		{Tod, "UTC", "9:30", ""},
+		{Tod, "UTC", "25:30", ""},
+		{TodMs, "America/New_York", "34200000", "2024-08-08T13:30:00Z"},
+		{TodS, "UTC", "34200.5", "2024-08-08T09:30:00.5Z"},
+		{TodUs, "UTC", "1", "2024-08-08T00:00:00.000001Z"},
+		{TodNs, "UTC", "86399999999999", "2024-08-08T23:59:59.999999999Z"},
+		{TodNs, "UTC", "86400000000000", ""},
+		{TodMs, "UTC", "-1", ""},
 	}
-	midnight, _, err := parseDate([]byte(day))
+	midnight, _, err := ParseDate([]byte(day))
 	must(t, err)
 	for _, tt := range tests {
-		c := clock{unit: tt.unit, day: midnight, zone: newZone(location(t, tt.zone))}
-		got, err := c.parse([]byte(tt.text))
-		again, errAgain := c.parse([]byte(tt.text)) // from what is kept
+		c := NewClock(tt.unit, midnight, location(t, tt.zone))
+		got, err := c.Parse([]byte(tt.text))
+		again, errAgain := c.Parse([]byte(tt.text)) // from what is kept
 		if again != got || (err == nil) != (errAgain == nil) {
 			t.Errorf("%v %q: %v %v, then %v %v", tt.unit, tt.text, got, err, again, errAgain)
 		}
@@ -121,11 +128,11 @@ func TestClock(t *testing.T) {
 // TestClockKeepsNoWrongDate: what is kept of the last date is not taken for a
 // longer or another one.
 func TestClockKeepsNoWrongDate(t *testing.T) {
-	c := clock{unit: unitISO, zone: newZone(time.UTC)}
+	c := NewClock(ISO, 0, time.UTC)
 	for _, text := range []string{"20240808", "202408081", "2024-08-08", "2024-08-09", "20240808"} {
-		got, err := c.parse([]byte(text))
-		fresh := clock{unit: unitISO, zone: newZone(time.UTC)}
-		want, wantErr := fresh.parse([]byte(text))
+		got, err := c.Parse([]byte(text))
+		fresh := NewClock(ISO, 0, time.UTC)
+		want, wantErr := fresh.Parse([]byte(text))
 		if got != want && err == nil || (err == nil) != (wantErr == nil) {
 			t.Errorf("%s: %d %v, want %d %v", text, got, err, want, wantErr)
 		}
@@ -187,13 +194,13 @@ func TestZoneAgreesWithTime(t *testing.T) {
 
 func FuzzClock(f *testing.F) {
 	for _, seed := range []string{"2024-08-08T09:30:00.5Z", "20240808", "09:30", "1723075200.5", "-1", "2024-08-08 09:30+02:00"} {
-		f.Add(seed, uint8(unitISO))
+		f.Add(seed, uint8(ISO))
 	}
 	loc := location(f, "America/New_York")
 	f.Fuzz(func(t *testing.T, text string, u uint8) {
-		c := clock{unit: unit(u % uint8(len(unitNames))), zone: newZone(loc)}
-		got, err := c.parse([]byte(text))
-		if err != nil || c.unit != unitISO {
+		c := NewClock(Unit(u%uint8(len(unitNames))), 0, loc)
+		got, err := c.Parse([]byte(text))
+		if err != nil || c.unit != ISO {
 			return
 		}
 		// What RFC 3339 allows must be read as the time package reads it.

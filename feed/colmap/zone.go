@@ -1,4 +1,4 @@
-package csv
+package colmap
 
 import (
 	"math"
@@ -22,6 +22,9 @@ type zone struct {
 }
 
 func newZone(loc *time.Location) zone { return zone{loc: loc} }
+
+// utcZone is the zone UTC, whose span has no end.
+var utcZone = zone{loc: time.UTC, from: math.MinInt64, to: math.MaxInt64}
 
 // utc returns the UTC time of the wall clock time, given in nanoseconds as if
 // it were UTC.
