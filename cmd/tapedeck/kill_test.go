@@ -38,7 +38,7 @@ func TestRecordKilled(t *testing.T) {
 	worst := time.Duration(0)
 	for round := range kills {
 		r := rand.New(rand.NewPCG(uint64(round), 1))
-		k := &kill{t: t, r: r, dir: filepath.Join(t.TempDir(), "k.tape")}
+		k := &kill{t: t, r: r, dir: filepath.Join(t.TempDir(), "k.tape"), program: round%10 == 0}
 		worst = max(worst, k.run(syncEvery))
 	}
 	t.Logf("%d kills; the longest from sending to safe on disk was %v, with a sync interval of %v", kills, worst, syncEvery)
@@ -51,6 +51,8 @@ type kill struct {
 	dir  string
 	pub  *publisher.Publisher
 	sent uint32
+
+	program bool // let the program look at the tape, too
 }
 
 func (k *kill) run(syncEvery time.Duration) (worst time.Duration) {
@@ -153,7 +155,11 @@ func (k *kill) check(safe uint32) {
 	if n < safe || n > k.sent {
 		k.t.Errorf("%d records on the tape; %d had been safe, %d were sent", n, safe, k.sent)
 	}
-	// The program agrees, and closes the tape.
+	// The program agrees, and closes the tape. Its processes take longer to start
+	// than all the rest, so this is done for some of the tapes.
+	if !k.program {
+		return
+	}
 	tapedeck(k.t, "verify", k.dir)
 	tapedeck(k.t, "repair", k.dir)
 	if m := summary(k.t, tapedeck(k.t, "verify", k.dir, "--json"), "verify.summary"); m["closed"] != true || m["records"] != float64(n) {
