@@ -157,6 +157,13 @@ func TestStream(t *testing.T) {
 				counts: counts{records: 5, epochs: 1, diverged: 1}, next: 5, ended: true,
 			}
 		},
+		"ended early": func() made {
+			p := source{epoch: 7}
+			return made{
+				headers: []wire.Header{p.batch(3, 1), p.header(wire.FlagEnd | wire.FlagEarly)}, last: Step{Ended: true},
+				counts: counts{records: 3, epochs: 1}, next: 3, ended: true,
+			}
+		},
 		"joined in the middle": func() made {
 			p := source{epoch: 7}
 			p.batch(10, 1)

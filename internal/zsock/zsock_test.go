@@ -147,6 +147,9 @@ func TestFullQueueHoldsNothing(t *testing.T) {
 	if token.Busy() {
 		t.Error("a message that was not sent is still held")
 	}
+	if err := push.TrySend([]byte("h"), nil); !errors.Is(err, ErrAgain) {
+		t.Fatalf("TrySend: got %v, want ErrAgain", err)
+	}
 	token.Free()
 	if err := errors.Join(push.Close(), ctx.Close()); err != nil {
 		t.Fatal(err)
