@@ -134,8 +134,15 @@ func TestNames(t *testing.T) {
 	if n.Kind() != wire.KindQuote || n[:3].Kind() != wire.KindData || n[:3].Topic() != nil {
 		t.Error("kind or topic")
 	}
-	if i, _ := (Names{"price"}).Time(); i != -1 {
-		t.Errorf("time %d", i)
+	for _, name := range []string{"price", "times", "dates", "s"} {
+		if i, u := (Names{name}).Time(); i != -1 {
+			t.Errorf("%s is a time in %s", name, u)
+		}
+	}
+	for _, name := range []string{"time_s", "Time s", "ts.s"} {
+		if i, u := (Names{name}).Time(); i != 0 || u != S {
+			t.Errorf("%s: time %d in %s", name, i, u)
+		}
 	}
 }
 
@@ -150,15 +157,49 @@ func TestParseTimeAllocs(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add("receive=#1:ns,time=data.T:ms,topic=stream+\"a\"\"b\".c,kind=trade")
-	f.Fuzz(func(t *testing.T, text string) {
-		m, err := Grammar{Format: "x"}.Parse(text)
+	f.Add("receive=#1:ns,time=data.T:ms,topic=stream+\"a\"\"b\".c,kind=trade", false)
+	f.Add("time=day+a.b:tod-ms,topic=\"#1\"+#2", true)
+	f.Fuzz(func(t *testing.T, text string, rows bool) {
+		g := Grammar{Format: "x", Flat: rows, Days: rows}
+		m, err := g.Parse(text)
 		if err != nil {
 			return
 		}
-		again, err := Grammar{Format: "x"}.Parse(m.String())
+		again, err := g.Parse(m.String())
 		if err != nil || !reflect.DeepEqual(m, again) {
 			t.Fatalf("%q: %s, read again: %+v, %v", text, m, again, err)
 		}
 	})
+}
+
+// TestParseRows: maps of rows without values within values, and with times of day.
+func TestParseRows(t *testing.T) {
+	g := Grammar{Format: "x", Flat: true, Days: true}
+	m, err := g.Parse(`time=the.day+#2:tod-us,receive="a,b":iso,topic=x.y+z`)
+	must(t, err)
+	want := Map{
+		Time:    Time{Date: Path{Names: []string{"the.day"}}, Path: Path{Place: 2}, Unit: TodUs},
+		Receive: Time{Path: Path{Names: []string{"a,b"}}, Unit: ISO},
+		Topic:   []Path{{Names: []string{"x.y"}}, {Names: []string{"z"}}},
+	}
+	if !reflect.DeepEqual(*m, want) {
+		t.Errorf("%+v, want %+v", *m, want)
+	}
+	for text, want := range map[string]string{
+		"time=a+b+c":  "one column, or one of dates",
+		"time=a+b:ms": "behind a column of dates",
+		"time=a:min":  "(s, ms, us, ns, iso, tod-s, tod-ms, tod-us, tod-ns, tod)",
+	} {
+		if _, err := g.Parse(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", text, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"time=a+b":     "time takes one column",
+		"time=a:tod-s": `unknown unit "tod-s" (s, ms, us, ns, iso)`,
+	} {
+		if _, err := (Grammar{Format: "x"}).Parse(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", text, err, want)
+		}
+	}
 }

@@ -30,8 +30,8 @@ var (
 // Names are the names of a row's columns, for guessing what they are.
 type Names []string
 
-// plain writes a column's name in lower case, letters and digits alone.
-func plain(name string) string {
+// Plain writes a column's name in lower case, letters and digits alone.
+func Plain(name string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'A' && r <= 'Z':
@@ -53,11 +53,11 @@ func (n Names) Receive() (int, Unit) { return n.best(receiveNames) }
 func (n Names) best(list []string) (int, Unit) {
 	for _, known := range list {
 		for i, name := range n {
-			rest, ok := strings.CutPrefix(plain(name), known)
+			rest, ok := strings.CutPrefix(Plain(name), known)
 			if !ok {
 				continue
 			}
-			if u := unitSuffixes[rest]; rest == "" || u != Auto {
+			if u := unitSuffixes[rest]; rest == "" || u != Auto && (u != S || apart(name)) {
 				return i, u
 			}
 		}
@@ -65,10 +65,18 @@ func (n Names) best(list []string) (int, Unit) {
 	return -1, Auto
 }
 
+// apart reports whether the last letter of a name stands on its own: time_s is a
+// time in seconds, times are not.
+func apart(name string) bool {
+	return len(name) > 1 && len(Plain(name[len(name)-2:])) == 1
+}
+
 // Topic returns the columns that a topic is made of: those called as exchange
 // and symbol are, or the symbol's alone, or none.
-func (n Names) Topic() []int {
-	symbol := n.Find(symbolNames...)
+func (n Names) Topic() []int { return n.TopicOf(n.Find(symbolNames...)) }
+
+// TopicOf is Topic where the symbol's column is known, -1 for none.
+func (n Names) TopicOf(symbol int) []int {
 	if symbol < 0 {
 		return nil
 	}
@@ -83,7 +91,7 @@ func (n Names) Topic() []int {
 func (n Names) Find(list ...string) int {
 	for _, want := range list {
 		for i, name := range n {
-			if plain(name) == want {
+			if Plain(name) == want {
 				return i
 			}
 		}

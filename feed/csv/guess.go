@@ -10,74 +10,13 @@ import (
 	"github.com/tapedeck/tapedeck/wire"
 )
 
-// Names of columns, in order of preference, in lower case without anything that
-// is not a letter or digit.
-var (
-	timeNames = []string{
-		"tsevent", "eventtime", "exchangetimestamp", "exchangetime", "timestamp", "datetime", "ts",
-		"time", "transacttime", "tradetime", "tradetimestamp", "utctimestamp", "timestamputc", "utctime", "opentime", "date",
-	}
-	receiveNames = []string{
-		"localtimestamp", "tsrecv", "receivetime", "receivedtime", "receivetimestamp", "recvtime",
-		"receivedat", "localtime", "capturetime", "capturetimestamp",
-	}
-	symbolNames = []string{
-		"symbol", "ticker", "instrument", "pair", "sym", "instid", "instrumentname", "rawsymbol",
-		"contract", "security", "productid", "market", "ric", "isin", "instrumentid", "securityid",
-	}
-	exchangeNames = []string{"exchange", "venue", "exch", "mic", "source", "publisher"}
-	unitSuffixes  = map[string]colmap.Unit{
-		"ms": colmap.Ms, "us": colmap.Us, "ns": colmap.Ns, "millis": colmap.Ms, "micros": colmap.Us, "nanos": colmap.Ns,
-	}
-)
-
-// plain writes a column's name in lower case, letters and digits alone.
-func plain(name string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'A' && r <= 'Z':
-			return r + 'a' - 'A'
-		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r > 0x7f:
-			return r
-		}
-		return -1
-	}, name)
-}
-
-// timeName says whether a column is called as times are: how preferred the name
-// is (less is more), and the unit that it ends in.
-func timeName(name string) (rank int, u colmap.Unit, ok bool) { return rankTime(timeNames, name) }
-
-func rankTime(list []string, name string) (int, colmap.Unit, bool) {
-	p := plain(name)
-	for i, known := range list {
-		if p == known {
-			return i, colmap.Auto, true
-		}
-		if rest, ok := strings.CutPrefix(p, known); ok {
-			if u, ok := unitSuffixes[rest]; ok {
-				return i, u, true
-			}
-		}
-	}
-	return 0, colmap.Auto, false
-}
-
-// bestTime returns the column with the most preferred name of list.
-func (s *sample) bestTime(list []string) timeColumns {
-	t, best := timeColumns{date: -1, col: -1}, len(list)
-	for i, name := range s.names {
-		if rank, u, ok := rankTime(list, name); ok && rank < best {
-			t.col, t.unit, best = i, u, rank
-		}
-	}
-	return t
-}
-
 // guessLayout tells the columns by their names, and where there are none the
 // time by there being one column of full dates and times.
 func (s *sample) guessLayout() (*layout, error) {
-	l := &layout{time: s.bestTime(timeNames), receive: s.bestTime(receiveNames)}
+	names := colmap.Names(s.names)
+	l := &layout{time: timeColumns{date: -1}, receive: timeColumns{date: -1}, topic: names.Topic(), kind: names.Kind()}
+	l.time.col, l.time.unit = names.Time()
+	l.receive.col, l.receive.unit = names.Receive()
 	if !l.time.present() && !l.receive.present() {
 		l.time.col = s.onlyDateTime()
 	}
@@ -86,47 +25,20 @@ func (s *sample) guessLayout() (*layout, error) {
 			s.describe(), s.example())
 	}
 	if l.time.present() && l.time.date < 0 && s.allOf(l.time.col, isTod) {
-		if date := s.column("date", "day", "tradedate", "tradingday"); date >= 0 && date != l.time.col {
+		if date := names.Find("date", "day", "tradedate", "tradingday"); date >= 0 && date != l.time.col {
 			l.time.date = date
 		}
 	}
-	if l.time.present() && plain(s.nameOf(l.time.col)) == "date" {
+	if l.time.present() && l.time.col < len(names) && colmap.Plain(names[l.time.col]) == "date" {
 		// Dates alone; the time of day may be in a column of any other name.
 		if tod := s.onlyTod(); tod >= 0 {
 			l.time.date, l.time.col = l.time.col, tod
 		}
 	}
-	symbol := s.column(symbolNames...)
-	if id := s.column("id"); symbol < 0 && id >= 0 && s.allOf(id, isSymbol) {
-		symbol = id
+	if id := names.Find("id"); l.topic == nil && id >= 0 && s.allOf(id, isSymbol) {
+		l.topic = names.TopicOf(id)
 	}
-	if symbol >= 0 {
-		if exchange := s.column(exchangeNames...); exchange >= 0 {
-			l.topic = append(l.topic, exchange)
-		}
-		l.topic = append(l.topic, symbol)
-	}
-	l.kind = s.guessKind()
 	return l, nil
-}
-
-// column returns the first column that has the earliest of the names, or -1.
-func (s *sample) column(list ...string) int {
-	for _, want := range list {
-		for i, name := range s.names {
-			if plain(name) == want {
-				return i
-			}
-		}
-	}
-	return -1
-}
-
-func (s *sample) nameOf(i int) string {
-	if i < 0 || i >= len(s.names) {
-		return ""
-	}
-	return s.names[i]
 }
 
 // allOf reports whether column i has values and all of them are as is says.
@@ -172,21 +84,6 @@ func isSymbol(v string) bool {
 	return len(v) <= longest && strings.ContainsFunc(v, func(r rune) bool {
 		return r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z'
 	})
-}
-
-// guessKind tells the kind of the records by the names of the columns.
-func (s *sample) guessKind() wire.Kind {
-	has := func(list ...string) bool { return s.column(list...) >= 0 }
-	switch {
-	case has("open") && has("high") && has("low") && has("close"):
-		return wire.KindBar
-	case has("bid", "bidprice", "bidpx", "bestbid") && has("ask", "askprice", "askpx", "bestask"):
-		return wire.KindQuote
-	case has("price", "px") && has("side", "issell", "isbuyermaker", "tradeid", "aggressorside") &&
-		has("amount", "size", "qty", "quantity", "volume") && !has("issnapshot", "orderid", "action"):
-		return wire.KindTrade
-	}
-	return wire.KindData
 }
 
 // example is a column map with this file's columns.

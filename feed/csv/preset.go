@@ -114,7 +114,7 @@ func (s *sample) binance(time int) bool {
 		return false
 	}
 	if s.header {
-		first, at, mark := plain(s.names[0]), plain(s.names[time]), plain(s.names[time+1])
+		first, at, mark := colmap.Plain(s.names[0]), colmap.Plain(s.names[time]), colmap.Plain(s.names[time+1])
 		ids := map[int][]string{binanceTrades: {"id", "tradeid"}, binanceAggTrades: {"aggtradeid"}}
 		times := []string{"time", "timestamp", "transacttime"}
 		return slices.Contains(ids[time], first) && slices.Contains(times, at) &&

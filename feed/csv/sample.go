@@ -57,18 +57,15 @@ func (s *sample) records() [][]string {
 // ref writes column i as a column map would.
 func (s *sample) ref(i int) string {
 	if !s.header {
-		return fmt.Sprintf("#%d", i+1)
+		return colmap.Path{Place: i + 1}.String()
 	}
 	name := s.names[i]
 	for j, other := range s.names {
 		if j != i && strings.EqualFold(strings.TrimSpace(other), strings.TrimSpace(name)) {
-			return fmt.Sprintf("#%d", i+1)
+			return colmap.Path{Place: i + 1}.String()
 		}
 	}
-	if name == "" || strings.TrimSpace(name) != name || strings.ContainsAny(name, ",+:=#\"\n") {
-		return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
-	}
-	return name
+	return colmap.Path{Names: []string{name}}.String()
 }
 
 // describe says which columns the file has, for errors.
@@ -185,7 +182,7 @@ func (s *sample) looksLikeHeader() bool {
 		if isNumber(name) || isDateTime(name) || isTod(name) || !utf8.ValidString(name) {
 			return false
 		}
-		if _, _, ok := timeName(name); ok {
+		if at, _ := (colmap.Names{name}).Time(); at >= 0 {
 			known = true
 		}
 	}
