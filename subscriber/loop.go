@@ -22,7 +22,8 @@ type loop struct {
 	done     wire.Epoch // epoch whose end the publisher was told
 	warned   bool       // a refused frame has been reported
 	heard    bool       // a message of the stream has come since the clock was read
-	batch    wire.Batch // the message at hand; a variable would be moved to the heap for the handler
+	message  *zsock.Message
+	batch    wire.Batch // of the message at hand; a variable would be moved to the heap for the handler
 	counters counters
 }
 
@@ -63,11 +64,12 @@ func (l *loop) run(ctx context.Context) (err error) {
 }
 
 func (l *loop) receive(ctx context.Context) error {
-	m := zsock.NewMessage()
-	defer m.Close()
+	l.message = zsock.NewMessage()
+	defer func() { l.message.Close() }() // by then it may be another one
+	defer l.settle()
 	lastWord := time.Now()
 	for {
-		err := l.socket.Recv(m)
+		err := l.socket.Recv(l.message)
 		switch {
 		case errors.Is(err, zsock.ErrAgain):
 			if err := ctx.Err(); err != nil {
@@ -76,7 +78,7 @@ func (l *loop) receive(ctx context.Context) error {
 		case err != nil:
 			return fmt.Errorf("subscriber: shard %d: %w", l.shard, err)
 		default:
-			if err := l.take(m); err != nil {
+			if err := l.take(ctx); err != nil {
 				return err
 			}
 		}
@@ -100,8 +102,9 @@ func (l *loop) receive(ctx context.Context) error {
 	}
 }
 
-// take takes in one message.
-func (l *loop) take(m *zsock.Message) error {
+// take takes in the message at hand.
+func (l *loop) take(ctx context.Context) error {
+	m := l.message
 	if m.Frames() > 3 {
 		l.refuse(fmt.Errorf("message of %d frames", m.Frames()))
 		return nil
@@ -126,10 +129,10 @@ func (l *loop) take(m *zsock.Message) error {
 		l.refuse(errors.New("payload checksum differs"))
 		return nil
 	}
-	return l.deliver(b)
+	return l.deliver(ctx, b)
 }
 
-func (l *loop) deliver(b *wire.Batch) error {
+func (l *loop) deliver(ctx context.Context, b *wire.Batch) error {
 	step := l.stream.Take(&b.Header)
 	if step.Stale {
 		l.refuse(fmt.Errorf("message of epoch %d, which has been left", b.Epoch))
@@ -149,7 +152,7 @@ func (l *loop) deliver(b *wire.Batch) error {
 			return err
 		}
 	case !b.Bare() && step.Skip < b.Count:
-		if err := h.HandleBatch(b, step.Skip); err != nil {
+		if err := l.hand(ctx, b, step.Skip); err != nil {
 			return fmt.Errorf("shard %d, batch at sequence %d: %w", l.shard, b.FirstSeq, err)
 		}
 		if c.firstSend.Load() == 0 {

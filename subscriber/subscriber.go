@@ -110,6 +110,7 @@ func (s Summary) Why() string {
 type Subscriber struct {
 	cfg     Config
 	handler Handler
+	keeper  keeper // the handler, where it keeps batches
 	id      wire.ReaderID
 	loops   []*loop
 }
@@ -140,6 +141,7 @@ func New(cfg Config, h Handler) (*Subscriber, error) {
 		cfg.Warn = func(int, error) {}
 	}
 	s := &Subscriber{cfg: cfg, handler: h}
+	s.keeper, _ = h.(keeper)
 	_, _ = rand.Read(s.id[:]) // never fails
 	for i := range cfg.Endpoints {
 		s.loops = append(s.loops, &loop{sub: s, shard: i})

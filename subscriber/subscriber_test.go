@@ -365,8 +365,8 @@ func TestAllocReceive(t *testing.T) {
 	}
 	l := s.loops[0]
 	l.socket = socket
-	m := zsock.NewMessage()
-	defer m.Close()
+	l.message = zsock.NewMessage()
+	defer l.message.Close()
 
 	const batches = 200
 	headers, payloads := make([][]byte, batches+1), make([][]byte, batches+1)
@@ -380,10 +380,10 @@ func TestAllocReceive(t *testing.T) {
 			t.Fatal(err)
 		}
 		i++
-		if err := l.socket.Recv(m); err != nil {
+		if err := l.socket.Recv(l.message); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.take(m); err != nil {
+		if err := l.take(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	})

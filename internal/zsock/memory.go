@@ -16,6 +16,10 @@ func NewMessage() *Message {
 	return &Message{c: (*C.td_message)(C.calloc(1, C.sizeof_td_message))}
 }
 
+// Clear closes the frames, so that their memory can go. Any thread may do it,
+// also when the context is closed.
+func (m *Message) Clear() { C.td_message_close(m.c) }
+
 // Close closes the frames and frees the message. It is not to be used again.
 func (m *Message) Close() {
 	if m.c == nil {
