@@ -154,6 +154,11 @@ func TestZone(t *testing.T) {
 		{"Australia/Lord_Howe", "2024-04-07T01:45:00", "2024-04-06T14:45:00Z"}, // half an hour
 		{"Pacific/Apia", "2011-12-31T00:00:00", "2011-12-30T10:00:00Z"},        // a day left out
 		{"UTC", "2024-08-08T05:30:00", "2024-08-08T05:30:00Z"},
+		{"America/New_York", "2076-12-31T12:00:00", "2076-12-31T17:00:00Z"}, // the last day of a leap year, by rule
+		{"America/New_York", "2077-01-01T00:00:00", "2077-01-01T05:00:00Z"},
+		{"America/New_York", "2077-07-01T00:00:00", "2077-07-01T04:00:00Z"},
+		{"Australia/Sydney", "2076-12-31T12:00:00", "2076-12-31T01:00:00Z"},
+		{"Australia/Sydney", "2077-01-01T23:00:00", "2077-01-01T12:00:00Z"},
 	} {
 		// From nothing, and coming from both sides.
 		for _, before := range []string{tt.wall, "1980-01-01T00:00:00", "2100-01-01T00:00:00", "2024-11-03T06:00:00", "2024-11-03T00:30:00"} {
@@ -193,7 +198,7 @@ func TestZoneAgreesWithTime(t *testing.T) {
 }
 
 func FuzzClock(f *testing.F) {
-	for _, seed := range []string{"2024-08-08T09:30:00.5Z", "20240808", "09:30", "1723075200.5", "-1", "2024-08-08 09:30+02:00"} {
+	for _, seed := range []string{"2024-08-08T09:30:00.5Z", "20240808", "09:30", "1723075200.5", "-1", "2024-08-08 09:30+02:00", "2077-01-01"} {
 		f.Add(seed, uint8(ISO))
 	}
 	loc := location(f, "America/New_York")

@@ -39,10 +39,15 @@ func (z *zone) utc(wall wire.Nanos) wire.Nanos {
 func (z *zone) move(wall wire.Nanos) {
 	// No offset is a day or more, so the span of a day earlier is the wanted one
 	// or one before it.
-	const dayNs = 24 * int64(time.Hour)
-	at := time.Unix(0, max(int64(wall), math.MinInt64+dayNs)-dayNs).In(z.loc)
+	at := time.Unix(0, max(int64(wall), math.MinInt64+int64(dayNs))-int64(dayNs)).In(z.loc)
 	for {
 		start, end := at.ZoneBounds()
+		if !end.IsZero() && !end.After(at) {
+			// Behind the last change that a zone has in its table the time package
+			// takes every year to have 365 days: on the last day of a leap year
+			// the span ends before it.
+			end = at.Add(time.Duration(dayNs))
+		}
 		offset := offsetOf(at)
 		from, to := wire.Nanos(math.MinInt64), wire.Nanos(math.MaxInt64)
 		if !start.IsZero() {
