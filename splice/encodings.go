@@ -147,14 +147,15 @@ type owned struct {
 }
 
 // walk adds the prefixes for topics [lo, hi), which share their first size bytes.
-// A stretch of one owner takes the shortest prefix that no topic outside has.
+// A stretch of one owner takes all that its topics have in common: a topic that is
+// added to the tape later should not be taken for one of them by its first letter.
 func (c *cover) walk(lo, hi, size int) {
 	if len(c.prefixes) > prefixesMax {
 		return // too many already
 	}
 	if one := c.one(lo, hi); one >= 0 {
 		if lo < hi {
-			c.prefixes = append(c.prefixes, owned{c.topics[lo][:size], one})
+			c.prefixes = append(c.prefixes, owned{common(c.topics[lo], c.topics[hi-1]), one})
 		}
 		return
 	}
@@ -171,6 +172,15 @@ func (c *cover) walk(lo, hi, size int) {
 		c.walk(lo, end, size+1)
 		lo = end
 	}
+}
+
+// common returns what two strings begin with.
+func common(a, b string) string {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return a[:n]
 }
 
 // one returns the owner of all topics [lo, hi), or -1 where they have several.

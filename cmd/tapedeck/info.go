@@ -120,7 +120,11 @@ func (v *tapeInfo) text() string {
 		}
 	}
 	for _, e := range v.Encodings {
-		row("bodies", "%s%s", e.Format, encodingDetail(e))
+		topics := ""
+		if e.Topics != "" {
+			topics = " of " + e.Topics + "*"
+		}
+		row("bodies", "%s%s%s", e.Format, topics, encodingDetail(e))
 	}
 	row("sources", "%s", strings.Join(v.Sources, ", "))
 	row("size", "%s stored as %s, %s of records (%.2f to 1)", size(v.StoredBytes), v.Codec, size(v.PayloadBytes),

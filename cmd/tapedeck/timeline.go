@@ -123,7 +123,7 @@ func timeLayout(width time.Duration) string {
 
 func rateText(perSecond float64) string {
 	if perSecond < 10 {
-		return fmt.Sprintf("%.2f", perSecond)
+		return fmt.Sprintf("%.2g", perSecond)
 	}
 	return thousands(uint64(perSecond))
 }
