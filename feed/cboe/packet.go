@@ -76,19 +76,15 @@ func detect(payload []byte) int {
 	if len(rest) == 0 {
 		return bare
 	}
-	certainty := sure
-	for range payload[countOff] {
-		m, ok := take(rest)
-		if !ok {
-			return 0
-		}
-		if t := &types[m[typeOff]]; t.name == "" || len(m) < t.sizeMin {
-			certainty = unknown
-		}
-		rest = rest[len(m):]
-	}
-	if len(rest) > 0 {
+	whole, all := pcap.Messages(rest, int(payload[countOff]), take, func(m []byte) bool {
+		t := &types[m[typeOff]]
+		return t.name != "" && len(m) >= t.sizeMin
+	})
+	switch {
+	case !whole:
 		return 0
+	case !all:
+		return unknown
 	}
-	return certainty
+	return sure
 }

@@ -15,7 +15,7 @@ import (
 const Name = "cme"
 
 // venue is the exchange's market identifier code (ISO 10383).
-const venue = "GLBX."
+const venue = "GLBX"
 
 var protocol = &pcap.Protocol{
 	Name:   Name,
@@ -43,10 +43,9 @@ type parser struct {
 }
 
 func newParser(_ *feed.Input, opts feed.Options) (pcap.Parser, error) {
-	prefix := opts.Topic + venue
-	if longest := len("-2147483648"); len(prefix)+longest > wire.TopicSizeMax {
-		return nil, fmt.Errorf("cme: topic prefix of %d bytes leaves no room for a security id in %d",
-			len(opts.Topic), wire.TopicSizeMax)
+	prefix, err := pcap.TopicPrefix(Name, &opts, venue, "a security id", len("-2147483648"))
+	if err != nil {
+		return nil, err
 	}
 	return &parser{topic: append(make([]byte, 0, wire.TopicSizeMax), prefix...), prefix: len(prefix)}, nil
 }
@@ -149,8 +148,5 @@ func (p *parser) Encoding() feed.Encoding { return feed.Encoding{Format: Name} }
 
 // Notes implements pcap.Parser.
 func (p *parser) Notes() []string {
-	if p.unknown == 0 {
-		return nil
-	}
-	return []string{fmt.Sprintf("messages of unknown templates: %d", p.unknown)}
+	return pcap.NoteCount(nil, "messages of unknown templates", p.unknown)
 }

@@ -80,19 +80,12 @@ func detect(payload []byte) int {
 	if len(rest) == 0 {
 		return bare
 	}
-	certainty := sure
-	for range binary.BigEndian.Uint16(payload[countOff:]) {
-		m, ok := take(rest)
-		switch {
-		case !ok:
-			return 0
-		case types[m[typeOff]].name == "":
-			certainty = unknown
-		}
-		rest = rest[len(m):]
-	}
-	if len(rest) > 0 {
+	whole, all := pcap.Messages(rest, int(binary.BigEndian.Uint16(payload[countOff:])), take, func(m []byte) bool { return types[m[typeOff]].name != "" })
+	switch {
+	case !whole:
 		return 0
+	case !all:
+		return unknown
 	}
-	return certainty
+	return sure
 }

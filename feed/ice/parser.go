@@ -46,13 +46,9 @@ type parser struct {
 }
 
 func newParser(_ *feed.Input, opts feed.Options) (pcap.Parser, error) {
-	venue := opts.Dataset
-	if venue == "" {
-		venue = venueDefault
-	}
-	prefix := opts.Topic + venue + "."
-	if longest := len("-2147483648"); len(prefix)+longest > wire.TopicSizeMax {
-		return nil, fmt.Errorf("ice: topic prefix and venue of %d bytes leave no room for a market id in %d", len(prefix), wire.TopicSizeMax)
+	prefix, err := pcap.TopicPrefix(Name, &opts, venueDefault, "a market id", len("-2147483648"))
+	if err != nil {
+		return nil, err
 	}
 	return &parser{topic: append(make([]byte, 0, wire.TopicSizeMax), prefix...), prefix: len(prefix)}, nil
 }
@@ -132,12 +128,6 @@ func (p *parser) Encoding() feed.Encoding { return feed.Encoding{Format: Name} }
 
 // Notes implements pcap.Parser.
 func (p *parser) Notes() []string {
-	var out []string
-	if p.heartbeats > 0 {
-		out = append(out, fmt.Sprintf("heartbeats: %d", p.heartbeats))
-	}
-	if p.unknown > 0 {
-		out = append(out, fmt.Sprintf("messages of unknown types: %d", p.unknown))
-	}
-	return out
+	notes := pcap.NoteCount(nil, "heartbeats", p.heartbeats)
+	return pcap.NoteCount(notes, "messages of unknown types", p.unknown)
 }

@@ -16,7 +16,7 @@ import (
 const Name = "iex"
 
 // venue is the exchange's market identifier code (ISO 10383).
-const venue = "IEXG."
+const venue = "IEXG"
 
 var protocol = &pcap.Protocol{
 	Name:   Name,
@@ -44,11 +44,9 @@ type parser struct {
 }
 
 func newParser(_ *feed.Input, opts feed.Options) (pcap.Parser, error) {
-	const longest = len("@system")
-	prefix := opts.Topic + venue
-	if len(prefix)+max(longest, symbolSize) > wire.TopicSizeMax {
-		return nil, fmt.Errorf("iex: topic prefix of %d bytes leaves no room for a symbol in %d",
-			len(opts.Topic), wire.TopicSizeMax)
+	prefix, err := pcap.TopicPrefix(Name, &opts, venue, "a symbol", max(len("@system"), symbolSize))
+	if err != nil {
+		return nil, err
 	}
 	return &parser{
 		topic: append(make([]byte, 0, wire.TopicSizeMax), prefix...), prefix: len(prefix),
@@ -149,12 +147,6 @@ func (p *parser) Encoding() feed.Encoding {
 
 // Notes implements pcap.Parser.
 func (p *parser) Notes() []string {
-	var out []string
-	if p.heartbeats > 0 {
-		out = append(out, fmt.Sprintf("heartbeats: %d", p.heartbeats))
-	}
-	if p.unknown > 0 {
-		out = append(out, fmt.Sprintf("messages of unknown types: %d", p.unknown))
-	}
-	return out
+	notes := pcap.NoteCount(nil, "heartbeats", p.heartbeats)
+	return pcap.NoteCount(notes, "messages of unknown types", p.unknown)
 }

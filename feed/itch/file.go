@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/tapedeck/tapedeck/feed"
+	"github.com/tapedeck/tapedeck/feed/pcap"
 	"github.com/tapedeck/tapedeck/feed/window"
 	"github.com/tapedeck/tapedeck/wire"
 )
@@ -210,21 +211,6 @@ func (f *file) Encoding() feed.Encoding { return f.encoding }
 
 // Notes implements feed.Noter.
 func (f *file) Notes() []string {
-	return notes(count{"messages of unknown types", f.unknown}, count{"ends of session", f.ends})
-}
-
-// count is a number to be noted where it is not 0.
-type count struct {
-	what string
-	n    int64
-}
-
-func notes(counts ...count) []string {
-	var out []string
-	for _, c := range counts {
-		if c.n > 0 {
-			out = append(out, fmt.Sprintf("%s: %d", c.what, c.n))
-		}
-	}
-	return out
+	notes := pcap.NoteCount(nil, "messages of unknown types", f.unknown)
+	return pcap.NoteCount(notes, "ends of session", f.ends)
 }

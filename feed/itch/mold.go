@@ -235,6 +235,7 @@ func (p *parser) Encoding() feed.Encoding {
 
 // Notes implements pcap.Parser.
 func (p *parser) Notes() []string {
-	return notes(count{"heartbeats", p.heartbeats}, count{"ends of session", p.ends},
-		count{"messages of unknown types", p.unknown})
+	notes := pcap.NoteCount(nil, "heartbeats", p.heartbeats)
+	notes = pcap.NoteCount(notes, "ends of session", p.ends)
+	return pcap.NoteCount(notes, "messages of unknown types", p.unknown)
 }

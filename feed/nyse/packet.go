@@ -123,19 +123,12 @@ func detect(payload []byte) int {
 	if len(rest) == 0 {
 		return bare
 	}
-	certainty := sure
-	for range payload[countOff] {
-		m, ok := take(rest)
-		switch {
-		case !ok:
-			return 0
-		case typeOf(m).name == "":
-			certainty = unknown
-		}
-		rest = rest[len(m):]
-	}
-	if len(rest) > 0 {
+	whole, all := pcap.Messages(rest, int(payload[countOff]), take, func(m []byte) bool { return typeOf(m).name != "" })
+	switch {
+	case !whole:
 		return 0
+	case !all:
+		return unknown
 	}
-	return certainty
+	return sure
 }

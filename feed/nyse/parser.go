@@ -3,7 +3,6 @@ package nyse
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"strconv"
 
 	"github.com/tapedeck/tapedeck/feed"
@@ -53,13 +52,9 @@ type parser struct {
 }
 
 func newParser(_ *feed.Input, opts feed.Options) (pcap.Parser, error) {
-	venue := opts.Dataset
-	if venue == "" {
-		venue = venueDefault
-	}
-	prefix := opts.Topic + venue + "."
-	if len(prefix)+symbolSize > wire.TopicSizeMax {
-		return nil, fmt.Errorf("nyse: topic prefix and venue of %d bytes leave no room for a symbol in %d", len(prefix), wire.TopicSizeMax)
+	prefix, err := pcap.TopicPrefix(Name, &opts, venueDefault, "a symbol", symbolSize)
+	if err != nil {
+		return nil, err
 	}
 	return &parser{
 		topic: append(make([]byte, 0, wire.TopicSizeMax), prefix...), prefix: len(prefix),
@@ -190,17 +185,7 @@ func (p *parser) Encoding() feed.Encoding { return feed.Encoding{Format: Name} }
 
 // Notes implements pcap.Parser.
 func (p *parser) Notes() []string {
-	var out []string
-	for _, n := range []struct {
-		count int64
-		text  string
-	}{
-		{p.heartbeats, "heartbeats"}, {p.unknown, "messages of unknown types"},
-		{p.full, "symbol index mappings not heeded, being too many"},
-	} {
-		if n.count > 0 {
-			out = append(out, fmt.Sprintf("%s: %d", n.text, n.count))
-		}
-	}
-	return out
+	notes := pcap.NoteCount(nil, "heartbeats", p.heartbeats)
+	notes = pcap.NoteCount(notes, "messages of unknown types", p.unknown)
+	return pcap.NoteCount(notes, "symbol index mappings not heeded, being too many", p.full)
 }
