@@ -27,13 +27,52 @@ func ParseBatch(header, payload, order []byte) (Batch, error) {
 }
 
 // ViewBatch is ParseBatch without looking inside payload and order: header and
-// sizes are checked, CRC and records are not.
+// sizes are checked, CRC and records are not. A reference is refused: see
+// ViewReference.
 func ViewBatch(header, payload, order []byte) (Batch, error) {
 	h, err := ParseHeader(header)
 	if err != nil {
 		return Batch{}, err
 	}
-	b := Batch{Header: h, Payload: payload, Order: order}
+	if h.Flags&FlagReference != 0 {
+		return Batch{Header: h}, h.fault(reasonByReference)
+	}
+	return h.view(payload, order)
+}
+
+// ViewReference takes apart the two frames of a batch with FlagReference. The
+// bytes that the reference means make it a batch: see Header.Resolve.
+func ViewReference(header, frame []byte) (Header, Reference, error) {
+	h, err := ParseHeader(header)
+	if err != nil {
+		return h, Reference{}, err
+	}
+	if h.Flags&FlagReference == 0 {
+		return h, Reference{}, h.fault(reasonNoReference)
+	}
+	r, err := ParseReference(frame)
+	return h, r, err
+}
+
+// Resolve returns the batch that a reference's header and the bytes at its place,
+// payload and then order, make. It borrows them. Their size and checksum are
+// checked, the records are not. The batch is then as any other, without
+// FlagReference. The error is a *FormatError.
+func (h *Header) Resolve(bytes []byte) (Batch, error) {
+	n := int(h.PayloadSize)
+	if len(bytes) != n+int(h.OrderSize) {
+		return Batch{Header: *h}, h.fault(reasonFrameSizes)
+	}
+	b, err := h.view(bytes[:n:n], bytes[n:])
+	b.Flags &^= FlagReference
+	if err == nil && CRC(b.Payload, b.Order) != b.CRC {
+		err = h.fault(reasonCRC)
+	}
+	return b, err
+}
+
+func (h *Header) view(payload, order []byte) (Batch, error) {
+	b := Batch{Header: *h, Payload: payload, Order: order}
 	if len(payload) != int(h.PayloadSize) || len(order) != int(h.OrderSize) {
 		return b, h.fault(reasonFrameSizes)
 	}

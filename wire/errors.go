@@ -43,4 +43,7 @@ const (
 	reasonWide        = "record has wide times without need"
 	reasonTrailing    = "bytes after the last record"
 	reasonOrder       = "order frame does not fit the records"
+	reasonByReference = "batch is a reference and not its bytes"
+	reasonNoReference = "batch is no reference"
+	reasonReference   = "reference frame has the wrong size or a reserved field is not zero"
 )

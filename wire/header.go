@@ -77,8 +77,16 @@ const (
 	// through. Nothing that was sent is missing, but it is not all.
 	FlagEarly HeaderFlags = 1 << 4
 
-	headerFlagsKnown = FlagEnd | FlagHeartbeat | FlagHello | FlagSnapshotBatch | FlagEarly
+	// FlagReference: the second frame is no payload but says where payload and
+	// order lie, which the header describes. Set alone.
+	FlagReference HeaderFlags = 1 << 5
+	// FlagCopy: the same batch is also sent as a reference, so readers that take
+	// references need not have it. Set alone.
+	FlagCopy HeaderFlags = 1 << 6
+
+	headerFlagsKnown = FlagEnd | FlagHeartbeat | FlagHello | FlagSnapshotBatch | FlagEarly | FlagReference | FlagCopy
 	headerFlagsBare  = FlagEnd | FlagHeartbeat | FlagHello
+	headerFlagsTwin  = FlagReference | FlagCopy
 )
 
 // Header is the first frame of a message, taken apart.
@@ -178,7 +186,8 @@ func (h *Header) check() string {
 	case h.Flags&^headerFlagsKnown != 0:
 		return reasonHeaderFlags
 	case bits.OnesCount16(uint16(bare)) > 1, bare != 0 && h.Flags&FlagSnapshotBatch != 0,
-		h.Flags&FlagEarly != 0 && bare != FlagEnd:
+		h.Flags&FlagEarly != 0 && bare != FlagEnd,
+		h.Flags&headerFlagsTwin != 0 && h.Flags != FlagReference && h.Flags != FlagCopy:
 		return reasonHeaderFlags
 	case h.Shards == 0 || h.Shard >= h.Shards:
 		return reasonShard
@@ -209,6 +218,10 @@ func (h *Header) End() bool { return h.Flags&FlagEnd != 0 }
 // Bare reports whether the batch holds no records: an end mark, a heartbeat or
 // a hello.
 func (h *Header) Bare() bool { return h.Flags&headerFlagsBare != 0 }
+
+// Twin reports whether the batch is a reference or a copy: whether the same
+// records may come twice, once as each.
+func (h *Header) Twin() bool { return h.Flags&headerFlagsTwin != 0 }
 
 // Next is the sequence that follows the batch.
 func (h *Header) Next() Seq { return h.FirstSeq + Seq(h.Count) }

@@ -29,6 +29,8 @@ type Session struct {
 	Tape      string     `json:"tape,omitempty"`      // of a replay: id of the tape
 	Sources   []string   `json:"sources,omitempty"`   // where the records came from
 	Encodings []Encoding `json:"encodings,omitempty"` // of the bodies
+	// ByReference is where the tape lies; its batches may be had as references.
+	ByReference *TapePlace `json:"by_reference,omitempty"`
 }
 
 // ErrSession: a hello's payload is not a session description.

@@ -65,7 +65,8 @@ func (m message) frames(t testing.TB, edit func(h *Header, payload, order []byte
 func vectors(t testing.TB) []vector {
 	list := append(validVectors(t), headerVectors(t)...)
 	list = append(list, payloadVectors(t)...)
-	return append(list, orderVectors(t)...)
+	list = append(list, orderVectors(t)...)
+	return append(list, referenceVectors(t)...)
 }
 
 func validVectors(t testing.TB) []vector {
@@ -107,6 +108,10 @@ func validVectors(t testing.TB) []vector {
 		m.records[i].Flags = FlagSnapshot
 	}
 	add("snapshot", "A batch of last values.", m)
+
+	m = stream()
+	m.Flags = FlagCopy
+	add("copy", "The bytes of a batch that is also sent as a reference.", m)
 
 	edges := func(name, about string, change func(f *Fields)) {
 		f := first
@@ -184,7 +189,7 @@ func headerVectors(t testing.TB) []vector {
 	r.header("header-long", reasonHeaderSize, "A header frame of 81 bytes.", m, size(81))
 	r.header("header-size-field", reasonHeaderSize, "The size field says 88.", m, func(h []byte) []byte { h[5] = 88; return h })
 	r.header("reserved", reasonReserved, "The reserved field is 1.", m, put32(68, 1))
-	r.header("flags-unknown", reasonHeaderFlags, "Flag bit 5.", m, put16(6, 1<<5))
+	r.header("flags-unknown", reasonHeaderFlags, "Flag bit 7.", m, put16(6, 1<<7))
 	r.header("flags-unknown-high", reasonHeaderFlags, "Flag bit 15.", m, put16(6, 1<<15))
 	r.header("flags-end-heartbeat", reasonHeaderFlags, "Both end mark and heartbeat.", mark, put16(6, 3))
 	r.header("flags-hello-heartbeat", reasonHeaderFlags, "Both hello and heartbeat.", mark, put16(6, 6))
