@@ -32,15 +32,19 @@ func Compact(ctx context.Context, in *tape.Tape, dir string, cfg CompactConfig) 
 	cfg.Tape.Shards, cfg.Tape.Encodings, cfg.Tape.Sources = in.Shards(), info.Encodings, info.Sources
 	c := cutter{ctx: ctx, in: in, codec: cfg.Tape.Codec, asked: info.Codec}
 	c.cfg.Progress = cfg.Progress
+	regroup := cfg.Tape.BlockSize != 0
+	if !regroup {
+		cfg.Tape.BlockSize = largestBlock(in)
+	}
 	if c.out, err = create(dir, cfg.Tape); err != nil {
 		return Report{}, err
 	}
 	defer func() { _ = c.out.Abort() }() // nothing after a good Close
 	cfg.Progress.begin(info.Totals.Records)
-	if cfg.Tape.BlockSize == 0 {
-		err = c.blocks()
-	} else {
+	if regroup {
 		err = c.regroup()
+	} else {
+		err = c.blocks()
 	}
 	if err == nil {
 		err = c.marks(true)

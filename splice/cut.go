@@ -58,6 +58,9 @@ func Cut(ctx context.Context, in *tape.Tape, dir string, cfg CutConfig) (Report,
 	}
 	cfg.Tape.Encodings, cfg.Tape.Sources = info.Encodings, info.Sources
 	whole := len(cfg.Topics) == 0 && cfg.Tape.Shards == in.Shards() && !cfg.Renumber
+	if whole && cfg.Tape.BlockSize == 0 {
+		cfg.Tape.BlockSize = largestBlock(in)
+	}
 	if c.out, err = create(dir, cfg.Tape); err != nil {
 		return c.report, err
 	}

@@ -45,6 +45,17 @@ func create(dir string, cfg tape.Config) (*tape.Writer, error) {
 	return tape.Create(dir, cfg)
 }
 
+// largestBlock is the size of buffers that hold every block of a tape, so that
+// none has to grow for one block and be thrown away.
+func largestBlock(t *tape.Tape) int {
+	size := tape.BlockSizeDefault
+	for n := range t.Blocks() {
+		b := t.Block(n)
+		size = max(size, int(b.PayloadSize))
+	}
+	return min(size, tape.BlockSizeMax)
+}
+
 // newEpoch is the epoch of a tape that is numbered anew.
 func newEpoch(e wire.Epoch) wire.Epoch {
 	if e == 0 {

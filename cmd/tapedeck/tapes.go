@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"path/filepath"
 
 	"github.com/tapedeck/tapedeck/tape"
 )
@@ -13,6 +14,9 @@ func openTape(dir string, out *output) (*tape.Tape, error) {
 		var corrupt *tape.CorruptError
 		if errors.As(err, &corrupt) {
 			return nil, withHint(damagedError{err}, "tapedeck verify "+dir+" shows all of the damage")
+		}
+		if segments, _ := filepath.Glob(filepath.Join(dir, "*.seg")); errors.Is(err, tape.ErrNotTape) && len(segments) > 0 {
+			return nil, withHint(damagedError{err}, "tapedeck repair "+dir+" -o NEW saves what its segments hold")
 		}
 		return nil, err
 	}
