@@ -3,7 +3,9 @@ package tape
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
@@ -40,6 +42,9 @@ func (c Codec) String() string {
 	return strconv.Itoa(int(c))
 }
 
+// CodecNames returns the names of all codecs, in the order of their numbers.
+func CodecNames() []string { return slices.Clone(codecNames[CodecPlain:]) }
+
 // ParseCodec is the inverse of Codec.String.
 func ParseCodec(s string) (Codec, error) {
 	for c, name := range codecNames {
@@ -47,7 +52,7 @@ func ParseCodec(s string) (Codec, error) {
 			return Codec(c), nil
 		}
 	}
-	return 0, fmt.Errorf("tape: unknown codec %q (plain, s2, zstd and columns are known)", s)
+	return 0, fmt.Errorf("tape: unknown codec %q (known: %s)", s, strings.Join(CodecNames(), ", "))
 }
 
 // MarshalText implements encoding.TextMarshaler.

@@ -68,11 +68,11 @@ Formats:
 	fl.StringVar(&f.opts.AB, "ab", "", "captures: \"merge\" the A and B lines by session and sequence, or \"keep\" both (default: keep)")
 	fl.StringVar(&f.opts.Dataset, "dataset", "", "dbn: dataset of a fragment without a head; itch: venue")
 	fl.StringVar(&f.member, "member", "", "zip: the member to read (default: the only one)")
-	fl.StringVar(&f.codec, "codec", "", "compression of the tape: plain, s2 or zstd (default: "+tape.CodecDefault.String()+")")
+	fl.StringVar(&f.codec, "codec", "", "compression of the tape: plain, s2, zstd or columns (default: "+tape.CodecDefault.String()+")")
 	fl.IntVar(&f.shards, "shards", 1, "shards of the tape; a replay with as many sends blocks as they are")
 	fl.IntVar(&f.block, "block-size", tape.BlockSizeDefault, "payload bytes of a block")
 	fl.BoolVar(&f.skipBad, "skip-bad", false, "leave unreadable places out and count them, instead of failing")
-	_ = cmd.RegisterFlagCompletionFunc("codec", cobra.FixedCompletions([]string{"plain", "s2", "zstd"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("codec", cobra.FixedCompletions(tape.CodecNames(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

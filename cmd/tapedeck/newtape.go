@@ -24,9 +24,9 @@ type newTapeFlags struct {
 func (f *newTapeFlags) add(cmd *cobra.Command, kept string) {
 	fl := cmd.Flags()
 	fl.StringVarP(&f.output, "output", "o", "", "tape to write (required)")
-	fl.StringVar(&f.codec, "codec", "", "compression of the new tape: plain, s2 or zstd (default: "+kept+")")
+	fl.StringVar(&f.codec, "codec", "", "compression of the new tape: plain, s2, zstd or columns (default: "+kept+")")
 	_ = cmd.MarkFlagRequired("output")
-	_ = cmd.RegisterFlagCompletionFunc("codec", cobra.FixedCompletions([]string{"plain", "s2", "zstd"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("codec", cobra.FixedCompletions(tape.CodecNames(), cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (f *newTapeFlags) dir() string { return filepath.Clean(f.output) }

@@ -47,7 +47,7 @@ from it.`,
 	f.stream.add(cmd, "connect", "number of shards in the stream")
 	fl := cmd.Flags()
 	fl.StringVarP(&f.output, "output", "o", "", "tape to write (required)")
-	fl.StringVar(&f.codec, "codec", "", "compression of the tape: plain, s2 or zstd (default: "+tape.CodecDefault.String()+")")
+	fl.StringVar(&f.codec, "codec", "", "compression of the tape: plain, s2, zstd or columns (default: "+tape.CodecDefault.String()+")")
 	fl.IntVar(&f.block, "block-size", tape.BlockSizeDefault, "payload bytes of a block")
 	fl.DurationVar(&f.sync, "sync", tape.SyncIntervalDefault, "longest time until what was received is safe on disk")
 	fl.BoolVar(&f.append, "append", false, "go on with a tape that exists")
@@ -55,7 +55,7 @@ from it.`,
 	fl.DurationVar(&f.silence, "silence", 0, "stop when a shard says nothing, heartbeats included, for this long (0: wait for ever)")
 	fl.StringVar(&f.name, "name", "recorder", "name of this reader, shown to the publisher's operator")
 	_ = cmd.MarkFlagRequired("output")
-	_ = cmd.RegisterFlagCompletionFunc("codec", cobra.FixedCompletions([]string{"plain", "s2", "zstd"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("codec", cobra.FixedCompletions(tape.CodecNames(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

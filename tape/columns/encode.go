@@ -168,10 +168,9 @@ func (e *Encoder) choose(c *column, allowed uint8) uint8 {
 		if allowed>>pred&1 == 0 {
 			continue
 		}
-		c.residuals(e.d, pred)
 		d := e.sample.d[:0]
 		for i := step / 2; i < n; i += step {
-			d = append(d, e.d[i])
+			d = append(d, c.residual(i, pred))
 		}
 		if b := classBits(d, scaleOf(d), least); b < least {
 			best, least = pred, b

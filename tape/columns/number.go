@@ -104,6 +104,23 @@ func (c *column) residuals(d []int64, pred uint8) {
 	d[0] = 0
 }
 
+// residual is what the predictor leaves of one number.
+func (c *column) residual(i int, pred uint8) int64 {
+	v := c.values
+	p := v[0]
+	switch {
+	case i == 0:
+	case pred == predPrevious:
+		p = v[i-1]
+	case pred == predTopic:
+		p = v[c.prev[i]]
+	case pred >= predEvent:
+		times := c.times(pred)
+		p += times[i] - times[0]
+	}
+	return extend(v[i]-p, c.shift)
+}
+
 func (c *column) times(pred uint8) []uint64 {
 	if pred == predReceive {
 		return c.receive

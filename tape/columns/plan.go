@@ -18,6 +18,9 @@ const (
 	// compressor can find what is repeated.
 	rowsMin  = 4
 	rowsBits = 5.5
+	// plainMin: bytes that take fewer bits than this together are not worth a
+	// number.
+	plainMin = 0.5
 	// topBits is how much of what a byte can take the highest byte of a number
 	// takes at most: what differs at random from record to record in its highest
 	// byte cannot be foretold.
@@ -83,11 +86,16 @@ func (s *sample) tryNumbers(o int, described float32) {
 		for _, bits := range s.plain[o:][:w] {
 			plain += bits
 		}
-		// The lowest byte must move, or a narrower number would do.
-		if s.plain[o] != 0 && s.plain[o+w-1] <= s.top {
+		if plain < plainMin {
+			continue
+		}
+		// The lowest byte of a number moves most, and does move, or a narrower
+		// number would do.
+		a, b := s.plain[o], s.plain[o+w-1]
+		if a > 0 && a >= b && b <= s.top {
 			s.tryNumber(field{kind: fieldNumberLE, width: w, bits: plain}, o, described)
 		}
-		if s.plain[o+w-1] != 0 && s.plain[o] <= s.top {
+		if b > 0 && b >= a && a <= s.top {
 			s.tryNumber(field{kind: fieldNumberBE, width: w, bits: plain}, o, described)
 		}
 	}
