@@ -9,13 +9,14 @@ import (
 	"math"
 
 	"github.com/tapedeck/tapedeck/feed"
+	"github.com/tapedeck/tapedeck/feed/window"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
 // source reads one file or fragment. It is a feed.Source.
 type source struct {
 	rec      feed.Record
-	win      window
+	win      recordWindow
 	layout   *layout // of the record before
 	topics   *topics
 	meta     *metadata // nil in a fragment
@@ -32,7 +33,7 @@ func (s *source) Next() (*feed.Record, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
-	b := s.win.rest()
+	b := s.win.Rest()
 	for len(b) < headSize || len(b) < int(b[lengthOff])*wordSize {
 		if len(b) >= headSize && b[lengthOff] < headSize/wordSize {
 			break // too short to be a record at all
@@ -41,10 +42,10 @@ func (s *source) Next() (*feed.Record, error) {
 		if len(b) >= headSize {
 			want = int(b[lengthOff]) * wordSize
 		}
-		if err := s.win.fill(want); err != nil {
+		if err := s.win.Fill(want); err != nil {
 			return nil, s.end(err)
 		}
-		b = s.win.rest()
+		b = s.win.Rest()
 	}
 	if head := binary.LittleEndian.Uint16(b); head != s.head || !s.headSeen {
 		if err := s.newKind(b); err != nil {
@@ -78,7 +79,7 @@ func (s *source) record(b []byte) (*feed.Record, error) {
 	s.rec.Body = b
 	s.rec.Kind = s.kind
 	s.times(event, recv, flags)
-	s.win.pos += len(b)
+	s.win.Pass(len(b))
 	return &s.rec, nil
 }
 
@@ -130,31 +131,31 @@ func (s *source) newKind(b []byte) error {
 // *feed.BadRecord for the place that is none, or the final error that ended the
 // search.
 func (s *source) badLength(rtype uint8, size int) error {
-	start := s.win.offset()
-	if err := s.win.resync(size); err != nil && !ended(err) {
+	start := s.win.Offset()
+	if err := s.win.resync(size); err != nil && !window.Ended(err) {
 		s.err = s.at(err)
 		return s.err
 	}
 	return &feed.BadRecord{
 		Place: fmt.Sprintf("offset %d", start),
 		Err: fmt.Errorf("%w: %d bytes for type 0x%02x; %d bytes skipped",
-			ErrLength, size, rtype, s.win.offset()-start),
+			ErrLength, size, rtype, s.win.Offset()-start),
 	}
 }
 
 // end ends the source for an error of the window. What is left of a record is
 // reported once as a bad record; behind it there is nothing.
 func (s *source) end(err error) error {
-	left := len(s.win.rest())
+	left := len(s.win.Rest())
 	switch {
 	case err == io.EOF && left == 0:
 		s.err = io.EOF
-	case ended(err) && isHead(s.win.rest()):
+	case window.Ended(err) && isHead(s.win.Rest()):
 		s.err = s.at(ErrSecondHead) // shorter than the record that it would be
-	case ended(err):
+	case window.Ended(err):
 		s.err = io.EOF
 		bad := s.brokenOff(err, left)
-		s.win.pos = s.win.end
+		s.win.Pass(left)
 		return bad
 	default:
 		s.err = s.at(err)
@@ -169,11 +170,11 @@ func (s *source) brokenOff(err error, left int) *feed.BadRecord {
 	if err != io.EOF {
 		reason = fmt.Errorf("%w: %w", reason, err)
 	}
-	return &feed.BadRecord{Place: fmt.Sprintf("offset %d", s.win.offset()), Err: reason}
+	return &feed.BadRecord{Place: fmt.Sprintf("offset %d", s.win.Offset()), Err: reason}
 }
 
 // at says where the source is.
-func (s *source) at(err error) error { return &OffsetError{s.win.offset(), err} }
+func (s *source) at(err error) error { return &OffsetError{s.win.Offset(), err} }
 
 // Encoding implements feed.Source.
 func (s *source) Encoding() feed.Encoding {
@@ -185,15 +186,15 @@ func open(ctx context.Context, in *feed.Input, opts feed.Options) (feed.Source, 
 	if err := checkOptions(opts); err != nil {
 		return nil, err
 	}
-	s := &source{win: newWindow(ctx, in.Reader)}
-	switch err := s.win.fill(preludeSize); {
-	case err == io.EOF && len(s.win.rest()) == 0:
+	s := &source{win: recordWindow{window.New(ctx, in.Reader, window.Size)}}
+	switch err := s.win.Fill(preludeSize); {
+	case err == io.EOF && len(s.win.Rest()) == 0:
 		return nil, ErrEmpty
-	case err != nil && !ended(err):
+	case err != nil && !window.Ended(err):
 		return nil, s.at(err)
 	}
 	table, dataset := &symbolTable{}, opts.Dataset
-	if hasMagic(s.win.rest()) {
+	if hasMagic(s.win.Rest()) {
 		var err error
 		if s.meta, err = readMetadata(&s.win); err != nil {
 			return nil, err
@@ -224,21 +225,21 @@ func open(ctx context.Context, in *feed.Input, opts feed.Options) (feed.Source, 
 
 // readMetadata reads and parses the file head that w stands at. It takes memory
 // for what the input really has, not for what the head says.
-func readMetadata(w *window) (*metadata, error) {
-	if len(w.rest()) < preludeSize {
-		return nil, &OffsetError{w.offset(), fmt.Errorf("%w inside the file head", ErrTruncated)}
+func readMetadata(w *recordWindow) (*metadata, error) {
+	if len(w.Rest()) < preludeSize {
+		return nil, &OffsetError{w.Offset(), fmt.Errorf("%w inside the file head", ErrTruncated)}
 	}
-	size, err := checkPrelude(w.rest())
+	size, err := checkPrelude(w.Rest())
 	if err != nil {
 		return nil, err
 	}
 	raw, err := w.take(nil, size)
-	if err != nil && ended(err) {
-		return nil, &OffsetError{w.offset(),
+	if err != nil && window.Ended(err) {
+		return nil, &OffsetError{w.Offset(),
 			fmt.Errorf("%w inside the file head, after %d of its %d bytes", ErrTruncated, len(raw), size)}
 	}
 	if err != nil {
-		return nil, &OffsetError{w.offset(), err}
+		return nil, &OffsetError{w.Offset(), err}
 	}
 	return parseMetadata(raw)
 }

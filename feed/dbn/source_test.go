@@ -14,6 +14,7 @@ import (
 	"testing/iotest"
 
 	"github.com/tapedeck/tapedeck/feed"
+	"github.com/tapedeck/tapedeck/feed/window"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -186,9 +187,9 @@ func TestBadRecords(t *testing.T) {
 
 // TestResyncFar looks for the next record behind more garbage than the buffer.
 func TestResyncFar(t *testing.T) {
-	in := slices.Concat(trade(1, day0, day0), bytes.Repeat([]byte{0}, 3*windowSize+5), trade(2, day0, day0))
+	in := slices.Concat(trade(1, day0, day0), bytes.Repeat([]byte{0}, 3*window.Size+5), trade(2, day0, day0))
 	want := []event{{id: 1}, {err: fmt.Sprintf(
-		"offset 48: dbn: bad record length: 0 bytes for type 0x00; %d bytes skipped", 3*windowSize+5)}, {id: 2}}
+		"offset 48: dbn: bad record length: 0 bytes for type 0x00; %d bytes skipped", 3*window.Size+5)}, {id: 2}}
 	if got := drain(t, mustOpen(t, in, feed.Options{})); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

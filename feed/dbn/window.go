@@ -1,72 +1,19 @@
 package dbn
 
-import (
-	"context"
-	"errors"
-	"io"
-)
+import "github.com/tapedeck/tapedeck/feed/window"
 
-// windowSize is the size of the one buffer that a source reads through, bytes.
-const windowSize = 256 << 10
-
-// window is a view of the input that moves forward through one buffer.
-type window struct {
-	ctx  context.Context
-	r    io.Reader
-	err  error // of the reader, reported once the buffer is used up
-	buf  []byte
-	base int64 // offset of buf[0] in the content
-	pos  int   // of what comes next in buf
-	end  int   // of what was read
-}
-
-func newWindow(ctx context.Context, r io.Reader) window {
-	return window{ctx: ctx, r: r, buf: make([]byte, windowSize)}
-}
-
-// rest returns what was read and not used yet, borrowed until the next fill.
-func (w *window) rest() []byte { return w.buf[w.pos:w.end] }
-
-// offset is the place of rest in the content.
-func (w *window) offset() int64 { return w.base + int64(w.pos) }
-
-// fill reads on until rest has at least n bytes, n at most windowSize. The error
-// is the reader's, io.EOF at its end; rest is then what there was.
-func (w *window) fill(n int) error {
-	if w.end-w.pos >= n {
-		return nil
-	}
-	w.base += int64(w.pos)
-	w.end = copy(w.buf, w.buf[w.pos:w.end])
-	w.pos = 0
-	for idle := 0; w.end < n; {
-		if w.err != nil {
-			return w.err
-		}
-		if err := w.ctx.Err(); err != nil {
-			return err
-		}
-		var k int
-		k, w.err = w.r.Read(w.buf[w.end:])
-		w.end += k
-		if k > 0 {
-			idle = 0
-		} else if idle++; idle == 100 && w.err == nil {
-			w.err = io.ErrNoProgress
-		}
-	}
-	return nil
-}
+// recordWindow is a window that can find where the next record begins.
+type recordWindow struct{ window.Window }
 
 // take appends the next n bytes to dst.
-func (w *window) take(dst []byte, n int) ([]byte, error) {
+func (w *recordWindow) take(dst []byte, n int) ([]byte, error) {
 	for n > 0 {
-		if err := w.fill(1); err != nil {
+		if err := w.Fill(1); err != nil {
 			return dst, err
 		}
-		k := min(n, w.end-w.pos)
-		dst = append(dst, w.buf[w.pos:][:k]...)
-		w.pos += k
+		k := min(n, len(w.Rest()))
+		dst = append(dst, w.Rest()[:k]...)
+		w.Pass(k)
 		n -= k
 	}
 	return dst, nil
@@ -76,23 +23,23 @@ func (w *window) take(dst []byte, n int) ([]byte, error) {
 // where the length byte there points, if a record begins there, else to the
 // first byte at which one does. The error is the reader's where the input ends
 // first; all of it is skipped then.
-func (w *window) resync(size int) error {
+func (w *recordWindow) resync(size int) error {
 	if size >= headSize {
-		if err := w.fill(size + lookahead); err != nil && !ended(err) {
+		if err := w.Fill(size + lookahead); err != nil && !window.Ended(err) {
 			return err
 		}
-		if b := w.rest(); len(b) > size && w.recordAt(b[size:]) {
-			w.pos += size
+		if b := w.Rest(); len(b) > size && w.recordAt(b[size:]) {
+			w.Pass(size)
 			return nil
 		}
 	}
 	for {
-		w.pos++
-		err := w.fill(lookahead)
-		if err != nil && (!ended(err) || len(w.rest()) == 0) {
+		w.Pass(1)
+		err := w.Fill(lookahead)
+		if err != nil && (!window.Ended(err) || len(w.Rest()) == 0) {
 			return err
 		}
-		if w.recordAt(w.rest()) {
+		if w.recordAt(w.Rest()) {
 			return nil
 		}
 	}
@@ -103,7 +50,7 @@ const lookahead = recordSizeMax + headSize
 
 // recordAt reports whether a believable record begins at b, whole and followed
 // by another one or by the end of the input.
-func (w *window) recordAt(b []byte) bool {
+func (w *recordWindow) recordAt(b []byte) bool {
 	if !plausible(b) {
 		return false
 	}
@@ -112,9 +59,5 @@ func (w *window) recordAt(b []byte) bool {
 		return false
 	}
 	next := b[size:]
-	return plausible(next) || (len(next) < headSize && w.err != nil && ended(w.err))
+	return plausible(next) || (len(next) < headSize && window.Ended(w.Failed()))
 }
-
-// ended reports whether err says that the input ended, be it where it should or
-// in the middle of a compressed frame.
-func ended(err error) bool { return err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) }
