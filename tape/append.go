@@ -11,8 +11,8 @@ import (
 )
 
 // OpenAppend opens a tape to go on writing in a new segment. An unclosed tape is
-// recovered first, as Recover does it. Of cfg a zero Shards or Codec means the
-// tape's own; another number of shards is refused. Encodings and Sources that
+// recovered first, as Recover does it. Of cfg a zero Shards, Codec or
+// KeyframeInterval means the tape's own; another number of shards is refused. Encodings and Sources that
 // the tape does not have yet are added. ID, Created and Temporary must be zero.
 func OpenAppend(dir string, cfg Config) (*Writer, error) {
 	if cfg.ID != (ID{}) || cfg.Created != 0 || cfg.Temporary {
@@ -48,6 +48,9 @@ func openAppendLocked(fsx fsys.FS, dir string, cfg Config, lock io.Closer) (*Wri
 	if cfg.Codec == 0 {
 		cfg.Codec = t.meta.Codec
 	}
+	if cfg.KeyframeInterval == 0 {
+		cfg.KeyframeInterval = t.meta.keyInterval()
+	}
 	cfg, err = cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -68,11 +71,6 @@ func (w *Writer) resume(t *Tape, cfg *Config) error {
 	if err != nil {
 		return err
 	}
-	table := newTopicTable()
-	for i := range topics {
-		table.mergeOne(topics[i].Topic, &topics[i])
-	}
-	w.topics = append(w.topics, table)
 	d := &w.out
 	if d.totals, err = t.sums(); err != nil {
 		return err
@@ -88,6 +86,13 @@ func (w *Writer) resume(t *Tape, cfg *Config) error {
 	}
 	w.meta = *t.meta
 	w.meta.extend(cfg)
+	d.keys = w.newKeyframer()
+	for i := range topics {
+		d.keys.live.seed(&topics[i])
+	}
+	if _, err := d.keys.resume(t, t.blocks); err != nil {
+		return err
+	}
 	if err := writeManifest(w.cfg.FS, w.work, &w.meta); err != nil {
 		return err
 	}
@@ -113,6 +118,7 @@ func (b *builder) resume(t *Tape, s *shardBlocks) {
 func (m *manifest) extend(cfg *Config) {
 	m.Closed, m.Totals, m.Digest, m.Segments = false, nil, nil, nil
 	m.Codec, m.SyncIntervalNs = cfg.Codec, max(0, int64(cfg.SyncInterval))
+	m.KeyInterval = max(0, cfg.KeyframeInterval)
 	if cfg.Generator != "" {
 		m.Generator = cfg.Generator
 	}

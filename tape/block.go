@@ -148,6 +148,9 @@ func crcWithout(b []byte, off int) uint32 {
 	return crc32.Update(crc, castagnoli, b[off+4:])
 }
 
+// crcJoin returns the checksum of what crc is of, followed by b.
+func crcJoin(crc uint32, b []byte) uint32 { return crc32.Update(crc, castagnoli, b) }
+
 // putBlockHeader writes b's header to dst[:BlockHeaderSize].
 func putBlockHeader(dst []byte, b *BlockInfo) {
 	_ = dst[BlockHeaderSize-1]

@@ -27,6 +27,7 @@ type job struct {
 	first  edge
 	last   edge
 	kept   bool          // stored is filled already
+	topics []topicDelta  // what the block adds to its topics
 	done   chan struct{} // one signal: encoded
 
 	sync chan<- error // not nil: no block, a barrier

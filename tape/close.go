@@ -76,11 +76,8 @@ func (w *Writer) complete() error {
 	if err := d.seal(); err != nil {
 		return err
 	}
-	table := newTopicTable()
-	for _, t := range w.topics {
-		table.merge(t)
-	}
-	content := encodeTopics(w.meta.ID, table.sorted())
+	topics := d.keys.live.sorted()
+	content := encodeTopics(w.meta.ID, topics)
 	if err := fsys.WriteFile(w.cfg.FS, w.work, topicsName, content); err != nil {
 		return &WriteError{File: d.path(topicsName), Err: err}
 	}
@@ -89,7 +86,7 @@ func (w *Writer) complete() error {
 			return err
 		}
 	}
-	d.totals.Topics = len(table.stats)
+	d.totals.Topics = len(topics)
 	d.totals.setEdges(d.edges, d.epochs)
 	w.meta.Closed = true
 	w.meta.Segments, w.meta.Digest = d.segments, &d.chain
@@ -129,6 +126,7 @@ func (w *Writer) release(err error) error {
 		w.out.file = nil
 		err = errors.Join(err, cerr)
 	}
+	w.out.keys.abort()
 	if lerr := w.lock.Close(); err == nil {
 		err = lerr
 	}

@@ -16,7 +16,9 @@ const (
 	SegmentSizeMin      = 64 << 10
 	SegmentSizeMax      = 1 << 40
 	SyncIntervalDefault = 100 * time.Millisecond
-	ShardsMax           = 1<<16 - 1
+
+	KeyframeIntervalDefault = 64 << 20
+	ShardsMax               = 1<<16 - 1
 )
 
 // Config says how a tape is written. The zero value means the defaults. What is
@@ -38,6 +40,11 @@ type Config struct {
 	// that makes the record last; 0 means SyncIntervalDefault. Below zero the
 	// tape is synced only by Sync, at the end of a segment and by Close.
 	SyncInterval time.Duration
+	// KeyframeInterval is how much payload lies between keyframes at least, bytes:
+	// what Tape.Last reads at most beside one keyframe. Keyframes are further
+	// apart where they would otherwise take more than about a twelfth of the
+	// tape. 0 means KeyframeIntervalDefault; below zero there are none.
+	KeyframeInterval int64
 	// Temporary writes the tape under its name with TemporarySuffix and gives it
 	// its name in Close, so that an import that did not finish leaves nothing
 	// that looks whole.
@@ -82,6 +89,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.SyncInterval == 0 {
 		c.SyncInterval = SyncIntervalDefault
+	}
+	if c.KeyframeInterval == 0 {
+		c.KeyframeInterval = KeyframeIntervalDefault
 	}
 	return c, c.check()
 }

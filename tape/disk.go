@@ -27,6 +27,7 @@ type disk struct {
 	edges    []shardEdges
 	epochs   []wire.Epoch // in order of appearance
 	blocks   int          // written so far
+	keys     *keyframer   // its goroutine works while disk does not touch it
 }
 
 // allocateStep is how far ahead of the last block a segment is allocated,
@@ -78,10 +79,14 @@ func (d *disk) put(j *job) error {
 			return err
 		}
 	}
-	if d.file == nil {
+	fresh := d.file == nil
+	if fresh {
 		if err := d.begin(); err != nil {
 			return err
 		}
+	}
+	if err := d.keys.before(d.number, d.index.first, d.blocks, fresh); err != nil {
+		return err
 	}
 	if err := d.allocate(d.size + need); err != nil {
 		return err
@@ -111,6 +116,8 @@ func (d *disk) account(j *job) {
 	d.totals.add(&j.info)
 	d.epochs = appendEpoch(d.epochs, j.info.Epoch)
 	d.edges[j.info.Shard].add(j.first, j.last)
+	d.keys.live.apply(&j.info, j.topics, j.raw[BlockHeaderSize:])
+	d.keys.add(&j.info)
 	d.w.stats.wrote(&j.info)
 }
 
@@ -176,10 +183,15 @@ func (d *disk) sync() error {
 	return nil
 }
 
-// seal closes the open segment: cut to its size, synced, with its index.
+// seal closes the open segment: cut to its size, synced, with its keyframes and
+// its index.
 func (d *disk) seal() error {
 	if d.file == nil {
 		return nil
+	}
+	keyframes, err := d.keys.finish()
+	if err != nil {
+		return err
 	}
 	if err := d.file.Truncate(d.size); err != nil {
 		return d.failed(err)
@@ -188,10 +200,14 @@ func (d *disk) seal() error {
 	if err := d.sync(); err != nil {
 		return err
 	}
-	err := d.file.Close()
+	err = d.file.Close()
 	d.file = nil
 	if err != nil {
 		return d.failed(err)
+	}
+	// The index comes last: a segment that has one is whole in every respect.
+	if err := d.keys.wait(); err != nil {
+		return err
 	}
 	d.index.segmentSize = d.size
 	content := encodeIndex(d.w.meta.ID, d.number, &d.index)
@@ -200,7 +216,7 @@ func (d *disk) seal() error {
 	}
 	d.segments = append(d.segments, manifestSegment{
 		Name: segmentName(d.number), Size: d.size, Blocks: d.index.blocks(),
-		Records: d.records, FirstOrdinal: d.ordinal, Digest: d.chain,
+		Records: d.records, FirstOrdinal: d.ordinal, Keyframes: keyframes, Digest: d.chain,
 	})
 	d.number++
 	return nil

@@ -2,13 +2,14 @@ package tape
 
 import "github.com/tapedeck/tapedeck/wire"
 
-// runEncoder hashes and compresses blocks and counts their topics until no more
+// runEncoder hashes and compresses blocks and looks up their topics until no more
 // come. Several run at once; the disk goroutine puts their results in order.
-func (w *Writer) runEncoder(e *encoder, t *topicTable) {
+func (w *Writer) runEncoder(e *encoder) {
+	topics := newTopicScan(w.out.keys.live)
 	for j := range w.encode {
 		e.block(j, w.cfg.Codec)
 		batch := j.info.batch(j.raw[BlockHeaderSize:], w.cfg.Shards)
-		t.add(j.info.Number, &batch)
+		j.topics = topics.block(j.topics[:0], j.info.Number, &batch)
 		j.done <- struct{}{}
 	}
 }

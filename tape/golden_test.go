@@ -46,7 +46,7 @@ const (
 // apart that a record needs the wide form.
 func writeGolden(t *testing.T, dir string, codec Codec) {
 	t.Helper()
-	w, err := Create(dir, Config{Shards: 2, Codec: codec, BlockSize: 512, SegmentSize: SegmentSizeMin, SyncInterval: -1,
+	w, err := Create(dir, Config{Shards: 2, Codec: codec, BlockSize: 512, SegmentSize: SegmentSizeMin, SyncInterval: -1, KeyframeInterval: -1,
 		Generator: "tapedeck golden", ID: ID{0xde, 0xc4, 1}, Created: 1_700_000_000_123_456_789,
 		Encodings: []Encoding{{Format: "synth", Detail: map[string]string{"seed": "1"}}}, Sources: []string{"golden tape, format version 1"}})
 	if err != nil {

@@ -44,6 +44,7 @@ type manifest struct {
 	Shards         int               `json:"shards"`
 	Codec          Codec             `json:"codec"`
 	SyncIntervalNs int64             `json:"sync_interval_ns"`
+	KeyInterval    int64             `json:"keyframe_interval_bytes,omitempty"`
 	Encodings      []Encoding        `json:"encodings,omitempty"`
 	Sources        []string          `json:"sources,omitempty"`
 	Closed         bool              `json:"closed"`
@@ -76,6 +77,7 @@ type manifestSegment struct {
 	Blocks       int          `json:"blocks"`
 	Records      uint64       `json:"records"`
 	FirstOrdinal wire.Ordinal `json:"first_ordinal"`
+	Keyframes    int          `json:"keyframes,omitempty"`
 	Digest       Digest       `json:"digest"` // chain hash at its end
 }
 
@@ -177,13 +179,27 @@ func (m *manifest) check() string {
 		return "no codec"
 	case m.Closed && (m.Totals == nil || m.Digest == nil):
 		return "closed without totals or digest"
+	case m.KeyInterval < 0:
+		return "keyframe interval is below zero"
 	}
 	for i, s := range m.Segments {
-		if s.Name != segmentName(i) || s.Size < SegmentHeaderSize || s.Blocks < 0 {
+		if s.Name != segmentName(i) || s.Size < SegmentHeaderSize || s.Blocks < 0 || s.Keyframes < 0 {
 			return "segment list is damaged"
 		}
 	}
 	return ""
+}
+
+// firstSegment is the number of the first segment that the tape still has.
+func (m *manifest) firstSegment() int { return 0 }
+
+// keyInterval is the tape's keyframe interval, or the default where it does not
+// say.
+func (m *manifest) keyInterval() int64 {
+	if m.KeyInterval == 0 {
+		return KeyframeIntervalDefault
+	}
+	return m.KeyInterval
 }
 
 func writeManifest(fsx fsys.FS, dir string, m *manifest) error {

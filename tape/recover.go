@@ -20,6 +20,7 @@ type RecoverReport struct {
 	Torn      *Torn    // the tail that was cut, or nil
 	Kept      string   // name of the file that has it, or ""
 	Indexes   []string // index files written
+	Keyframes []string // keyframe files written
 	Records   uint64   // in the tape now
 	Blocks    int
 }
@@ -73,6 +74,12 @@ func recoverLocked(fsx fsys.FS, dir string) (*Tape, RecoverReport, error) {
 		if err := t.cut(s, &report); err != nil {
 			return t, report, err
 		}
+	}
+	if err := t.removeUnfinished(); err != nil {
+		return t, report, err
+	}
+	if err := t.writeKeyframes(&report); err != nil {
+		return t, report, err
 	}
 	if err := t.writeIndexes(&report); err != nil {
 		return t, report, err
@@ -220,7 +227,8 @@ func (t *Tape) manifestSegments() []manifestSegment {
 	var list []manifestSegment
 	digest := Digest{}
 	for _, s := range t.segments {
-		m := manifestSegment{Name: segmentName(s.number), Size: s.index.segmentSize, Blocks: s.index.blocks()}
+		keys, _ := t.keyframes(s)
+		m := manifestSegment{Name: segmentName(s.number), Size: s.index.segmentSize, Blocks: s.index.blocks(), Keyframes: len(keys)}
 		for i := range m.Blocks {
 			b := s.index.info(i)
 			if i == 0 {

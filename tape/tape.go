@@ -19,6 +19,8 @@ type Tape struct {
 	dir      string
 	meta     *manifest
 	segments []*segment
+	first    int // number of the first segment
+	base     int // blocks in the segments before it, which were removed
 	blocks   int
 	found    Found
 
@@ -44,6 +46,7 @@ type segment struct {
 
 	mu   sync.Mutex
 	file *mapping // nil until a block of it is read
+	keys segmentKeys
 }
 
 // Found is what opening a tape met that a closed, whole tape does not have.

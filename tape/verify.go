@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tapedeck/tapedeck/internal/fsys"
 )
@@ -77,7 +78,8 @@ type verifier struct {
 	segments []*checkedSegment
 	total    int64
 	progMu   sync.Mutex
-	done     int64 // bytes; guarded by progMu
+	done     int64       // bytes; guarded by progMu
+	bad      atomic.Bool // a block is damaged
 	tables   []*topicTable
 	report   Report
 }
@@ -94,7 +96,8 @@ type checkedSegment struct {
 	problems []*Problem
 	warnings []Problem
 	torn     *Torn
-	foreign  bool // its header is whole and names another tape
+	foreign  bool     // its header is whole and names another tape
+	keys     *keySums // for joinKeys
 }
 
 // checkedBlock is one block, or a stretch without one.
@@ -194,6 +197,12 @@ func (v *verifier) missing(n int) string {
 func (v *verifier) knownFile(e fsys.Entry) bool {
 	if n, ok := segmentNumber(e.Name, indexSuffix); ok {
 		return !v.tape.meta.Closed || n < len(v.tape.meta.Segments)
+	}
+	if n, ok := segmentNumber(e.Name, keySuffix); ok {
+		return !v.tape.meta.Closed || n < len(v.tape.meta.Segments)
+	}
+	if _, ok := segmentNumber(e.Name, keySuffix+fsys.TemporarySuffix); ok && !v.tape.meta.Closed {
+		return true // of the segment that was being written
 	}
 	return !e.Dir && (e.Name == manifestName || e.Name == marksName || e.Name == topicsName && (v.tape.meta.Closed || !v.trusted))
 }

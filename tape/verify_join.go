@@ -21,11 +21,12 @@ type joiner struct {
 	totals  Totals
 	edges   []shardEdges
 	epochs  []wire.Epoch
+	keys    keyJoin
 }
 
 // join walks over all segments and holds the sums against the manifest.
 func (v *verifier) join() {
-	j := &joiner{v: v, shards: map[uint16]*shardCheck{}, known: true,
+	j := &joiner{v: v, shards: map[uint16]*shardCheck{}, known: true, keys: newKeyJoin(),
 		edges: make([]shardEdges, v.tape.meta.Shards)}
 	for i, s := range v.segments {
 		if i > 0 && v.segments[i-1].number+1 != s.number || i == 0 && s.number > 0 {
@@ -70,6 +71,7 @@ func (j *joiner) segment(s *checkedSegment) {
 		j.epochs = appendEpoch(j.epochs, b.info.Epoch)
 	}
 	j.number += len(s.blocks)
+	j.keys.segment(s)
 	j.v.endSegment(s, j.chain)
 }
 
@@ -79,7 +81,7 @@ func (v *verifier) endSegment(s *checkedSegment, chain Digest) {
 		return
 	}
 	m := &v.tape.meta.Segments[s.number]
-	got := manifestSegment{Name: m.Name, Size: s.size, Blocks: len(s.blocks), Digest: chain}
+	got := manifestSegment{Name: m.Name, Size: s.size, Blocks: len(s.blocks), Keyframes: m.Keyframes, Digest: chain}
 	for i := range s.blocks {
 		if i == 0 {
 			got.FirstOrdinal = s.blocks[0].info.FirstOrdinal

@@ -16,6 +16,7 @@ type segmentChecker struct {
 	stored  []byte
 	decoded []byte
 	raw     []byte // of the current block; stored or decoded
+	keys    *keyCheck
 }
 
 // check walks a segment from block to block. The error is one of the disk or
@@ -30,6 +31,8 @@ func (c *segmentChecker) check(s *checkedSegment) error {
 	if err := c.header(f, s); err != nil {
 		return err
 	}
+	c.keys = c.startKeys(s)
+	defer c.keys.close()
 	for at := int64(SegmentHeaderSize); at < s.size && s.torn == nil; {
 		next, err := c.block(f, s, at)
 		if err != nil {
@@ -122,8 +125,10 @@ func (c *segmentChecker) block(f fsys.File, s *checkedSegment, at int64) (next i
 			return next, err
 		}
 	}
+	c.keys.before(b.Number)
 	found := checkedBlock{info: b, known: true, whole: reason == "", problem: -1}
 	if reason != "" {
+		c.v.bad.Store(true)
 		found.problem = s.add(Problem{File: segmentName(s.number), Offset: at, Bytes: b.end() - at,
 			Reason: reason, Affected: b.affected(), Block: &b})
 	} else {
@@ -131,6 +136,7 @@ func (c *segmentChecker) block(f fsys.File, s *checkedSegment, at int64) (next i
 		c.chain(s, &found)
 		batch := b.batch(c.raw, c.v.tape.meta.Shards)
 		c.topics.add(b.Number, &batch)
+		c.keys.add(&b, &batch)
 		found.first, found.last = b.edges(&batch)
 		if err := c.salvage(s, &b, &batch); err != nil {
 			return at, err

@@ -40,8 +40,7 @@ type Writer struct {
 
 	encoders sync.WaitGroup
 	disk     sync.WaitGroup
-	topics   []*topicTable // one for each encoder, then what was there before
-	out      disk          // owned by the disk goroutine
+	out      disk // owned by the disk goroutine
 	stats    statsBox
 
 	closing  sync.Mutex
@@ -130,7 +129,7 @@ func newManifest(cfg *Config) manifest {
 	return manifest{
 		Version: formatVersion, ID: id, Created: stamp(created), Generator: cfg.Generator,
 		Shards: cfg.Shards, Codec: cfg.Codec, SyncIntervalNs: max(0, int64(cfg.SyncInterval)),
-		Encodings: cfg.Encodings, Sources: cfg.Sources,
+		KeyInterval: max(0, cfg.KeyframeInterval), Encodings: cfg.Encodings, Sources: cfg.Sources,
 	}
 }
 
@@ -142,6 +141,9 @@ func newWriter(dir, work string, cfg Config, lock io.Closer) *Writer {
 
 // start makes the buffers and starts the goroutines.
 func (w *Writer) start() error {
+	if w.out.keys == nil {
+		w.out.keys = w.newKeyframer()
+	}
 	encoders := min(max(1, runtime.GOMAXPROCS(0)), 8)
 	// Every shard may hold one open block; as many again may be under way, so
 	// that no append waits for a block that nobody will finish.
@@ -155,14 +157,16 @@ func (w *Writer) start() error {
 		if err != nil {
 			return err
 		}
-		t := newTopicTable()
-		w.topics = append(w.topics, t)
-		w.encoders.Go(func() { w.runEncoder(e, t) })
+		w.encoders.Go(func() { w.runEncoder(e) })
 	}
 	w.disk.Go(w.out.run)
 	w.timer = time.AfterFunc(time.Hour, w.onTimer)
 	w.timer.Stop()
 	return nil
+}
+
+func (w *Writer) newKeyframer() *keyframer {
+	return newKeyframer(w.cfg.FS, w.work, w.meta.ID, w.cfg.Codec, w.cfg.KeyframeInterval, false)
 }
 
 // Append adds one encoded record, copying it. The error is an *OrderError where

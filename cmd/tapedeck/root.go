@@ -46,7 +46,7 @@ per shard counting up.`,
 	})
 	root.AddCommand(
 		newImport(), newRecord(), newPlay(), newSub(),
-		newInfo(), newVerify(), newRepair(), newCat(), newExport(),
+		newInfo(), newVerify(), newRepair(), newCat(), newLast(), newExport(),
 		newCut(), newMerge(), newCompact(), newMarks(),
 		newBench(), newBenchWorker(), newDemo(), newDoctor(), newVersion(),
 	)
