@@ -24,6 +24,7 @@ type rule struct {
 var rules = []rule{
 	{"wire", nil, "the byte layout is a leaf: everybody reads it, it reads nobody"},
 	{"tape", []string{"wire", "internal/fsys"}, "a file format knows no sockets and no processes"},
+	{"tape/columns", []string{"wire"}, "a transform of bytes: it knows the record layout, and no files"},
 	{"shard", []string{"wire"}, "the map is pure: the same answer on every machine"},
 	{"feed", []string{"wire"}, "a source turns vendor bytes into records and knows nothing of where they go"},
 	{"feed/formats", []string{"feed"}, "the table of formats knows the formats and nothing else"},
