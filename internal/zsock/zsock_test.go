@@ -62,6 +62,34 @@ func awaitSubscription(t testing.TB, p *Socket) {
 	}
 }
 
+// TestReadable: it says whether a message waits, without waiting or taking it.
+func TestReadable(t *testing.T) {
+	p, s := pair(t, SocketConfig{}, SocketConfig{})
+	if s.Readable() || p.Readable() {
+		t.Error("readable before anything was sent")
+	}
+	if err := p.SendFrames([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewPoller(s).Wait(nil, Forever); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if !s.Readable() {
+			t.Error("not readable though a message waits")
+		}
+	}
+	if _, err := s.RecvFrames(); err != nil {
+		t.Fatal(err)
+	}
+	if s.Readable() {
+		t.Error("readable though nothing waits")
+	}
+	if n := testing.AllocsPerRun(100, func() { p.Readable() }); n != 0 {
+		t.Errorf("looking allocates %v times", n)
+	}
+}
+
 func offHeap(t testing.TB, size int) []byte {
 	t.Helper()
 	b, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
