@@ -44,7 +44,7 @@ func OpenSalvageFS(ctx context.Context, fsx fsys.FS, dir string) (*Salvage, erro
 	shards := 1
 	for _, seg := range v.segments {
 		for i := range seg.blocks {
-			if seg.blocks[i].known {
+			if seg.blocks[i].whole {
 				shards = max(shards, int(seg.blocks[i].info.Shard)+1)
 			}
 		}

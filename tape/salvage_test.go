@@ -194,3 +194,55 @@ func TestSalvageNothing(t *testing.T) {
 		t.Errorf("a tape that is written: %v", err)
 	}
 }
+
+// Whatever a segment holds, what is salvaged of it makes a sound tape.
+func FuzzSalvage(f *testing.F) {
+	for _, codec := range codecs {
+		f.Add(load(f, memTape(f, codec, 2, 12), segmentName(0)), true, false)
+		f.Add(load(f, memTape(f, codec, 2, 12), segmentName(0)), false, true)
+	}
+	f.Fuzz(func(t *testing.T, seg []byte, seal, withManifest bool) {
+		if seal {
+			sealHeaders(seg)
+		}
+		disk := fsys.NewMem()
+		if err := disk.Mkdir(memDir); err != nil {
+			t.Fatal(err)
+		}
+		if withManifest {
+			m := manifest{Version: 1, ID: ID{1, 2, 3}, Shards: 2, Codec: CodecS2}
+			if err := writeManifest(disk, memDir, &m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		store(t, disk, segmentName(0), seg)
+		ctx := context.Background()
+		s, err := OpenSalvageFS(ctx, disk, memDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := Create("out.tape", Config{Shards: s.Shards(), Codec: s.Codec(), SyncInterval: -1, FS: disk})
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := 0
+		_, err = s.Blocks(ctx, nil, func(b *Block) error {
+			err := w.AppendBlock(b, true)
+			var order *OrderError
+			if errors.As(err, &order) {
+				return nil // blocks may come in any order there
+			}
+			if err == nil {
+				blocks++
+			}
+			return err
+		})
+		if err = errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		rep, err := VerifyFS(ctx, disk, "out.tape", nil)
+		if err != nil || !rep.OK() || rep.Blocks != blocks {
+			t.Fatalf("%d blocks were salvaged: %v %+v", blocks, err, rep)
+		}
+	})
+}
