@@ -9,4 +9,15 @@
 //
 // A Handler is called from the receive loops: for one shard never concurrently,
 // for different shards concurrently.
+//
+// Workers put N goroutines behind the loops, every one attached to every shard.
+// A batch stays where it was received until the last worker has let go of it:
+//
+//	shard 0 ── loop ──┐ pool      ┌── worker 0
+//	shard 1 ── loop ──┼─ lease ───┼── worker 1
+//	shard 2 ── loop ──┘           └── worker 2
+//
+// The loop looks at each record once, to write down whose it is, and each worker
+// goes straight to its own; that costs less than every worker skipping what
+// belongs to others (BenchmarkDispatchCost).
 package subscriber

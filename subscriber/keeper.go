@@ -1,8 +1,6 @@
 package subscriber
 
 import (
-	"context"
-
 	"github.com/tapedeck/tapedeck/internal/zsock"
 	"github.com/tapedeck/tapedeck/wire"
 )
@@ -11,19 +9,19 @@ import (
 type keeper interface {
 	Handler
 	// keep takes a batch of records as HandleBatch does, and the message that
-	// it lies in, and gives the loop another message for it. It waits where it
+	// it lies in, and gives the loop another message for it. It waits while it
 	// holds as much as it may. On error the message stays the loop's.
-	keep(ctx context.Context, b *wire.Batch, skip uint32, m *zsock.Message) (*zsock.Message, error)
+	keep(b *wire.Batch, skip uint32, m *zsock.Message) (*zsock.Message, error)
 	// settle waits until no batch of the shard is held any more.
 	settle(shard int)
 }
 
 // hand gives the batch at hand to the handler.
-func (l *loop) hand(ctx context.Context, b *wire.Batch, skip uint32) error {
+func (l *loop) hand(b *wire.Batch, skip uint32) error {
 	if l.sub.keeper == nil {
 		return l.sub.handler.HandleBatch(b, skip)
 	}
-	m, err := l.sub.keeper.keep(ctx, b, skip, l.message)
+	m, err := l.sub.keeper.keep(b, skip, l.message)
 	if err == nil {
 		l.message = m
 	}

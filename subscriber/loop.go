@@ -78,7 +78,7 @@ func (l *loop) receive(ctx context.Context) error {
 		case err != nil:
 			return fmt.Errorf("subscriber: shard %d: %w", l.shard, err)
 		default:
-			if err := l.take(ctx); err != nil {
+			if err := l.take(); err != nil {
 				return err
 			}
 		}
@@ -103,7 +103,7 @@ func (l *loop) receive(ctx context.Context) error {
 }
 
 // take takes in the message at hand.
-func (l *loop) take(ctx context.Context) error {
+func (l *loop) take() error {
 	m := l.message
 	if m.Frames() > 3 {
 		l.refuse(fmt.Errorf("message of %d frames", m.Frames()))
@@ -129,10 +129,10 @@ func (l *loop) take(ctx context.Context) error {
 		l.refuse(errors.New("payload checksum differs"))
 		return nil
 	}
-	return l.deliver(ctx, b)
+	return l.deliver(b)
 }
 
-func (l *loop) deliver(ctx context.Context, b *wire.Batch) error {
+func (l *loop) deliver(b *wire.Batch) error {
 	step := l.stream.Take(&b.Header)
 	if step.Stale {
 		l.refuse(fmt.Errorf("message of epoch %d, which has been left", b.Epoch))
@@ -152,7 +152,7 @@ func (l *loop) deliver(ctx context.Context, b *wire.Batch) error {
 			return err
 		}
 	case !b.Bare() && step.Skip < b.Count:
-		if err := l.hand(ctx, b, step.Skip); err != nil {
+		if err := l.hand(b, step.Skip); err != nil {
 			return fmt.Errorf("shard %d, batch at sequence %d: %w", l.shard, b.FirstSeq, err)
 		}
 		if c.firstSend.Load() == 0 {

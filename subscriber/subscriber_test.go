@@ -383,7 +383,7 @@ func TestAllocReceive(t *testing.T) {
 		if err := l.socket.Recv(l.message); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.take(t.Context()); err != nil {
+		if err := l.take(); err != nil {
 			t.Fatal(err)
 		}
 	})
