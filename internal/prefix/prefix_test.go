@@ -1,7 +1,6 @@
 package prefix
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 )
@@ -46,20 +45,4 @@ func FuzzMatch(f *testing.F) {
 			t.Errorf("New(%q).Match(%q) = %v, want %v", prefixes, topic, got, want)
 		}
 	})
-}
-
-func BenchmarkMatch(b *testing.B) {
-	for _, n := range []int{1, 100, 10000} {
-		b.Run(fmt.Sprintf("prefixes=%d", n), func(b *testing.B) {
-			var prefixes []string
-			for i := range n {
-				prefixes = append(prefixes, fmt.Sprintf("SYN.%05d", i*7))
-			}
-			s, topic := New(prefixes), []byte("SYN.00700.X")
-			b.ReportAllocs()
-			for b.Loop() {
-				s.Match(topic)
-			}
-		})
-	}
 }
