@@ -64,11 +64,23 @@ func (p *Player) sendBlock(ctx context.Context, b *tape.Block) error {
 	p.batch.FirstOrdinal = p.ordinals.of(b.Epoch, b.FirstOrdinal)
 	p.batch.Due = 0
 	now := spanOf(&b.Info, p.cfg.Clock).Max
-	if err := p.cfg.Publisher.Send(ctx, int(b.Shard), &p.batch, b); err != nil {
+	if err := p.sendWhole(ctx, b); err != nil {
 		return err
 	}
 	p.sent(&p.batch, now)
 	return nil
+}
+
+// sendWhole sends the batch at hand, which is all of a block.
+func (p *Player) sendWhole(ctx context.Context, b *tape.Block) error {
+	shard := int(b.Shard)
+	if pub, ok := p.cfg.Publisher.(StoredPublisher); ok {
+		var stored bool
+		if p.stored, stored = b.Reference(); stored {
+			return pub.SendStored(ctx, shard, &p.batch, &p.stored, b)
+		}
+	}
+	return p.cfg.Publisher.Send(ctx, shard, &p.batch, b)
 }
 
 // sendPart sends those records of a block that lie in the range. They go out

@@ -32,13 +32,21 @@ type Publisher interface {
 	End(ctx context.Context) error
 }
 
+// StoredPublisher is a Publisher that can spare readers on this machine the
+// bytes of a block.
+type StoredPublisher interface {
+	Publisher
+	// SendStored is Send for a block that lies in the tape as it is, at ref.
+	SendStored(ctx context.Context, shard int, b *wire.Batch, ref *wire.Reference, done interface{ Release() }) error
+}
+
 // Config is what a Player is made from. The zero value of a field means its
 // default.
 type Config struct {
 	Tape      *tape.Tape // borrowed until Run returns
 	Publisher Publisher  // where Run sends; Batches needs none
-	Shards    int   // of the stream. Default: as many as the tape has
-	Speed     Speed // default Max
+	Shards    int        // of the stream. Default: as many as the tape has
+	Speed     Speed      // default Max
 	// From and To bound what is played, by Clock: [From, To). Zero is open.
 	From, To wire.Nanos
 	Clock    tape.Clock // the time that pacing, From and To go by. Default: receive
@@ -95,7 +103,8 @@ type Player struct {
 	wait     *waiter
 	wall     wire.Nanos // wall clock when the waiter began
 	ordinals ordinals
-	batch    wire.Batch // the one being sent; a variable would be moved to the heap for the publisher
+	batch    wire.Batch     // the one being sent; a variable would be moved to the heap for the publisher
+	stored   wire.Reference // likewise
 	progress Progress
 	report   Report
 }

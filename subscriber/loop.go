@@ -13,18 +13,19 @@ import (
 // loop receives one shard. It owns its context and socket, and one locked
 // thread while it runs.
 type loop struct {
-	sub      *Subscriber
-	shard    int
-	socket   *zsock.Socket
-	stream   Stream
-	session  wire.Epoch // epoch whose session description was handed on
-	ready    bool       // the publisher was told that this reader receives
-	done     wire.Epoch // epoch whose end the publisher was told
-	warned   bool       // a refused frame has been reported
-	heard    bool       // a message of the stream has come since the clock was read
-	message  *zsock.Message
-	batch    wire.Batch // of the message at hand; a variable would be moved to the heap for the handler
-	counters counters
+	sub        *Subscriber
+	shard      int
+	socket     *zsock.Socket
+	stream     Stream
+	session    wire.Epoch // epoch whose session description was handed on
+	ready      bool       // the publisher was told that this reader receives
+	done       wire.Epoch // epoch whose end the publisher was told
+	warned     bool       // a refused frame has been reported
+	heard      bool       // a message of the stream has come since the clock was read
+	references references
+	message    *zsock.Message
+	batch      wire.Batch // of the message at hand; a variable would be moved to the heap for the handler
+	counters   counters
 }
 
 // lingerAtEnd lets the word that this reader has the end mark go out when the
@@ -63,9 +64,10 @@ func (l *loop) run(ctx context.Context) (err error) {
 	return l.receive(ctx)
 }
 
-func (l *loop) receive(ctx context.Context) error {
+func (l *loop) receive(ctx context.Context) (err error) {
 	l.message = zsock.NewMessage()
 	defer func() { l.message.Close() }() // by then it may be another one
+	defer func() { err = errors.Join(err, l.closeTape()) }()
 	defer l.settle()
 	lastWord := time.Now()
 	for {
@@ -109,27 +111,49 @@ func (l *loop) take() error {
 		l.refuse(fmt.Errorf("message of %d frames", m.Frames()))
 		return nil
 	}
+	if wire.IsReference(m.Frame(0)) {
+		if ok, err := l.resolve(m); !ok {
+			return err
+		}
+	} else if !l.view(m) {
+		return nil
+	}
+	return l.deliver(&l.batch)
+}
+
+// view takes the message for a batch with its bytes and reports whether it is
+// one of this shard.
+func (l *loop) view(m *zsock.Message) bool {
 	var err error
 	if l.batch, err = wire.ViewBatch(m.Frame(0), m.Frame(1), m.Frame(2)); err != nil {
 		l.refuse(err)
-		return nil
+		return false
 	}
 	b := &l.batch
 	if want := 2 + int(min(b.OrderSize, 1)); m.Frames() != want {
 		l.refuse(fmt.Errorf("message of %d frames, its header announces %d", m.Frames(), want))
-		return nil
+		return false
 	}
-	if int(b.Shard) != l.shard || int(b.Shards) != len(l.sub.cfg.Endpoints) {
-		l.refuse(fmt.Errorf("message of shard %d of %d, this is shard %d of %d: check --shards and the endpoints",
-			b.Shard, b.Shards, l.shard, len(l.sub.cfg.Endpoints)))
-		return nil
+	if !l.ours(&b.Header) {
+		return false
 	}
 	if wire.CRC(b.Payload, b.Order) != b.CRC {
 		l.counters.corrupt.Add(1)
 		l.refuse(errors.New("payload checksum differs"))
-		return nil
+		return false
 	}
-	return l.deliver(b)
+	b.Flags &^= wire.FlagCopy // how it came is no handler's concern
+	return true
+}
+
+// ours reports whether a header is of this shard.
+func (l *loop) ours(h *wire.Header) bool {
+	if int(h.Shard) == l.shard && int(h.Shards) == len(l.sub.cfg.Endpoints) {
+		return true
+	}
+	l.refuse(fmt.Errorf("message of shard %d of %d, this is shard %d of %d: check --shards and the endpoints",
+		h.Shard, h.Shards, l.shard, len(l.sub.cfg.Endpoints)))
+	return false
 }
 
 func (l *loop) deliver(b *wire.Batch) error {
@@ -180,6 +204,9 @@ func (l *loop) takeHello(b *wire.Batch) error {
 		}
 		l.session = b.Epoch
 		l.sub.handler.HandleSession(l.shard, b.Epoch, &s)
+		if err := l.negotiate(b.Epoch, &s); err != nil {
+			return err
+		}
 	}
 	if l.ready {
 		return nil
@@ -199,7 +226,10 @@ func (l *loop) takeEnd(b *wire.Batch, step Step) error {
 	if err := l.socket.SetLinger(lingerAtEnd); err != nil {
 		return err
 	}
-	return l.socket.Subscribe(wire.DoneTopic(l.sub.id))
+	if err := l.socket.Subscribe(wire.DoneTopic(l.sub.id)); err != nil {
+		return err
+	}
+	return l.closeTape() // no batch of the epoch follows
 }
 
 // publish makes the stream's numbers visible to Summary.

@@ -51,6 +51,10 @@ type Config struct {
 	Silence time.Duration
 	// Follow keeps running after the end marks, for the next epoch.
 	Follow bool
+	// OpenTape makes this reader take batches of a tape of its own machine by
+	// reference. It is called by each loop for itself, once an epoch; where it
+	// fails, batches come with their bytes. Default nil: always bytes.
+	OpenTape OpenTape
 	// Warn is called, from the receive loops, with what an operator should
 	// see, such as the first foreign frame. Default: nothing.
 	Warn func(shard int, err error)
@@ -69,6 +73,8 @@ type Summary struct {
 	Repeated  uint64 // records that came twice and were dropped
 	Refused   uint64 // frames that were not batches of this stream
 	Corrupt   uint64 // batches whose payload did not match its checksum
+	Referred  uint64 // batches that came by reference
+	Fallbacks uint64 // times that references did not lead to bytes, and bytes were taken instead
 	Epochs    uint64 // the most that any shard saw
 	Broken    uint64 // times that an epoch was followed by another without an end mark
 	Diverged  uint64 // times that the rolling hash differed though nothing was missing
@@ -187,6 +193,7 @@ type counters struct {
 	records, batches, bytes  atomic.Uint64
 	gaps, lost, repeated     atomic.Uint64
 	refused, corrupt         atomic.Uint64
+	referred, fallbacks      atomic.Uint64
 	epochs, broken, diverged atomic.Uint64
 	ended, early, complete   atomic.Bool
 	firstSend, lastSend      atomic.Int64
@@ -202,6 +209,8 @@ func (l *loop) addTo(sum *Summary) {
 	sum.Repeated += c.repeated.Load()
 	sum.Refused += c.refused.Load()
 	sum.Corrupt += c.corrupt.Load()
+	sum.Referred += c.referred.Load()
+	sum.Fallbacks += c.fallbacks.Load()
 	sum.Epochs = max(sum.Epochs, c.epochs.Load())
 	sum.Broken += c.broken.Load()
 	sum.Diverged += c.diverged.Load()

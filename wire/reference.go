@@ -79,6 +79,12 @@ var (
 // instead of everything: all but copies. The slice is not to be changed.
 func ReferenceTopics() []string { return referenceTopics }
 
+// IsReference reports whether a header frame is that of a reference: whether the
+// message is for ViewReference and not for ViewBatch.
+func IsReference(header []byte) bool {
+	return len(header) >= flagTopicSize && string(header[:flagTopicSize]) == referenceTopic
+}
+
 // WantsReferences reports whether a subscription asks for references: it does
 // so by name, as ReferenceTopics has it.
 func WantsReferences(topic []byte) bool { return string(topic) == referenceTopic }

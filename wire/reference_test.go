@@ -98,6 +98,9 @@ func TestReferenceTopics(t *testing.T) {
 				n++
 			}
 		}
+		if IsReference(v.header) != (h.Flags == FlagReference) || IsReference(v.header[:7]) {
+			t.Errorf("flags %#x: is a reference: %v", flags, IsReference(v.header))
+		}
 		if want := 1 - int(h.Flags&FlagCopy>>6); n != want {
 			t.Errorf("flags %#x: %d of the topics match, want %d", flags, n, want)
 		}

@@ -115,6 +115,10 @@ func (p *Publisher) tryMark(s *shard, flags wire.HeaderFlags) (bool, error) {
 		payload = p.session
 		h.PayloadSize, h.CRC = uint32(len(payload)), wire.CRC(payload, nil)
 	}
+	// A mark says what was sent before it.
+	if through, err := s.tryOwed(); err != nil || !through {
+		return false, err
+	}
 	p.fillHeader(s, &h, now)
 	wire.PutHeader(s.header, &h)
 	switch err := s.socket.TrySend(s.header, payload); {
@@ -175,7 +179,7 @@ func (p *Publisher) listen(ctx context.Context, wait time.Duration) error {
 // hear takes in everything that waits on one shard.
 func (p *Publisher) hear(shardNo int) error {
 	s := p.shards[shardNo]
-	for {
+	for s.socket.Readable() {
 		frame, err := s.socket.TryRecvFrame()
 		if errors.Is(err, zsock.ErrAgain) {
 			return nil
@@ -185,6 +189,7 @@ func (p *Publisher) hear(shardNo int) error {
 		}
 		s.greet = p.take(shardNo, frame) || s.greet
 	}
+	return nil
 }
 
 // take takes in one frame and reports whether a reader came that wants a hello.
@@ -206,5 +211,6 @@ func (p *Publisher) take(shardNo int, frame []byte) (greet bool) {
 		p.stats.Refused++
 		return false
 	}
+	p.shards[shardNo].filters.take(frame[1:], frame[0] == 1)
 	return frame[0] == 1
 }

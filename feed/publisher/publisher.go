@@ -77,6 +77,7 @@ type Stats struct {
 	Records  uint64
 	Batches  uint64
 	Bytes    uint64        // payload and order, once however many readers there are
+	Referred uint64        // batches that went out as references, alone or beside their bytes
 	Stalled  time.Duration // lossless: time spent waiting for the slowest reader
 	Foreign  uint64        // frames from peers that are no subscriptions
 	Refused  uint64        // subscriptions whose reader signal made no sense
@@ -190,46 +191,51 @@ func (p *Publisher) Readers() []string { return p.readers.names() }
 //
 // In lossless mode Send waits while a reader's queue is full, until ctx ends.
 func (p *Publisher) Send(ctx context.Context, shardNo int, b *wire.Batch, done interface{ Release() }) error {
+	return p.send(ctx, shardNo, b, nil, done)
+}
+
+func (p *Publisher) send(ctx context.Context, shardNo int, b *wire.Batch, ref *wire.Reference, done interface{ Release() }) error {
 	if err := p.sendable(ctx, b); err != nil {
 		release(done)
 		return err
 	}
 	s := p.shards[shardNo]
 	s.reap()
-	if err := p.awaitRoom(ctx, s, len(b.Payload)); err != nil {
-		release(done)
-		return err
-	}
-	var token *zsock.Token
-	if done != nil && len(b.Payload) >= copyBelow && p.mayLend(s, len(b.Payload)) {
-		token = s.newToken()
-	}
-	now := p.cfg.Now()
 	h := b.Header
 	h.Flags &= wire.FlagSnapshotBatch
 	h.PayloadSize, h.OrderSize = uint32(len(b.Payload)), uint32(len(b.Order))
-	p.fillHeader(s, &h, now)
-	err := p.sendBlocking(ctx, s, &h, b.Payload, b.Order, token)
-	if token == nil {
-		release(done)
-	} else {
-		s.lend(token, done, len(b.Payload))
-	}
+	as, err := p.sendForm(ctx, s, &h, b, ref, done)
 	if err != nil {
 		return err
 	}
 	s.next += wire.Seq(h.Count)
 	s.hash = s.hash.Roll(h.Count, h.CRC)
-	s.lastSend = now
+	s.lastSend = h.Send
 	p.stats.Records += uint64(h.Count)
 	p.stats.Batches++
 	p.stats.Bytes += uint64(len(b.Payload) + len(b.Order))
+	if as != asBytes {
+		p.stats.Referred++
+	}
 	s.tune(&p.cfg, len(b.Payload))
-	if since(p.lastListen, now) >= wire.Nanos(listenEvery) {
-		// The batch is out: that the context ended meanwhile is the next call's.
-		if err := p.listen(ctx, 0); err != nil && ctx.Err() == nil {
-			return err
-		}
+	if as == asBoth {
+		s.owe(&h, ref)
+	}
+	// The batch is out: that the context ended meanwhile is the next call's.
+	if err := p.settle(ctx, s); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// settle sends the reference that the shard owes and, from time to time, listens
+// to all readers.
+func (p *Publisher) settle(ctx context.Context, s *shard) error {
+	if err := p.sendOwed(ctx, s); err != nil {
+		return err
+	}
+	if since(p.lastListen, s.lastSend) >= wire.Nanos(listenEvery) {
+		return p.listen(ctx, 0)
 	}
 	return nil
 }
@@ -248,9 +254,9 @@ func (p *Publisher) sendable(ctx context.Context, b *wire.Batch) error {
 // awaitRoom waits, in lossless mode, until what libzmq holds of the shard leaves
 // room for another payload: its own queue counts messages, and a few of them can
 // be large.
-func (p *Publisher) awaitRoom(ctx context.Context, s *shard, payload int) error {
+func (p *Publisher) awaitRoom(ctx context.Context, s *shard, as form, payload int) error {
 	full := func() bool { return s.lentBytes > 0 && s.lentBytes+payload > p.cfg.QueueBytes }
-	if !p.cfg.Lossless || !full() {
+	if !p.cfg.Lossless || as == asReference || !full() {
 		return nil
 	}
 	start := time.Now()
@@ -298,25 +304,86 @@ func (p *Publisher) fillHeader(s *shard, h *wire.Header, now wire.Nanos) {
 	h.FirstSeq, h.Hash, h.Send = s.next, s.hash, now
 }
 
-// sendBlocking sends, and while the queue is full goes on listening to readers
-// and looks at ctx.
-func (p *Publisher) sendBlocking(ctx context.Context, s *shard, h *wire.Header, payload, order []byte, token *zsock.Token) error {
+// sendForm sends a batch as what its readers want, and while the queue is full
+// goes on listening to them and looks at ctx. It releases done, at once or when
+// libzmq has let go of the bytes.
+func (p *Publisher) sendForm(ctx context.Context, s *shard, h *wire.Header, b *wire.Batch, ref *wire.Reference, done interface{ Release() }) (form, error) {
+	if err := p.sendOwed(ctx, s); err != nil {
+		release(done)
+		return asBytes, err
+	}
+	flags, start := h.Flags, time.Time{}
+	defer func() { p.stalledSince(start) }()
+	for {
+		if ref != nil {
+			if err := p.hearNewcomers(s); err != nil {
+				release(done)
+				return asBytes, err
+			}
+		}
+		as := s.form(flags, ref)
+		err := p.awaitRoom(ctx, s, as, len(b.Payload))
+		if err == nil {
+			h.Flags = flags | as.flags()
+			err = p.trySend(s, h, b, ref, as, &done)
+		}
+		if !errors.Is(err, zsock.ErrAgain) {
+			release(done)
+			return as, err
+		}
+		if start.IsZero() {
+			start = time.Now()
+		}
+		if err := p.listen(ctx, 0); err != nil {
+			release(done)
+			return as, err
+		}
+	}
+}
+
+// trySend sends a batch in one form, for as long as the socket waits at most. It
+// takes done where the bytes are lent.
+func (p *Publisher) trySend(s *shard, h *wire.Header, b *wire.Batch, ref *wire.Reference, as form, done *interface{ Release() }) error {
+	p.fillHeader(s, h, p.cfg.Now())
 	wire.PutHeader(s.header, h)
-	err := s.socket.SendBatch(s.header, payload, order, token)
-	if !errors.Is(err, zsock.ErrAgain) {
+	if as == asReference {
+		s.reference = wire.AppendReference(s.reference[:0], ref)
+		return s.socket.SendBatch(s.header, s.reference, nil, nil)
+	}
+	if *done == nil || len(b.Payload) < copyBelow || !p.mayLend(s, len(b.Payload)) {
+		return s.socket.SendBatch(s.header, b.Payload, b.Order, nil)
+	}
+	token := s.newToken()
+	err := s.socket.SendBatch(s.header, b.Payload, b.Order, token)
+	if err != nil {
+		s.spare = append(s.spare, token) // on an error nothing is held
 		return err
 	}
-	start := time.Now()
-	defer func() { p.stats.Stalled += time.Since(start) }()
-	for errors.Is(err, zsock.ErrAgain) {
-		if err := p.listen(ctx, 0); err != nil {
-			return err
+	s.lend(token, *done, len(b.Payload))
+	*done = nil
+	return nil
+}
+
+// sendOwed sends the reference that the shard owes, if it does, and waits for it
+// as sendForm would.
+func (p *Publisher) sendOwed(ctx context.Context, s *shard) error {
+	through, err := s.tryOwed()
+	if through || err != nil {
+		return err
+	}
+	defer p.stalledSince(time.Now())
+	for !through && err == nil {
+		if err = p.listen(ctx, sendSlice/10); err == nil {
+			through, err = s.tryOwed()
 		}
-		h.Send = p.cfg.Now()
-		wire.PutHeader(s.header, h)
-		err = s.socket.SendBatch(s.header, payload, order, token)
 	}
 	return err
+}
+
+func (p *Publisher) stalledSince(start time.Time) {
+	if !start.IsZero() {
+		p.stats.Stalled += time.Since(start)
+	}
 }
 
 // Close closes the sockets. After End has returned nil nothing is waiting to be

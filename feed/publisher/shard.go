@@ -22,6 +22,11 @@ type shard struct {
 	lentBytes int
 	spare     []*zsock.Token
 
+	filters    filters
+	reference  []byte // frame, an allocation of its own
+	owedHeader []byte // likewise
+	owed       bool   // these two are to be sent before anything else
+
 	greet   bool // a reader came that wants a hello
 	owesEnd bool // an end mark is due
 
@@ -46,7 +51,11 @@ func openShard(cfg *Config, number int, endpoint string) (*shard, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shard{number: number, ctx: ctx, header: make([]byte, wire.HeaderSize), queueLen: queueLength(cfg.QueueBytes, batchFull)}
+	s := &shard{
+		number: number, ctx: ctx, queueLen: queueLength(cfg.QueueBytes, batchFull),
+		header: make([]byte, wire.HeaderSize), owedHeader: make([]byte, wire.HeaderSize),
+		reference: make([]byte, 0, wire.ReferenceSize),
+	}
 	s.socket, err = ctx.NewSocket(zsock.XPUB, zsock.SocketConfig{
 		SendQueue: s.queueLen, SendTimeout: sendSlice, NoDrop: cfg.Lossless, Verbose: true,
 		MessageMax: subscriptionMax,
