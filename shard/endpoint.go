@@ -12,6 +12,7 @@ const (
 	exampleTCP      = "tcp://127.0.0.1:7100"
 	exampleTCPPorts = "tcp://127.0.0.1:7100+"
 	exampleTCPList  = "tcp://10.0.0.1:7100,tcp://10.0.0.2:7100"
+	exampleSource   = "tcp://eth1;10.0.0.2:7100"
 	exampleIPC      = "ipc:///tmp/tapedeck-{shard}"
 	exampleInproc   = "inproc://tapedeck-{shard}"
 	exampleEPGM     = "epgm://eth0;239.192.1.{shard}:7100"
@@ -42,6 +43,11 @@ func (e *EndpointError) Error() string {
 //	tcp://a:7100,tcp://b:7100    a list with one endpoint per shard
 //	tcp://127.0.0.1:*            to bind only: each shard gets a free port
 //	tcp://127.0.0.1:7100         one shard
+//	tcp://eth1;10.0.0.1:7100+    any tcp one may name where to connect from
+//
+// The place to connect from is an interface or one of its addresses. libzmq wants
+// a port there and without one never connects, without a word; so it is added
+// where it lacks: tcp://eth1:0;10.0.0.1:7100, any port.
 //
 // The schemes are tcp, ipc, inproc, epgm and pgm, as libzmq names them. IPv6
 // addresses stand in brackets. A comma always separates the entries of a list,
@@ -58,7 +64,63 @@ func Endpoints(pattern string, n int) ([]string, error) {
 		bad.Pattern = pattern
 		return nil, bad
 	}
+	for i, e := range list {
+		list[i] = completeSource(e)
+	}
 	return list, nil
+}
+
+// Source returns where an endpoint says to connect from: an interface or an
+// address, without port and brackets, or "".
+func Source(endpoint string) string {
+	addr, ok := strings.CutPrefix(endpoint, "tcp://")
+	source, _, found := strings.Cut(addr, ";")
+	if !ok || !found {
+		return ""
+	}
+	host, _ := cutSourcePort(source)
+	return strings.Trim(host, "[]")
+}
+
+// From returns a tcp endpoint with the place to connect from put in: an interface
+// or an address. It must have none, and no other scheme can have one.
+func From(endpoint, source string) (string, error) {
+	addr, ok := strings.CutPrefix(endpoint, "tcp://")
+	if !ok || strings.Contains(addr, ";") {
+		return "", &EndpointError{Pattern: endpoint, Reason: "an interface is for a tcp endpoint that names none itself", Example: exampleSource}
+	}
+	if strings.Contains(source, ":") && !strings.HasPrefix(source, "[") {
+		source = "[" + source + "]"
+	}
+	e := completeSource("tcp://" + source + ";" + addr)
+	if bad := checkEndpoint(e); bad != nil {
+		bad.Pattern = e
+		return "", bad
+	}
+	return e, nil
+}
+
+// completeSource adds the port that libzmq wants.
+func completeSource(e string) string {
+	addr, ok := strings.CutPrefix(e, "tcp://")
+	source, dest, found := strings.Cut(addr, ";")
+	if !ok || !found {
+		return e
+	}
+	host, port := cutSourcePort(source)
+	if port == "" {
+		port = "0"
+	}
+	return "tcp://" + host + ":" + port + ";" + dest
+}
+
+// cutSourcePort cuts the port, if there is one, off where to connect from.
+func cutSourcePort(source string) (host, port string) {
+	i := strings.LastIndexByte(source, ':')
+	if i < 0 || strings.HasSuffix(source, "]") {
+		return source, ""
+	}
+	return source[:i], source[i+1:]
 }
 
 // BindOnly reports whether an endpoint has a wildcard for its address or port,
@@ -177,6 +239,9 @@ func checkDistinct(list []string) *EndpointError {
 		key := e
 		if strings.HasPrefix(e, "tcp:") {
 			key = strings.ToLower(e) // host names and IPv6 digits have no case
+			// Where to connect from does not make it another endpoint.
+			key = key[strings.IndexByte(key, ';')+1:]
+			key = strings.TrimPrefix(key, "tcp://")
 		}
 		if first, ok := seen[key]; ok {
 			return &EndpointError{

@@ -71,8 +71,8 @@ func checkIPC(path string) *EndpointError {
 // semicolon.
 func checkTCP(addr string) *EndpointError {
 	if source, dest, ok := strings.Cut(addr, ";"); ok {
-		if source == "" {
-			return &EndpointError{Reason: "no source address before the semicolon", Example: "tcp://10.0.0.1:0;10.0.0.2:7100"}
+		if reason := checkSource(source); reason != "" {
+			return &EndpointError{Reason: reason, Example: exampleSource}
 		}
 		addr = dest
 	}
@@ -84,6 +84,29 @@ func checkTCP(addr string) *EndpointError {
 		return &EndpointError{Reason: reason, Example: exampleTCP}
 	}
 	return nil
+}
+
+// checkSource checks where to connect from: an interface or an address, with or
+// without a port. There 0 is one: any.
+func checkSource(source string) string {
+	if source == "" {
+		return "no source address before the semicolon"
+	}
+	host, port := cutSourcePort(source)
+	switch {
+	case host == "*":
+		return "source address: * is none"
+	case strings.HasSuffix(source, ":"):
+		return "no port behind the colon of the source address"
+	case port != "" && port != "0":
+		if _, reason := cutPort("x:"+port, true); reason != "" {
+			return "source address: " + reason
+		}
+	}
+	if reason := checkHost(host); reason != "" {
+		return "source address: " + reason
+	}
+	return ""
 }
 
 // checkPGM checks an address as zmq_pgm(7) has it: interface, semicolon,

@@ -21,6 +21,10 @@ func TestEndpoints(t *testing.T) {
 		{"tcp://127.0.0.1:7100", 1, "tcp://127.0.0.1:7100"},
 		{"tcp://*:65534+", 2, "tcp://*:65534 tcp://*:65535"},
 		{"tcp://[::1]:7100+", 2, "tcp://[::1]:7100 tcp://[::1]:7101"},
+		{"tcp://eth1;10.0.0.2:7100+", 2, "tcp://eth1:0;10.0.0.2:7100 tcp://eth1:0;10.0.0.2:7101"},
+		{"tcp://eth0;h:1,tcp://eth1:*;h:2", 2, "tcp://eth0:0;h:1 tcp://eth1:*;h:2"},
+		{"tcp://[fe80::1];[fe80::2]:7100", 1, "tcp://[fe80::1]:0;[fe80::2]:7100"},
+		{"tcp://eth{shard}:5000;h:710{shard}", 2, "tcp://eth0:5000;h:7100 tcp://eth1:5000;h:7101"},
 		{"tcp://10.0.0.1:0;10.0.0.2:7100+", 2, "tcp://10.0.0.1:0;10.0.0.2:7100 tcp://10.0.0.1:0;10.0.0.2:7101"},
 		{"tcp://127.0.0.1:*", 2, "tcp://127.0.0.1:* tcp://127.0.0.1:*"},
 		{"tcp://*:*", 1, "tcp://*:*"},
@@ -80,6 +84,13 @@ func TestEndpointsRefuses(t *testing.T) {
 		{"tcp://a b:7100", 1, "", "blank or a slash"},
 		{"tcp://h/:7100", 1, "", "blank or a slash"},
 		{"tcp://;h:7100", 1, "", "no source address"},
+		{"tcp://*;h:7100", 1, "", "* is none"},
+		{"tcp://eth1:;h:7100", 1, "", "no port behind the colon"},
+		{"tcp://eth1:70000;h:7100", 1, "", "above 65535"},
+		{"tcp://eth1:x;h:7100", 1, "", "not a number"},
+		{"tcp://fe80::1;h:7100", 1, "", "brackets"},
+		{"tcp://eth 1;h:7100", 1, "", "blank"},
+		{"tcp://eth0;h:1,tcp://eth1;H:1", 2, "entry 2", "same endpoint as entry 1"},
 		{"tcp://h:7100\n", 1, "", "control character"},
 		{"tcp://h:7100\x00", 1, "", "control character"},
 		{"tcp://h:7100", 2, "", "one endpoint for 2 shards"},
@@ -201,4 +212,29 @@ func FuzzEndpoints(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestFrom(t *testing.T) {
+	for _, c := range []struct{ endpoint, source, want string }{
+		{"tcp://h:7100", "eth1", "tcp://eth1:0;h:7100"},
+		{"tcp://h:7100", "10.0.0.1", "tcp://10.0.0.1:0;h:7100"},
+		{"tcp://h:7100", "fe80::1", "tcp://[fe80::1]:0;h:7100"},
+		{"tcp://h:7100", "eth 1", ""},
+		{"tcp://h:7100", "", ""},
+		{"tcp://eth0:0;h:7100", "eth1", ""},
+		{"ipc:///tmp/x", "eth1", ""},
+	} {
+		got, err := shard.From(c.endpoint, c.source)
+		if got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("From(%q, %q) = %q, %v; want %q", c.endpoint, c.source, got, err, c.want)
+		}
+		if err == nil && shard.Source(got) != c.source {
+			t.Errorf("Source(%q) = %q, want %q", got, shard.Source(got), c.source)
+		}
+	}
+	for _, e := range []string{"tcp://h:7100", "ipc:///tmp/a;b", "epgm://eth0;239.1.1.1:5555", ""} {
+		if got := shard.Source(e); got != "" {
+			t.Errorf("Source(%q) = %q", e, got)
+		}
+	}
 }
