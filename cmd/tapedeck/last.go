@@ -38,23 +38,22 @@ the tape the moment is.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.at, "at", "", "the moment: RFC 3339, to the nanosecond, or nanoseconds since 1970 (default: the end of the tape)")
+	fl.StringVar(&f.at, "at", "", "the moment: "+timeForms+" (default: the end of the tape)")
 	fl.StringVar(&f.clock, "clock", "receive", "the time that --at means: receive, event or send")
 	fl.StringSliceVar(&f.topics, "topics", nil, "print only topics with one of these prefixes")
 	return cmd
 }
 
-// config returns as of when to look.
+// config returns what to look for; of when, run reads from the tape, which may
+// have marks.
 func (f *lastFlags) config() (tape.LastConfig, error) {
 	cfg := tape.LastConfig{At: wire.NanosMax}
 	var err error
 	if cfg.Clock, err = tape.ParseClock(f.clock); err != nil {
 		return cfg, usageError{err}
 	}
-	if f.at != "" {
-		if cfg.At, err = parseTime("--at", f.at); err != nil {
-			return cfg, err
-		}
+	if err = checkTime("--at", f.at); err != nil {
+		return cfg, err
 	}
 	if filter := prefix.New(f.topics); !filter.All() {
 		cfg.Topics = filter.Match
@@ -73,6 +72,11 @@ func (f *lastFlags) run(cmd *cobra.Command, dir string) error {
 		return err
 	}
 	defer t.Close()
+	if f.at != "" {
+		if cfg.At, err = timeOn(t, cfg.Clock, "--at", f.at); err != nil {
+			return err
+		}
+	}
 	start := time.Now()
 	l, err := t.Last(cmd.Context(), cfg)
 	var corrupt *tape.CorruptError
