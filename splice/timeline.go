@@ -38,7 +38,7 @@ func Timeline(ctx context.Context, t *tape.Tape, c tape.Clock, width time.Durati
 			return nil, err
 		}
 		info := t.Block(n)
-		if err := l.block(t, &info); err != nil {
+		if err := l.block(t, n, &info); err != nil {
 			return nil, err
 		}
 		if len(l.at) > BucketsMax {
@@ -65,7 +65,7 @@ type line struct {
 	last  *Bucket
 }
 
-func (l *line) block(t *tape.Tape, info *tape.BlockInfo) error {
+func (l *line) block(t *tape.Tape, n int, info *tape.BlockInfo) error {
 	s := spanOf(info, l.clock)
 	sent := l.clock == tape.ClockSend && !info.NoSend
 	if b := l.bucket(s.Min); sent || l.start(s.Max) == b.From {
@@ -73,7 +73,7 @@ func (l *line) block(t *tape.Tape, info *tape.BlockInfo) error {
 		b.Bytes += uint64(info.PayloadSize)
 		return nil
 	}
-	b, err := t.ReadBlock(info.Number, false)
+	b, err := t.ReadBlock(n, false)
 	if err != nil {
 		return err
 	}
