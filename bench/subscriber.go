@@ -8,6 +8,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/tapedeck/tapedeck/subscriber"
+	"github.com/tapedeck/tapedeck/tape"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -80,9 +81,11 @@ func (*visitor) HandleEnd(int, wire.Epoch, bool) {}
 // subscriberWorker subscribes and visits every record.
 func subscriberWorker(ctx context.Context, job *Job, say func(ready) error) (Result, error) {
 	v := newVisitor(len(job.Endpoints), job.Latency)
-	sub, err := subscriber.New(subscriber.Config{
-		Endpoints: job.Endpoints, Name: job.Name, IOCPUs: job.IOCPUs, ReceiveCPUs: job.LoopCPUs,
-	}, v)
+	cfg := subscriber.Config{Endpoints: job.Endpoints, Name: job.Name, IOCPUs: job.IOCPUs, ReceiveCPUs: job.LoopCPUs}
+	if job.ByReference {
+		cfg.OpenTape = func(id string, at wire.TapePlace) (subscriber.Referred, error) { return tape.OpenReferences(id, at) }
+	}
+	sub, err := subscriber.New(cfg, v)
 	if err != nil {
 		return Result{}, err
 	}
@@ -94,7 +97,8 @@ func subscriberWorker(ctx context.Context, job *Job, say func(ready) error) (Res
 }
 
 func (v *visitor) result(s subscriber.Summary, err error) (Result, error) {
-	r := Result{Records: s.Records, Bytes: s.Bytes, Gaps: s.Gaps, Complete: s.Complete}
+	r := Result{Records: s.Records, Bytes: s.Bytes, Gaps: s.Gaps, Complete: s.Complete,
+		Batches: s.Batches, Referred: s.Referred, Fallbacks: s.Fallbacks}
 	var first, last time.Time
 	hist := newHistogram()
 	for i := range v.shards {

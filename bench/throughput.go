@@ -14,7 +14,7 @@ import (
 // ThroughputConfig says what Throughput measures. The zero value of a field
 // means its default.
 type ThroughputConfig struct {
-	Sources []string // of "memory", "plain", "s2", "zstd", "columns". Default: all but columns
+	Sources []string // of "memory", "reference", "plain", "s2", "zstd", "columns". Default: all but columns
 	Shards  int      // default 1
 	Size    int      // of a body, bytes; default 100
 	Topics  int      // default 1000
@@ -28,7 +28,7 @@ type ThroughputConfig struct {
 
 func (c *ThroughputConfig) fill() {
 	if c.Sources == nil {
-		c.Sources = []string{"memory", "plain", "s2", "zstd"}
+		c.Sources = []string{"memory", "reference", "plain", "s2", "zstd"}
 	}
 	def(&c.Shards, 1)
 	def(&c.Size, 100)
@@ -94,7 +94,7 @@ func throughputTapes(ctx context.Context, env Env, dir string, cfg *ThroughputCo
 	tapes := map[string]*tape.Tape{}
 	for _, s := range cfg.Sources {
 		name := s
-		if s == "memory" {
+		if s == "memory" || s == "reference" {
 			name = "plain"
 		}
 		codec, err := tape.ParseCodec(name)
@@ -125,13 +125,18 @@ func closeTapes(tapes map[string]*tape.Tape) {
 
 // expected is about how many records a second a source gives: it only decides
 // how long a run is.
-var expected = map[string]float64{"memory": 20e6, "plain": 15e6, "s2": 9e6, "zstd": 8e6, "columns": 4e6}
+var expected = map[string]float64{"memory": 20e6, "reference": 60e6, "plain": 15e6, "s2": 9e6, "zstd": 8e6, "columns": 4e6}
 
 // throughputRun plays one source once.
 func throughputRun(ctx context.Context, cfg *ThroughputConfig, source string, t *tape.Tape, tl *tally, tcp, zmq float64) error {
 	passes := max(1, int(cfg.Seconds*expected[source]/float64(cfg.Records)))
-	res, sent, cpu, err := playTo(ctx, 1, Job{Role: "subscriber", IOCPUs: cfg.Sub[0], LoopCPUs: cfg.Sub[1]},
-		publisher.Config{Endpoints: wildcards(cfg.Shards), Lossless: true, IOCPUs: cfg.IOCPUs},
+	job := Job{Role: "subscriber", IOCPUs: cfg.Sub[0], LoopCPUs: cfg.Sub[1], ByReference: source == "reference"}
+	announced, err := sessionOf(t)
+	if err != nil {
+		return err
+	}
+	res, sent, cpu, err := playTo(ctx, 1, job,
+		publisher.Config{Endpoints: wildcards(cfg.Shards), Lossless: true, IOCPUs: cfg.IOCPUs, Session: announced},
 		func(s *session) (uint64, error) {
 			if source == "memory" {
 				return sendRepeated(ctx, s.pub, t, passes)
@@ -145,6 +150,9 @@ func throughputRun(ctx context.Context, cfg *ThroughputConfig, source string, t 
 	if !r.Complete || r.Records != sent {
 		return fmt.Errorf("sent %d records, %d arrived, complete %v", sent, r.Records, r.Complete)
 	}
+	if job.ByReference && (r.Referred != r.Batches || r.Fallbacks != 0) {
+		return fmt.Errorf("%d of %d batches came by reference, %d fallbacks", r.Referred, r.Batches, r.Fallbacks)
+	}
 	rate, bytes := float64(r.Records)/r.Seconds, float64(r.Bytes)/r.Seconds
 	tl.add("records_per_second", rate)
 	tl.add("bytes_per_second", bytes)
@@ -156,6 +164,16 @@ func throughputRun(ctx context.Context, cfg *ThroughputConfig, source string, t 
 	tl.add("ratio_to_tcp", bytes/tcp)
 	tl.add("ratio_to_libzmq", rate/zmq)
 	return nil
+}
+
+// sessionOf is what a player of the tape announces.
+func sessionOf(t *tape.Tape) (wire.Session, error) {
+	at, err := tape.Place(t.Dir())
+	if err != nil {
+		return wire.Session{}, err
+	}
+	info, err := t.Info()
+	return wire.Session{Publisher: "bench", Mode: "lossless", Tape: info.ID.String(), ByReference: &at}, err
 }
 
 // wildcards are endpoints on free ports.

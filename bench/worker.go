@@ -25,6 +25,8 @@ type Job struct {
 	IOCPUs    []int    `json:"io_cpus,omitempty"`
 	LoopCPUs  []int    `json:"loop_cpus,omitempty"`
 	Latency   bool     `json:"latency,omitempty"` // measure each record against its event time
+	// ByReference takes batches by reference where the publisher offers them.
+	ByReference bool `json:"by_reference,omitempty"`
 }
 
 // Result is what a worker found.
@@ -35,6 +37,9 @@ type Result struct {
 	CPUSeconds float64 `json:"cpu_seconds"`
 	RSSBytes   uint64  `json:"rss_bytes"` // peak
 	Gaps       uint64  `json:"gaps"`
+	Batches    uint64  `json:"batches"`
+	Referred   uint64  `json:"referred"` // batches that came by reference
+	Fallbacks  uint64  `json:"fallbacks"`
 	Complete   bool    `json:"complete"`
 	Topics     int     `json:"topics"`
 	Histogram  []byte  `json:"histogram,omitempty"` // HdrHistogram V2, ns

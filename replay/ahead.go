@@ -30,6 +30,7 @@ type inPlace struct {
 	tape   *tape.Tape
 	wanted func(*tape.BlockInfo) bool
 	n      int
+	info   tape.BlockInfo // a variable would be moved to the heap for wanted
 }
 
 func (p *inPlace) next(ctx context.Context) (*tape.Block, error) {
@@ -37,10 +38,10 @@ func (p *inPlace) next(ctx context.Context) (*tape.Block, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		info := p.tape.Block(p.n)
-		if p.wanted(&info) {
+		p.info = p.tape.Block(p.n)
+		if p.wanted(&p.info) {
 			p.n++
-			return p.tape.ReadBlock(info.Number, true)
+			return p.tape.ReadBlock(p.info.Number, true)
 		}
 	}
 	return nil, nil

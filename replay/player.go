@@ -61,6 +61,13 @@ type Config struct {
 	Spin time.Duration
 }
 
+// SendsBlocks reports whether a player sends stored blocks as they are: at full
+// speed, with as many shards as the tape has, and every topic.
+func (c *Config) SendsBlocks() bool {
+	topics := prefix.New(c.Topics)
+	return c.Speed == Max && (c.Shards == 0 || c.Shards == c.Tape.Shards()) && topics.All()
+}
+
 // Bounds and defaults.
 const (
 	batchBytesDefault = 256 << 10
@@ -202,7 +209,7 @@ func (p *Player) play(ctx context.Context) error {
 		}
 		before := p.report.Records
 		var err error
-		if p.pace == nil && p.cfg.Shards == p.cfg.Tape.Shards() && p.filter.All() {
+		if p.cfg.SendsBlocks() {
 			err = p.playBlocks(ctx)
 		} else {
 			err = p.playRecords(ctx)

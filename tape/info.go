@@ -55,6 +55,9 @@ func (t *Tape) Info() (Info, error) {
 	return info, nil
 }
 
+// Dir is the directory that the tape was opened in.
+func (t *Tape) Dir() string { return t.dir }
+
 // Shards is the number of shards.
 func (t *Tape) Shards() int { return t.meta.Shards }
 

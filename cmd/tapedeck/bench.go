@@ -70,7 +70,7 @@ func newBenchThroughput(f *benchFlags) *cobra.Command {
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringSliceVar(&cfg.Sources, "sources", nil, "memory, plain, s2, zstd, columns (default: the first four)")
+	fl.StringSliceVar(&cfg.Sources, "sources", nil, "memory, reference, plain, s2, zstd, columns (default: the first five)")
 	fl.IntVar(&cfg.Shards, "shards", 0, "shards of tape and stream (default 1)")
 	fl.IntVar(&cfg.Size, "size", 0, "bytes of a body (default 100)")
 	fl.IntVar(&cfg.Topics, "topics", 0, "topics (default 1000)")

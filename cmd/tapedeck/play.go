@@ -122,11 +122,12 @@ func (f *playFlags) run(cmd *cobra.Command, dir string) (err error) {
 	if !cmd.Flags().Changed("shards") {
 		f.stream.shards = t.Shards()
 	}
-	pub, err := f.publisher(t)
+	cfg.Tape, cfg.Shards = t, f.stream.shards
+	pub, err := f.publisher(t, placeFor(t, &cfg))
 	if err != nil {
 		return err
 	}
-	cfg.Tape, cfg.Publisher, cfg.Shards = t, pub, f.stream.shards
+	cfg.Publisher = pub
 	player, err := replay.New(cfg)
 	if err != nil {
 		return errors.Join(usageError{err}, pub.Close())
@@ -165,7 +166,7 @@ func total(t *tape.Tape) uint64 {
 	return info.Totals.Records
 }
 
-func (f *playFlags) publisher(t *tape.Tape) (*publisher.Publisher, error) {
+func (f *playFlags) publisher(t *tape.Tape, at *wire.TapePlace) (*publisher.Publisher, error) {
 	endpoints, err := f.stream.endpoints()
 	if err != nil {
 		return nil, err
@@ -186,7 +187,7 @@ func (f *playFlags) publisher(t *tape.Tape) (*publisher.Publisher, error) {
 		Endpoints: endpoints, Lossless: !f.live, IOCPUs: ioCPUs,
 		Session: wire.Session{
 			Publisher: program(), Mode: mode, Speed: f.speed, Tape: info.ID.String(),
-			Sources: info.Sources, Encodings: info.Encodings,
+			Sources: info.Sources, Encodings: info.Encodings, ByReference: at,
 		},
 	})
 	return pub, withHint(err, "is another player running? --bind chooses other endpoints, and tcp://127.0.0.1:* a free port")
@@ -225,6 +226,7 @@ type playSummary struct {
 	Left      int     `json:"readers_left"`
 	Stalled   float64 `json:"stalled_seconds"`
 	Foreign   uint64  `json:"foreign_frames"`
+	Referred  uint64  `json:"referred_batches"`
 	Pacing    *pacing `json:"pacing_error,omitempty"`
 }
 
@@ -244,6 +246,7 @@ func newPlaySummary(rep *replay.Report, st *publisher.Stats, speed replay.Speed)
 		Speed: speed.String(), Seconds: rep.Elapsed.Seconds(),
 		PerSecond: float64(rep.Records) / max(rep.Elapsed.Seconds(), 1e-9),
 		Readers:   st.Joined, Finished: st.Finished, Left: st.Left, Stalled: st.Stalled.Seconds(), Foreign: st.Foreign,
+		Referred: st.Referred,
 	}
 	if h := rep.Late; h != nil && h.TotalCount() > 0 {
 		s.Pacing = &pacing{h.ValueAtQuantile(50), h.ValueAtQuantile(90), h.ValueAtQuantile(99), h.ValueAtQuantile(99.9), h.Max()}

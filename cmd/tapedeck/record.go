@@ -24,6 +24,7 @@ type recordFlags struct {
 	follow  bool
 	silence time.Duration
 	name    string
+	byRef   string
 }
 
 func newRecord() *cobra.Command {
@@ -50,6 +51,7 @@ from it.`,
 	fl.StringVar(&f.codec, "codec", "", "compression of the tape: plain, s2, zstd or columns (default: "+tape.CodecDefault.String()+")")
 	fl.IntVar(&f.block, "block-size", tape.BlockSizeDefault, "payload bytes of a block")
 	fl.DurationVar(&f.sync, "sync", tape.SyncIntervalDefault, "longest time until what was received is safe on disk")
+	addByReference(cmd, &f.byRef)
 	fl.BoolVar(&f.append, "append", false, "go on with a tape that exists")
 	fl.BoolVar(&f.follow, "follow", false, "stay after the end, for the next session")
 	fl.DurationVar(&f.silence, "silence", 0, "stop when a shard says nothing, heartbeats included, for this long (0: wait for ever)")
@@ -116,9 +118,14 @@ func (f *recordFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	open, err := opener(out, f.byRef)
+	if err != nil {
+		return err
+	}
 	cfg := subscriber.Config{
 		Endpoints: endpoints, Name: f.name, IOCPUs: ioCPUs, ReceiveCPUs: loopCPUs, Follow: f.follow, Silence: f.silence,
-		Warn: func(_ int, err error) { out.remark("warning: %v", err) },
+		OpenTape: open,
+		Warn:     func(_ int, err error) { out.remark("warning: %v", err) },
 	}
 	// What is wrong with the flags shows before a tape is made.
 	if _, err := subscriber.New(cfg, nil); err != nil {

@@ -18,6 +18,7 @@ type subFlags struct {
 	print   bool
 	follow  bool
 	silence time.Duration
+	byRef   string
 }
 
 func newSub() *cobra.Command {
@@ -41,6 +42,7 @@ The exit code is 0 when it is, and 3 when records are missing.`,
 	cmd.Flags().StringVar(&f.name, "name", "", "name of this reader, shown to the publisher's operator")
 	cmd.Flags().StringSliceVar(&f.topics, "topics", nil, "visit only topics with one of these prefixes")
 	cmd.Flags().BoolVar(&f.print, "print", false, "print each record, as text or JSON, as cat does")
+	addByReference(cmd, &f.byRef)
 	cmd.Flags().BoolVar(&f.follow, "follow", false, "stay after the end, for the next session")
 	cmd.Flags().DurationVar(&f.silence, "silence", 0, "fail when a shard says nothing, heartbeats included, for this long (0: wait for ever)")
 	return cmd
@@ -56,10 +58,14 @@ func (f *subFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	open, err := opener(out, f.byRef)
+	if err != nil {
+		return err
+	}
 	h := newSubHandler(out, len(endpoints), f.topics, f.print)
 	sub, err := subscriber.New(subscriber.Config{
 		Endpoints: endpoints, Name: f.name, IOCPUs: ioCPUs, ReceiveCPUs: loopCPUs,
-		Follow: f.follow, Silence: f.silence,
+		Follow: f.follow, Silence: f.silence, OpenTape: open,
 		Warn: func(_ int, err error) { out.remark("warning: %v", err) },
 	}, h)
 	if err != nil {

@@ -146,6 +146,8 @@ type subSummary struct {
 	Visited   uint64  `json:"visited"`
 	Batches   uint64  `json:"batches"`
 	Bytes     uint64  `json:"bytes"`
+	Referred  uint64  `json:"referred_batches"`
+	Fallbacks uint64  `json:"fallbacks"`
 	Seconds   float64 `json:"seconds"`
 	PerSecond float64 `json:"records_per_second"`
 	LagP50    int64   `json:"lag_p50_ns"`
@@ -160,7 +162,7 @@ func (h *subHandler) summary(s subscriber.Summary) *subSummary {
 	sum := &subSummary{
 		Records: s.Records, Gaps: s.Gaps, Lost: s.Lost, Repeated: s.Repeated, Refused: s.Refused,
 		Corrupt: s.Corrupt, Epochs: s.Epochs, Broken: s.Broken, Diverged: s.Diverged, Early: s.Early, Ended: s.Ended, Complete: s.Complete,
-		Batches: s.Batches, Bytes: s.Bytes, why: s.Why(),
+		Batches: s.Batches, Bytes: s.Bytes, Referred: s.Referred, Fallbacks: s.Fallbacks, why: s.Why(),
 	}
 	lag := hdrhistogram.New(1, int64(time.Hour), 3)
 	var first, last time.Time
