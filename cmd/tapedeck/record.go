@@ -99,6 +99,8 @@ type recordSummary struct {
 	Epochs    uint64  `json:"epochs"`
 	Early     bool    `json:"early"`
 	Complete  bool    `json:"complete"`
+	Referred  uint64  `json:"referred_batches"`
+	Fallbacks uint64  `json:"fallbacks"`
 	Bytes     uint64  `json:"payload_bytes"`
 	Stored    uint64  `json:"stored_bytes"`
 	Blocks    uint64  `json:"blocks"`
@@ -170,6 +172,7 @@ func (f *recordFlags) summary(s subscriber.Summary, st tape.Stats, took time.Dur
 	return &recordSummary{
 		Tape: filepath.Clean(f.output), Records: s.Records, Gaps: s.Gaps, Lost: s.Lost, Repeated: s.Repeated,
 		Refused: s.Refused, Corrupt: s.Corrupt, Epochs: s.Epochs, Early: s.Early, Complete: s.Complete,
+		Referred: s.Referred, Fallbacks: s.Fallbacks,
 		Bytes: st.PayloadBytes, Stored: st.StoredBytes, Blocks: st.Blocks, Syncs: st.Syncs, SyncMax: int64(st.SyncMax),
 		Seconds: took.Seconds(), PerSecond: float64(s.Records) / max(took.Seconds(), 1e-9),
 	}
