@@ -12,9 +12,10 @@ import (
 // reference is released: the tape holds one, every block that reads from it
 // another.
 type mapping struct {
-	data  []byte
-	unmap func() error
-	refs  atomic.Int32
+	data   []byte
+	unmap  func() error
+	refs   atomic.Int32
+	behind atomic.Int64 // up to here it was taken out of the address space; see resident
 }
 
 func (m *mapping) retain() { m.refs.Add(1) }

@@ -141,10 +141,12 @@ func (t *Tape) ReadBlock(n int, unchecked bool) (*Block, error) {
 
 // load returns a block with one reference.
 func (t *Tape) load(info *BlockInfo, unchecked bool) (*Block, error) {
-	m, err := t.mapped(t.segments[info.Segment])
+	s := t.segments[info.Segment]
+	m, err := t.mapped(s)
 	if err != nil {
 		return nil, err
 	}
+	t.resident.passed(s, m, info.Offset)
 	start := info.Offset + BlockHeaderSize
 	stored := m.data[start : start+int64(info.StoredSize)]
 	b := t.blocksFree.get()

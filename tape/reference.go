@@ -94,6 +94,7 @@ func (r *References) Bytes(at *wire.Reference, size int) []byte {
 	if at.Offset > uint64(len(data)) || uint64(size) > uint64(len(data))-at.Offset {
 		return nil
 	}
+	r.tape.resident.passed(r.tape.segments[at.Segment], r.segments[at.Segment], int64(at.Offset))
 	end := at.Offset + uint64(size)
 	return data[at.Offset:end:end]
 }

@@ -28,6 +28,7 @@ type Tape struct {
 	shardMap   shardTables
 	decode     bufferPool
 	blocksFree blockPool
+	resident   resident
 
 	closed atomic.Bool
 
@@ -91,7 +92,7 @@ func OpenFS(fsx fsys.FS, dir string) (*Tape, error) {
 // openOnce returns what it has of the tape beside an error. Nothing is mapped
 // yet, so there is nothing to close.
 func openOnce(fsx fsys.FS, dir string) (*Tape, error) {
-	t := &Tape{fs: fsx, dir: dir}
+	t := &Tape{fs: fsx, dir: dir, resident: newResident(fsx)}
 	var err error
 	if t.meta, err = readManifest(fsx, dir); err != nil {
 		return t, err
