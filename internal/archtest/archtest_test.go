@@ -50,6 +50,7 @@ var third = []struct {
 	{"github.com/pebbe/zmq4", []string{"internal/zsock"}, "sockets have one owner, so their traps are handled in one place"},
 	{"github.com/spf13/cobra", []string{"cmd"}, "flags are the commands' business"},
 	{"github.com/vbauerster/mpb/v8", []string{"cmd"}, "libraries report numbers, commands draw them"},
+	{"github.com/BurntSushi/toml", []string{"shard/placement"}, "one file that people write, one reader of it"},
 	{"github.com/gopacket/gopacket", []string{"feed", "export"}, "captures are a file format of the outside"},
 	{"github.com/parquet-go/parquet-go", []string{"feed", "export"}, "Parquet is a file format of the outside"},
 }
