@@ -47,7 +47,7 @@ func (l *loop) run(ctx context.Context) (err error) {
 	}
 	defer unpin()
 	l.socket, err = zctx.NewSocket(zsock.SUB, zsock.SocketConfig{
-		ReceiveQueue: l.sub.cfg.QueueLen, RecvTimeout: receiveSlice,
+		ReceiveQueue: queueLength(&l.sub.cfg), RecvTimeout: receiveSlice,
 		MessageMax: wire.PayloadSizeMax,
 	})
 	if err != nil {

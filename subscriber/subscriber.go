@@ -40,9 +40,11 @@ type Config struct {
 	Endpoints []string
 	// Name of this reader, for people. Default "".
 	Name string
-	// QueueLen is libzmq's receive high-water mark per shard, messages.
-	// Default 1000.
-	QueueLen int
+	// QueueBytes is what a shard's receive queue in libzmq may hold, about, in
+	// batches of BatchBytes. Default 64 MiB. Expect gives both for a rate.
+	QueueBytes int64
+	// BatchBytes is how large a batch is expected to be. Default 256 KiB.
+	BatchBytes int
 	// ReceiveCPUs and IOCPUs pin each shard's receive loop and I/O thread; nil
 	// pins none, zsock.NoCPU one not.
 	ReceiveCPUs, IOCPUs []int
@@ -138,11 +140,17 @@ func New(cfg Config, h Handler) (*Subscriber, error) {
 	if len(cfg.Name) > wire.ReaderNameMax {
 		return nil, fmt.Errorf("subscriber: name is longer than %d bytes", wire.ReaderNameMax)
 	}
-	if cfg.QueueLen < 0 || cfg.Silence < 0 {
+	if cfg.QueueBytes < 0 || cfg.BatchBytes < 0 || cfg.Silence < 0 {
 		return nil, errors.New("subscriber: a size or time is negative")
 	}
 	cfg.Endpoints = slices.Clone(cfg.Endpoints)
 	cfg.ReceiveCPUs, cfg.IOCPUs = slices.Clone(cfg.ReceiveCPUs), slices.Clone(cfg.IOCPUs)
+	if cfg.QueueBytes == 0 {
+		cfg.QueueBytes = queueBytesDefault
+	}
+	if cfg.BatchBytes == 0 {
+		cfg.BatchBytes = batchBytesDefault
+	}
 	if cfg.Warn == nil {
 		cfg.Warn = func(int, error) {}
 	}

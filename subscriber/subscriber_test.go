@@ -22,7 +22,8 @@ func TestConfigIsChecked(t *testing.T) {
 		"receive CPUs":     {Endpoints: one, ReceiveCPUs: []int{0, 1}},
 		"I/O CPUs":         {Endpoints: one, IOCPUs: []int{}},
 		"name too long":    {Endpoints: one, Name: strings.Repeat("n", wire.ReaderNameMax+1)},
-		"negative queue":   {Endpoints: one, QueueLen: -1},
+		"negative queue":   {Endpoints: one, QueueBytes: -1},
+		"negative batch":   {Endpoints: one, BatchBytes: -1},
 		"negative silence": {Endpoints: one, Silence: -1},
 	} {
 		if _, err := New(cfg, &notes{}); err == nil {
