@@ -67,7 +67,7 @@ func openAppendLocked(fsx fsys.FS, dir string, cfg Config, lock io.Closer) (*Wri
 
 // resume takes over where a closed tape ends, and marks it unclosed.
 func (w *Writer) resume(t *Tape, cfg *Config) error {
-	topics, err := t.Topics()
+	topics, err := t.allTopics()
 	if err != nil {
 		return err
 	}
@@ -79,8 +79,9 @@ func (w *Writer) resume(t *Tape, cfg *Config) error {
 		return err
 	}
 	d.epochs = slices.Clone(t.Epochs())
-	d.segments, d.number = t.meta.Segments, len(t.meta.Segments)
-	d.chain, d.blocks, w.number = *t.meta.Digest, t.blocks, t.blocks
+	d.kept = t.retained()
+	d.segments, d.number = t.meta.Segments, t.first+len(t.meta.Segments)
+	d.chain, d.blocks, w.number = *t.meta.Digest, t.base+t.blocks, t.base+t.blocks
 	for i := range w.shard {
 		w.shard[i].resume(t, &t.shards().shards[i])
 	}

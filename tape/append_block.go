@@ -89,7 +89,7 @@ func (j *job) keep(block *Block) error {
 	}
 	stored := block.stored
 	if stored == nil {
-		m, err := block.tape.mapped(block.tape.segments[block.Info.Segment])
+		m, err := block.tape.mapped(block.tape.segmentNumber(block.Info.Segment))
 		if err != nil {
 			return err
 		}

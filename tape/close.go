@@ -76,6 +76,7 @@ func (w *Writer) complete() error {
 	if err := d.seal(); err != nil {
 		return err
 	}
+	d.retain()
 	topics := d.keys.live.sorted()
 	content := encodeTopics(w.meta.ID, topics)
 	if err := fsys.WriteFile(w.cfg.FS, w.work, topicsName, content); err != nil {
@@ -86,8 +87,14 @@ func (w *Writer) complete() error {
 			return err
 		}
 	}
-	d.totals.Topics = len(topics)
 	d.totals.setEdges(d.edges, d.epochs)
+	if w.meta.Start != nil {
+		var err error
+		if d.totals, err = keptTotals(w.cfg.FS, w.work); err != nil {
+			return err
+		}
+	}
+	d.totals.Topics = len(topics)
 	w.meta.Closed = true
 	w.meta.Segments, w.meta.Digest = d.segments, &d.chain
 	w.meta.Totals = newManifestTotals(&d.totals)
@@ -98,6 +105,16 @@ func (w *Writer) complete() error {
 		return nil
 	}
 	return w.giveName()
+}
+
+// keptTotals computes the totals of an unclosed tape whose segments are sealed.
+func keptTotals(fsx fsys.FS, dir string) (Totals, error) {
+	t, err := openHeld(fsx, dir)
+	if err != nil {
+		return Totals{}, err
+	}
+	totals, err := t.computeTotals()
+	return totals, errors.Join(err, t.Close())
 }
 
 // giveName renames a temporary tape. Renaming onto an empty directory replaces

@@ -218,6 +218,7 @@ func TestColumnsTakeLessThanTheVendorsFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { _ = w.Abort() })
 		at := At{Epoch: 1}
 		vendor := inputRecords(t, input, func(f *wire.Fields) {
 			if err := w.AppendFields(at, f); err != nil {

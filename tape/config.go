@@ -45,6 +45,13 @@ type Config struct {
 	// apart where they would otherwise take more than about a twelfth of the
 	// tape. 0 means KeyframeIntervalDefault; below zero there are none.
 	KeyframeInterval int64
+	// SegmentDuration is the longest time over which a segment is written; 0 is
+	// no limit. With Retain.Age it is a tenth of that where it is not given.
+	SegmentDuration time.Duration
+	// Retain says how much of the tape is kept while it is written: see Retain,
+	// the function. With it every segment begins with a keyframe, and where
+	// SegmentSize is 0 it is at most an eighth of Retain.Size.
+	Retain RetainConfig
 	// Temporary writes the tape under its name with TemporarySuffix and gives it
 	// its name in Close, so that an import that did not finish leaves nothing
 	// that looks whole.
@@ -86,6 +93,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.SegmentSize == 0 {
 		c.SegmentSize = SegmentSizeDefault
+		if c.Retain.Size > 0 {
+			c.SegmentSize = max(min(c.SegmentSize, c.Retain.Size/8), SegmentSizeMin)
+		}
+	}
+	if c.SegmentDuration == 0 {
+		c.SegmentDuration = c.Retain.Age / 10
 	}
 	if c.SyncInterval == 0 {
 		c.SyncInterval = SyncIntervalDefault
@@ -104,6 +117,12 @@ func (c *Config) check() error {
 		return fmt.Errorf("%w: unknown codec %d", ErrConfig, c.Codec)
 	case c.BlockSize < 0 || c.BlockSize > BlockSizeMax:
 		return fmt.Errorf("%w: block size %d; at most %d is possible", ErrConfig, c.BlockSize, BlockSizeMax)
+	case c.Retain.Size < 0 || c.Retain.Age < 0 || c.SegmentDuration < 0:
+		return fmt.Errorf("%w: a size, age or duration below zero", ErrConfig)
+	case c.Retain.on() && c.KeyframeInterval < 0:
+		return fmt.Errorf("%w: retention needs keyframes", ErrConfig)
+	case c.Retain.on() && c.Temporary:
+		return fmt.Errorf("%w: retention is not for a tape that has no name yet", ErrConfig)
 	case c.SegmentSize < SegmentSizeMin || c.SegmentSize > SegmentSizeMax:
 		return fmt.Errorf("%w: segment size %d; %d to %d are possible", ErrConfig, c.SegmentSize, SegmentSizeMin, int64(SegmentSizeMax))
 	}

@@ -28,6 +28,11 @@ type disk struct {
 	epochs   []wire.Epoch // in order of appearance
 	blocks   int          // written so far
 	keys     *keyframer   // its goroutine works while disk does not touch it
+
+	begun   time.Time         // of the open segment
+	payload uint64            // bytes in the open segment
+	stored  uint64            // the same, as stored
+	kept    []retainedSegment // closed segments, oldest first
 }
 
 // allocateStep is how far ahead of the last block a segment is allocated,
@@ -74,10 +79,11 @@ func (w *Writer) recycle(j *job) {
 func (d *disk) put(j *job) error {
 	b := &j.info
 	need := alignUp(BlockHeaderSize + int64(b.StoredSize))
-	if d.file != nil && d.size+need > d.w.cfg.SegmentSize && d.index.blocks() > 0 {
+	if d.file != nil && d.index.blocks() > 0 && (d.size+need > d.w.cfg.SegmentSize || d.late()) {
 		if err := d.seal(); err != nil {
 			return err
 		}
+		d.retain()
 	}
 	fresh := d.file == nil
 	if fresh {
@@ -112,6 +118,8 @@ func (d *disk) put(j *job) error {
 // account takes a written block into the sums.
 func (d *disk) account(j *job) {
 	d.records += uint64(j.info.Count)
+	d.payload += uint64(j.info.PayloadSize)
+	d.stored += uint64(j.info.StoredSize)
 	d.blocks++
 	d.totals.add(&j.info)
 	d.epochs = appendEpoch(d.epochs, j.info.Epoch)
@@ -130,6 +138,7 @@ func (d *disk) begin() error {
 		return &WriteError{File: name, Err: err}
 	}
 	d.file, d.size, d.allocated, d.synced, d.records = f, 0, 0, 0, 0
+	d.payload, d.stored, d.begun = 0, 0, time.Now()
 	d.index = index{entries: d.index.entries[:0], first: d.blocks}
 	if err := d.allocate(SegmentHeaderSize); err != nil {
 		return err
@@ -218,6 +227,7 @@ func (d *disk) seal() error {
 		Name: segmentName(d.number), Size: d.size, Blocks: d.index.blocks(),
 		Records: d.records, FirstOrdinal: d.ordinal, Keyframes: keyframes, Digest: d.chain,
 	})
+	d.note()
 	d.number++
 	return nil
 }

@@ -1,6 +1,7 @@
 package tape
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"sort"
@@ -45,6 +46,12 @@ func (x *index) span(i int, c Clock) Span {
 		off = blkSendOff
 	}
 	return getSpan(x.entries[i*indexEntrySize+8+off:])
+}
+
+// stream returns the i-th block's shard and epoch, likewise.
+func (x *index) stream(i int) (shard uint16, epoch wire.Epoch) {
+	h := x.entries[i*indexEntrySize+8:][:BlockHeaderSize]
+	return binary.LittleEndian.Uint16(h[blkShardOff:]), wire.Epoch(binary.LittleEndian.Uint64(h[blkEpochOff:]))
 }
 
 // firstBlock returns the first block that holds a record at or after at.
@@ -122,11 +129,13 @@ type epochRun struct {
 func (t *Tape) shards() *shardTables {
 	t.shardMap.once.Do(func() {
 		t.shardMap.shards = make([]shardBlocks, t.meta.Shards)
-		for n := range t.blocks {
-			b := t.Block(n)
-			t.shardMap.epochs = appendEpoch(t.shardMap.epochs, b.Epoch)
-			if int(b.Shard) < len(t.shardMap.shards) {
-				t.shardMap.shards[b.Shard].add(n, b.Epoch)
+		for _, s := range t.segments {
+			for i := range s.index.blocks() {
+				shard, epoch := s.index.stream(i)
+				t.shardMap.epochs = appendEpoch(t.shardMap.epochs, epoch)
+				if int(shard) < len(t.shardMap.shards) {
+					t.shardMap.shards[shard].add(s.index.first+i, epoch)
+				}
 			}
 		}
 	})

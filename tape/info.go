@@ -1,6 +1,7 @@
 package tape
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tapedeck/tapedeck/internal/fsys"
@@ -21,6 +22,16 @@ type Info struct {
 	Totals       Totals
 	Digest       Digest // of all blocks
 	Segments     []SegmentInfo
+	Removed      Removed
+}
+
+// Removed is what retention has taken from the start of a tape.
+type Removed struct {
+	Segments     int
+	Blocks       int
+	Records      uint64
+	PayloadBytes uint64
+	StoredBytes  uint64
 }
 
 // SegmentInfo is what is known of one segment.
@@ -45,6 +56,9 @@ func (t *Tape) Info() (Info, error) {
 		SyncInterval: time.Duration(m.SyncIntervalNs), Encodings: m.Encodings, Sources: m.Sources,
 		Closed: m.Closed, Totals: totals,
 	}
+	start := m.start()
+	info.Digest = start.Digest
+	info.Removed = Removed{Segments: start.Segment, Blocks: start.Blocks, Records: start.Records, PayloadBytes: start.PayloadBytes, StoredBytes: start.StoredBytes}
 	for _, s := range t.segments {
 		info.Segments = append(info.Segments, SegmentInfo{
 			Name: segmentName(s.number), Size: s.index.segmentSize, Blocks: s.index.blocks(),
@@ -69,8 +83,24 @@ func (t *Tape) Codec() Codec { return t.meta.Codec }
 func (t *Tape) Encodings() []Encoding { return t.meta.Encodings }
 
 // Topics returns the topics in bytewise order. Of a closed tape it reads the
-// topics file; of an unclosed one the first call reads every block.
+// topics file; of an unclosed one the first call reads every block. Where
+// retention has removed the tape's first segments, the topics of a closed tape
+// still count what was in them.
 func (t *Tape) Topics() ([]TopicInfo, error) {
+	list, err := t.allTopics()
+	if err != nil || t.base == 0 {
+		return list, err
+	}
+	list = slices.Clone(list)
+	for i := range list {
+		list[i].FirstBlock = max(list[i].FirstBlock-t.base, -1)
+		list[i].LastBlock = max(list[i].LastBlock-t.base, -1)
+	}
+	return list, nil
+}
+
+// allTopics returns the topics with blocks counted over the whole recording.
+func (t *Tape) allTopics() ([]TopicInfo, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.topicsLocked()
@@ -104,7 +134,7 @@ func (t *Tape) scanTopics() ([]TopicInfo, error) {
 		if err != nil {
 			return nil, err
 		}
-		table.add(n, &b.Batch)
+		table.add(t.base+n, &b.Batch)
 		b.Release()
 	}
 	return table.sorted(), nil

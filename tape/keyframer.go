@@ -235,6 +235,16 @@ func (k *keyframer) complete() error {
 	return nil
 }
 
+// headed reports whether the segment that was finished last begins with a
+// keyframe; first is its first block.
+func (k *keyframer) headed(first int) bool {
+	if k.first != first || len(k.entries) == 0 {
+		return false
+	}
+	e, _ := parseKeyEntry(k.entries)
+	return e.block == first
+}
+
 // abort lets go of a file that will not be completed.
 func (k *keyframer) abort() {
 	_ = k.wait()

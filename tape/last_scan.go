@@ -30,7 +30,8 @@ type lastWorker struct {
 	found   []foundRecord    // first the base's topics, then new ones
 	fresh   map[string]int32 // new topics: their places in found
 	touched []int32          // by the current block
-	last    int32            // topic of the record before, -1 at first
+	last    int32            // topic of the record before in the block
+	name    []byte           // that topic; empty at the start of a block
 	records uint64
 	arena   []byte
 }
@@ -50,7 +51,7 @@ func (s *lastScan) run(ctx context.Context) error {
 	var next atomic.Int64
 	var group sync.WaitGroup
 	for i := range n {
-		w := &lastWorker{scan: s, found: make([]foundRecord, len(s.base)), fresh: map[string]int32{}, last: -1}
+		w := &lastWorker{scan: s, found: make([]foundRecord, len(s.base)), fresh: map[string]int32{}}
 		s.workers = append(s.workers, w)
 		group.Go(func() {
 			for errs[i] == nil {
@@ -105,7 +106,7 @@ func (w *lastWorker) block(info *BlockInfo) error {
 	}
 	defer b.Release()
 	whole := w.scan.cut.takes(info)
-	w.touched = w.touched[:0]
+	w.touched, w.name = w.touched[:0], nil
 	ordinals, i := b.Ordinals(), 0
 	walk := b.Records()
 	for ; walk.Next(); i++ {
@@ -134,12 +135,12 @@ func (w *lastWorker) block(info *BlockInfo) error {
 // wanted.
 func (w *lastWorker) topic(topic []byte, block int) *foundRecord {
 	id := w.last
-	if id < 0 || !w.is(id, topic) {
+	if !bytes.Equal(w.name, topic) { // runs of one topic are common
 		var ok bool
 		if id, ok = w.look(topic); !ok {
 			return nil
 		}
-		w.last = id
+		w.last, w.name = id, topic
 	}
 	f := &w.found[id]
 	switch f.block {
@@ -151,12 +152,6 @@ func (w *lastWorker) topic(topic []byte, block int) *foundRecord {
 		return f
 	}
 	return nil // there is a newer one
-}
-
-// is reports whether found[id] is known to be of that topic.
-func (w *lastWorker) is(id int32, topic []byte) bool {
-	rec := w.found[id].rec
-	return len(rec) > 0 && bytes.Equal(rec.Topic(), topic)
 }
 
 // look returns a wanted topic's place in found.

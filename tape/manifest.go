@@ -48,6 +48,7 @@ type manifest struct {
 	Encodings      []Encoding        `json:"encodings,omitempty"`
 	Sources        []string          `json:"sources,omitempty"`
 	Closed         bool              `json:"closed"`
+	Start          *manifestStart    `json:"start,omitempty"`
 	Totals         *manifestTotals   `json:"totals,omitempty"`
 	Digest         *Digest           `json:"digest,omitempty"`
 	Segments       []manifestSegment `json:"segments,omitempty"`
@@ -69,6 +70,16 @@ type manifestTotals struct {
 	LastReceive  *stamp `json:"last_receive_time,omitempty"`
 	MinReceive   *stamp `json:"min_receive_time,omitempty"`
 	MaxReceive   *stamp `json:"max_receive_time,omitempty"`
+}
+
+// manifestStart says where a tape begins whose first segments were removed.
+type manifestStart struct {
+	Segment      int    `json:"segment"`       // number of the first segment there is
+	Blocks       int    `json:"blocks"`        // in the segments before it
+	Records      uint64 `json:"records"`       // the same
+	PayloadBytes uint64 `json:"payload_bytes"` // the same
+	StoredBytes  uint64 `json:"stored_bytes"`  // the same
+	Digest       Digest `json:"digest"`        // chain hash at their end
 }
 
 type manifestSegment struct {
@@ -182,8 +193,11 @@ func (m *manifest) check() string {
 	case m.KeyInterval < 0:
 		return "keyframe interval is below zero"
 	}
+	if s := m.Start; s != nil && (s.Segment < 1 || s.Blocks < 1 || s.Blocks > 1<<40 || s.Segment > 99_999_999) {
+		return "start is damaged"
+	}
 	for i, s := range m.Segments {
-		if s.Name != segmentName(i) || s.Size < SegmentHeaderSize || s.Blocks < 0 || s.Keyframes < 0 {
+		if s.Name != segmentName(m.firstSegment()+i) || s.Size < SegmentHeaderSize || s.Blocks < 0 || s.Keyframes < 0 {
 			return "segment list is damaged"
 		}
 	}
@@ -191,7 +205,18 @@ func (m *manifest) check() string {
 }
 
 // firstSegment is the number of the first segment that the tape still has.
-func (m *manifest) firstSegment() int { return 0 }
+func (m *manifest) firstSegment() int { return m.start().Segment }
+
+// segment is the line of a segment of a closed tape.
+func (m *manifest) segment(number int) *manifestSegment { return &m.Segments[number-m.firstSegment()] }
+
+// start says where the tape begins; the zero value is at its first segment.
+func (m *manifest) start() manifestStart {
+	if m.Start == nil {
+		return manifestStart{}
+	}
+	return *m.Start
+}
 
 // keyInterval is the tape's keyframe interval, or the default where it does not
 // say.

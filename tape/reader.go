@@ -141,7 +141,7 @@ func (t *Tape) ReadBlock(n int, unchecked bool) (*Block, error) {
 
 // load returns a block with one reference.
 func (t *Tape) load(info *BlockInfo, unchecked bool) (*Block, error) {
-	s := t.segments[info.Segment]
+	s := t.segmentNumber(info.Segment)
 	m, err := t.mapped(s)
 	if err != nil {
 		return nil, err

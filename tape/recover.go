@@ -57,7 +57,7 @@ func lockTape(fsx fsys.FS, dir string) (io.Closer, error) {
 
 // recoverLocked recovers and returns the tape, open, as it is then.
 func recoverLocked(fsx fsys.FS, dir string) (*Tape, RecoverReport, error) {
-	t, err := OpenFS(fsx, dir)
+	t, err := openHeld(fsx, dir) // retention needs the writer's lock, too
 	if err != nil {
 		return nil, RecoverReport{}, err
 	}
@@ -74,6 +74,9 @@ func recoverLocked(fsx fsys.FS, dir string) (*Tape, RecoverReport, error) {
 		if err := t.cut(s, &report); err != nil {
 			return t, report, err
 		}
+	}
+	if err := removeBeforeStart(fsx, dir, t.first); err != nil {
+		return t, report, err
 	}
 	if err := t.removeUnfinished(); err != nil {
 		return t, report, err
@@ -108,7 +111,7 @@ func (t *Tape) cut(s *segment, report *RecoverReport) error {
 		if err := t.fs.Remove(t.path(name)); err != nil {
 			return &WriteError{File: t.path(name), Err: err}
 		}
-		t.segments = t.segments[:s.number]
+		t.segments = t.segments[:s.number-t.first]
 		return t.fs.SyncDir(t.dir)
 	}
 	s.index.segmentSize = s.end
@@ -186,7 +189,9 @@ func (t *Tape) writeIndexes(report *RecoverReport) error {
 		if s.sealed && !slices.Contains(t.found.Rebuilt, name) {
 			continue
 		}
-		content := encodeIndex(t.meta.ID, s.number, &s.index)
+		x := s.index
+		x.first += t.base
+		content := encodeIndex(t.meta.ID, s.number, &x)
 		if err := fsys.WriteFile(t.fs, t.dir, name, content); err != nil {
 			return &WriteError{File: t.path(name), Err: err}
 		}
@@ -198,7 +203,7 @@ func (t *Tape) writeIndexes(report *RecoverReport) error {
 
 // writeClosed writes topics and manifest of a tape whose segments are sealed.
 func (t *Tape) writeClosed() error {
-	topics, err := t.Topics()
+	topics, err := t.allTopics()
 	if err != nil {
 		return err
 	}
@@ -211,9 +216,10 @@ func (t *Tape) writeClosed() error {
 	}
 	m := *t.meta
 	m.Closed, m.Totals, m.Segments = true, newManifestTotals(&totals), t.manifestSegments()
-	m.Digest = new(Digest)
+	start := m.start()
+	m.Digest = &start.Digest
 	if n := len(m.Segments); n > 0 {
-		*m.Digest = m.Segments[n-1].Digest
+		m.Digest = &m.Segments[n-1].Digest
 	}
 	if err := writeManifest(t.fs, t.dir, &m); err != nil {
 		return err
@@ -225,7 +231,7 @@ func (t *Tape) writeClosed() error {
 // manifestSegments lists the segments as the manifest does.
 func (t *Tape) manifestSegments() []manifestSegment {
 	var list []manifestSegment
-	digest := Digest{}
+	digest := t.meta.start().Digest
 	for _, s := range t.segments {
 		keys, _ := t.keyframes(s)
 		m := manifestSegment{Name: segmentName(s.number), Size: s.index.segmentSize, Blocks: s.index.blocks(), Keyframes: len(keys)}

@@ -35,7 +35,7 @@ func (t *Tape) writeKeyframes(report *RecoverReport) error {
 		if s.sealed && reason == "" || s.index.blocks() == 0 {
 			continue
 		}
-		n, made, err := t.makeKeyframes(s)
+		n, made, err := t.makeKeyframes(s, t.base > 0 && s.index.first == 0)
 		if err != nil {
 			return err
 		}
@@ -81,9 +81,10 @@ func (t *Tape) renewKeyframes(s *segment, n int) error {
 }
 
 // makeKeyframes writes a segment's keyframe file from its blocks and what comes
-// before them, and returns how many keyframes it has.
-func (t *Tape) makeKeyframes(s *segment) (n int, made bool, err error) {
-	k := newKeyframer(t.fs, t.dir, t.meta.ID, t.meta.Codec, t.meta.keyInterval(), t.base > 0 && s.index.first == 0)
+// before them, and returns how many keyframes it has. With head set it begins
+// with one.
+func (t *Tape) makeKeyframes(s *segment, head bool) (n int, made bool, err error) {
+	k := newKeyframer(t.fs, t.dir, t.meta.ID, t.meta.Codec, t.meta.keyInterval(), head)
 	defer k.abort()
 	if known, err := k.resume(t, s.index.first); !known {
 		return 0, false, err

@@ -16,6 +16,14 @@ type Stats struct {
 	SyncTotal     time.Duration // time spent in them
 	SyncMax       time.Duration // the longest
 	SyncLast      time.Duration // the latest
+
+	RemovedSegments int    // by retention
+	RemovedBytes    int64  // of their files
+	RemovedRecords  uint64 // in them
+	// RetainHeld says why segments are still there that should have gone, or ""; a
+	// reader that has the tape open is the usual reason. It is no error.
+	RetainHeld string
+	RetainErr  error // of the last try, or nil
 }
 
 type statsBox struct {
@@ -40,6 +48,15 @@ func (b *statsBox) synced(took time.Duration) {
 	b.s.SyncTotal += took
 	b.s.SyncMax = max(b.s.SyncMax, took)
 	b.s.SyncLast = took
+}
+
+func (b *statsBox) retained(r *RetainReport, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.s.RemovedSegments += r.Segments
+	b.s.RemovedBytes += r.Bytes
+	b.s.RemovedRecords += r.Records
+	b.s.RetainHeld, b.s.RetainErr = r.Held, err
 }
 
 // Stats returns the counters of what this writer has written so far.

@@ -3,6 +3,7 @@ package tape
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ type Tape struct {
 	blocks   int
 	found    Found
 
+	lease      io.Closer // keeps retention away; nil where there is no segment
 	search     searchTables
 	shardMap   shardTables
 	decode     bufferPool
@@ -72,10 +74,16 @@ type Torn struct {
 func Open(dir string) (*Tape, error) { return OpenFS(fsys.OS{}, dir) }
 
 // OpenFS is Open on any file system.
-func OpenFS(fsx fsys.FS, dir string) (*Tape, error) {
+func OpenFS(fsx fsys.FS, dir string) (*Tape, error) { return openTape(fsx, dir, false) }
+
+// openHeld opens a tape whose segments its caller has locked, or lets nobody
+// lock: it takes no lease.
+func openHeld(fsx fsys.FS, dir string) (*Tape, error) { return openTape(fsx, dir, true) }
+
+func openTape(fsx fsys.FS, dir string, held bool) (*Tape, error) {
 	const attempts = 100
 	for before, n := "", 1; ; n++ {
-		t, err := openOnce(fsx, dir)
+		t, err := openOnce(fsx, dir, held)
 		trouble := t.trouble(err)
 		// A writer at work can make a segment look wrong for a moment: it fills,
 		// cuts and indexes it between two looks. What is wrong stays as it is.
@@ -85,22 +93,37 @@ func OpenFS(fsx fsys.FS, dir string) (*Tape, error) {
 			}
 			return t, nil
 		}
+		if err == nil {
+			_ = t.dropLease() // of a file that was opened for reading
+		}
 		before = trouble
 	}
 }
 
-// openOnce returns what it has of the tape beside an error. Nothing is mapped
-// yet, so there is nothing to close.
-func openOnce(fsx fsys.FS, dir string) (*Tape, error) {
+// openOnce returns what it has of the tape beside an error; there is nothing to
+// close then.
+func openOnce(fsx fsys.FS, dir string, held bool) (*Tape, error) {
 	t := &Tape{fs: fsx, dir: dir, resident: newResident(fsx)}
 	var err error
 	if t.meta, err = readManifest(fsx, dir); err != nil {
 		return t, err
 	}
-	if t.meta.Closed {
-		return t, t.openClosed()
+	start := t.meta.start()
+	t.first, t.base = start.Segment, start.Blocks
+	if !held {
+		if err := t.takeLease(); err != nil {
+			return t, err
+		}
 	}
-	return t, t.openUnclosed()
+	if t.meta.Closed {
+		err = t.openClosed()
+	} else {
+		err = t.openUnclosed()
+	}
+	if err != nil {
+		return t, errors.Join(err, t.dropLease())
+	}
+	return t, nil
 }
 
 // trouble describes what went wrong in opening, and at which state of the tape.
@@ -117,9 +140,9 @@ func (t *Tape) trouble(err error) string {
 func (t *Tape) openClosed() error {
 	for i := range t.meta.Segments {
 		m := &t.meta.Segments[i]
-		s := &segment{number: i, sealed: true, digest: m.Digest}
+		s := &segment{number: t.first + i, sealed: true, digest: m.Digest}
 		t.segments = append(t.segments, s)
-		size, err := t.sizeOf(segmentName(i))
+		size, err := t.sizeOf(m.Name)
 		if err != nil {
 			return fmt.Errorf("tape: open segment: %w", err)
 		}
@@ -140,12 +163,13 @@ func (t *Tape) openClosed() error {
 // openIndex loads a sealed segment's index, or rebuilds it from the segment.
 func (t *Tape) openIndex(s *segment, size int64, blocks int) error {
 	reason := t.loadIndex(s)
+	s.index.first -= t.base
 	if reason == "" && s.index.segmentSize == size && s.index.first == t.blocks &&
 		(blocks < 0 || s.index.blocks() == blocks) {
 		return nil
 	}
 	s.index = index{}
-	got, err := t.scan(s.number, t.blocks, size, false)
+	got, err := t.scan(s.number, t.base+t.blocks, size, false)
 	if err != nil {
 		return err
 	}
@@ -154,6 +178,7 @@ func (t *Tape) openIndex(s *segment, size int64, blocks int) error {
 			Reason: reason + ", and the segment is damaged: " + got.reason}
 	}
 	s.index = got.index
+	s.index.first = t.blocks
 	t.found.Rebuilt = append(t.found.Rebuilt, indexName(s.number))
 	return nil
 }
@@ -189,7 +214,7 @@ func (t *Tape) path(name string) string { return t.dir + "/" + name }
 // one.
 func (t *Tape) openUnclosed() error {
 	t.found.Unclosed = true
-	for n := 0; ; n++ {
+	for n := t.first; ; n++ {
 		size, err := t.sizeOf(segmentName(n))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -199,8 +224,8 @@ func (t *Tape) openUnclosed() error {
 		}
 		s := &segment{number: n}
 		t.segments = append(t.segments, s)
-		if t.loadIndex(s) == "" && s.index.segmentSize == size && s.index.first == t.blocks {
-			s.sealed = true
+		if t.loadIndex(s) == "" && s.index.segmentSize == size && s.index.first == t.base+t.blocks {
+			s.sealed, s.index.first = true, t.blocks
 		} else if err := t.openUnsealed(s, size); err != nil {
 			return err
 		}
@@ -215,11 +240,12 @@ func (t *Tape) openUnclosed() error {
 // openUnsealed scans a segment that has no usable index. A writer seals a
 // segment before it begins the next one, so only the last one can be torn.
 func (t *Tape) openUnsealed(s *segment, size int64) error {
-	got, err := t.scan(s.number, t.blocks, size, true)
+	got, err := t.scan(s.number, t.base+t.blocks, size, true)
 	if err != nil {
 		return err
 	}
 	s.index, s.end = got.index, got.end
+	s.index.first = t.blocks
 	if got.reason == "" {
 		return nil
 	}
@@ -244,7 +270,8 @@ func (t *Tape) openUnsealed(s *segment, size int64) error {
 // Recovered says what opening met that a closed, whole tape does not have.
 func (t *Tape) Recovered() Found { return t.found }
 
-// Blocks is the number of blocks.
+// Blocks is the number of blocks. Blocks are counted from the first that the tape
+// still has.
 func (t *Tape) Blocks() int { return t.blocks }
 
 // Block returns what the header of block n says; n is from 0 to Blocks()-1.
@@ -254,6 +281,9 @@ func (t *Tape) Block(n int) BlockInfo {
 	b.Segment = s.number
 	return b
 }
+
+// segmentNumber returns the segment with that number.
+func (t *Tape) segmentNumber(n int) *segment { return t.segments[n-t.first] }
 
 // segmentOf returns the segment that holds block n.
 func (t *Tape) segmentOf(n int) *segment {
@@ -284,7 +314,7 @@ func (t *Tape) Close() error {
 		s.mu.Unlock()
 	}
 	t.decode.close()
-	return err
+	return errors.Join(err, t.dropLease())
 }
 
 // Epochs returns the epochs in the order in which they appear.

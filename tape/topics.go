@@ -13,8 +13,8 @@ import (
 type TopicInfo struct {
 	Topic        string
 	Records      uint64
-	FirstBlock   int
-	LastBlock    int
+	FirstBlock   int // -1 where retention has removed it
+	LastBlock    int // the same
 	FirstOrdinal wire.Ordinal
 	LastOrdinal  wire.Ordinal
 	LastTopicSeq uint32

@@ -2,6 +2,7 @@ package tape
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -57,6 +58,8 @@ func (v *verifier) verify() (_ Report, err error) {
 		}
 		defer func() { err = errors.Join(err, lock.Close()) }()
 	}
+	v.hold()
+	defer func() { err = errors.Join(err, v.tape.dropLease()) }()
 	if err := v.files(); err != nil {
 		return v.report, err
 	}
@@ -66,6 +69,22 @@ func (v *verifier) verify() (_ Report, err error) {
 	v.join()
 	v.marks()
 	return v.report, nil
+}
+
+// hold keeps retention away while the tape is looked at. Where its start moves
+// meanwhile, the manifest is read anew.
+func (v *verifier) hold() {
+	for {
+		v.tape.first = v.tape.meta.firstSegment()
+		if v.tape.takeLease() == nil || !v.trusted {
+			return
+		}
+		m, err := readManifest(v.tape.fs, v.tape.dir)
+		if err != nil || m.firstSegment() == v.tape.first {
+			return // what is wrong shows
+		}
+		v.tape.meta, v.report.Closed = m, m.Closed
+	}
 }
 
 type verifier struct {
@@ -81,6 +100,7 @@ type verifier struct {
 	done     int64       // bytes; guarded by progMu
 	bad      atomic.Bool // a block is damaged
 	tables   []*topicTable
+	topics   int // in the topics file
 	report   Report
 }
 
@@ -135,7 +155,11 @@ func (v *verifier) manifest() error {
 // stand returns a stand-in for a damaged manifest.
 func (v *verifier) stand() *manifest {
 	m := &manifest{Version: formatVersion, Shards: ShardsMax}
-	f, err := v.tape.fs.Open(v.tape.path(segmentName(0)), fsys.Read)
+	first, ok := v.tape.firstFile()
+	if !ok {
+		return m
+	}
+	f, err := v.tape.fs.Open(v.tape.path(segmentName(first)), fsys.Read)
 	if err != nil {
 		return m
 	}
@@ -143,6 +167,9 @@ func (v *verifier) stand() *manifest {
 	var head [SegmentHeaderSize]byte
 	if _, err := f.ReadAt(head[:], 0); err == nil {
 		copy(m.ID[:], head[segIDOff:])
+		if blocks := binary.LittleEndian.Uint64(head[segFirstOff:]); first > 0 && blocks > 0 && blocks < 1<<40 {
+			m.Start = &manifestStart{Segment: first, Blocks: int(blocks)}
+		}
 	}
 	return m
 }
@@ -160,17 +187,24 @@ func (v *verifier) files() error {
 			continue
 		}
 		if !v.knownFile(e) {
-			v.report.Warnings = append(v.report.Warnings, Problem{File: e.Name, Bytes: e.Size, Reason: strayReason(e.Name)})
+			v.report.Warnings = append(v.report.Warnings, Problem{File: e.Name, Bytes: e.Size, Reason: v.strayReason(e.Name)})
 		}
 	}
-	expected := len(v.tape.meta.Segments)
+	first := v.tape.meta.firstSegment()
+	expected := first + len(v.tape.meta.Segments)
 	if !v.tape.meta.Closed {
-		expected = 0
+		expected = first
 		for n := range segments {
 			expected = max(expected, n+1)
 		}
 	}
-	for n := range expected {
+	for n := range segments {
+		if n < first {
+			v.removed(segmentName(n), segments[n])
+			delete(segments, n)
+		}
+	}
+	for n := first; n < expected; n++ {
 		size, ok := segments[n]
 		delete(segments, n)
 		if !ok {
@@ -190,16 +224,23 @@ func (v *verifier) missing(n int) string {
 	if !v.tape.meta.Closed {
 		return "every record of the segment"
 	}
-	return fmt.Sprintf("%d records in %d blocks", v.tape.meta.Segments[n].Records, v.tape.meta.Segments[n].Blocks)
+	return fmt.Sprintf("%d records in %d blocks", v.tape.meta.segment(n).Records, v.tape.meta.segment(n).Blocks)
 }
+
+// removed remarks on a file that retention has not come to remove.
+func (v *verifier) removed(name string, size int64) {
+	v.report.Warnings = append(v.report.Warnings, Problem{File: name, Bytes: size, Reason: reasonRemoved, Affected: "no record of the tape"})
+}
+
+const reasonRemoved = "lies before the tape's start, and goes with the next retention"
 
 // knownFile reports whether a file that is no segment belongs to the tape.
 func (v *verifier) knownFile(e fsys.Entry) bool {
-	if n, ok := segmentNumber(e.Name, indexSuffix); ok {
-		return !v.tape.meta.Closed || n < len(v.tape.meta.Segments)
-	}
-	if n, ok := segmentNumber(e.Name, keySuffix); ok {
-		return !v.tape.meta.Closed || n < len(v.tape.meta.Segments)
+	for _, suffix := range []string{indexSuffix, keySuffix} {
+		if n, ok := segmentNumber(e.Name, suffix); ok {
+			n -= v.tape.meta.firstSegment()
+			return n >= 0 && (!v.tape.meta.Closed || n < len(v.tape.meta.Segments))
+		}
 	}
 	if _, ok := segmentNumber(e.Name, keySuffix+fsys.TemporarySuffix); ok && !v.tape.meta.Closed {
 		return true // of the segment that was being written

@@ -26,10 +26,11 @@ type joiner struct {
 
 // join walks over all segments and holds the sums against the manifest.
 func (v *verifier) join() {
-	j := &joiner{v: v, shards: map[uint16]*shardCheck{}, known: true, keys: newKeyJoin(),
+	start := v.tape.meta.start()
+	j := &joiner{v: v, shards: map[uint16]*shardCheck{}, known: v.trusted || start.Segment == 0, chain: start.Digest, number: start.Blocks, keys: newKeyJoin(),
 		edges: make([]shardEdges, v.tape.meta.Shards)}
 	for i, s := range v.segments {
-		if i > 0 && v.segments[i-1].number+1 != s.number || i == 0 && s.number > 0 {
+		if i > 0 && v.segments[i-1].number+1 != s.number || i == 0 && s.number > start.Segment {
 			// The jump that a missing segment leaves is no gap of the recording.
 			j.damages, j.damage, j.known = j.damages+1, &Problem{}, false
 		}
@@ -80,7 +81,7 @@ func (v *verifier) endSegment(s *checkedSegment, chain Digest) {
 	if !v.tape.meta.Closed || len(s.problems) > 0 {
 		return
 	}
-	m := &v.tape.meta.Segments[s.number]
+	m := v.tape.meta.segment(s.number)
 	got := manifestSegment{Name: m.Name, Size: s.size, Blocks: len(s.blocks), Keyframes: m.Keyframes, Digest: chain}
 	for i := range s.blocks {
 		if i == 0 {
@@ -166,7 +167,7 @@ func (v *verifier) sums(totals *Totals) {
 	if !m.Closed || !undamaged {
 		return
 	}
-	totals.Topics = len(table.stats)
+	totals.Topics = v.topics
 	want := m.Totals.totals()
 	got := *totals
 	if got != want || *m.Digest != v.report.Digest {
@@ -190,17 +191,61 @@ func (v *verifier) topicsFile(table *topicTable, undamaged bool) {
 	switch {
 	case reason != "":
 		bad(reason)
-	case undamaged && !slices.Equal(list, table.sorted()):
+	case undamaged && !v.topicsAgree(list, table):
 		bad("topics differ from the records")
 	}
+	v.topics = len(list)
 }
 
-func strayReason(name string) string {
+func (v *verifier) strayReason(name string) string {
 	switch {
+	case v.beforeStart(name):
+		return reasonRemoved
 	case name == topicsName:
 		return "left over from before the tape was opened again"
 	case strings.Contains(name, segmentSuffix+tornInfix):
 		return "tail that a recovery cut off and kept"
 	}
 	return "not a file of this tape"
+}
+
+// beforeStart reports whether a file belongs to a segment that retention has
+// removed.
+func (v *verifier) beforeStart(name string) bool {
+	for _, suffix := range []string{indexSuffix, keySuffix} {
+		if n, ok := segmentNumber(name, suffix); ok && n < v.tape.meta.firstSegment() {
+			return true
+		}
+	}
+	return false
+}
+
+// topicsAgree reports whether the topics file says what the records say. Where
+// segments were removed, it may count what was in them, too.
+func (v *verifier) topicsAgree(list []TopicInfo, table *topicTable) bool {
+	base := v.tape.meta.start().Blocks
+	if base == 0 {
+		return slices.Equal(list, table.sorted())
+	}
+	found, surplus := 0, uint64(0)
+	for i := range list {
+		got := &list[i]
+		want := table.stats[got.Topic]
+		if want == nil {
+			if got.LastBlock >= base || got.Records == 0 {
+				return false
+			}
+			surplus += got.Records
+			continue
+		}
+		found++
+		same := got.FirstBlock == want.FirstBlock && got.FirstOrdinal == want.FirstOrdinal && got.Records == want.Records
+		before := got.FirstBlock < base && got.Records > want.Records
+		if !same && !before || got.LastBlock != want.LastBlock || got.LastOrdinal != want.LastOrdinal ||
+			got.LastTopicSeq != want.LastTopicSeq || got.LastIndex != want.LastIndex {
+			return false
+		}
+		surplus += got.Records - want.Records
+	}
+	return found == len(table.stats) && surplus <= v.tape.meta.start().Records
 }

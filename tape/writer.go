@@ -23,7 +23,7 @@ type Writer struct {
 	dir   string // where the tape is to be
 	work  string // where it is written
 	lock  io.Closer
-	meta  manifest
+	meta  manifest // guarded by metaMu
 	shard []builder
 
 	queue   chan *job // in tape order, to the disk goroutine
@@ -42,6 +42,8 @@ type Writer struct {
 	disk     sync.WaitGroup
 	out      disk // owned by the disk goroutine
 	stats    statsBox
+
+	metaMu sync.Mutex
 
 	closing  sync.Mutex
 	marks    []Mark // for Close to write; guarded by closing
@@ -166,7 +168,8 @@ func (w *Writer) start() error {
 }
 
 func (w *Writer) newKeyframer() *keyframer {
-	return newKeyframer(w.cfg.FS, w.work, w.meta.ID, w.cfg.Codec, w.cfg.KeyframeInterval, false)
+	return newKeyframer(w.cfg.FS, w.work, w.meta.ID, w.cfg.Codec, w.cfg.KeyframeInterval,
+		w.cfg.Retain.on() || w.cfg.SegmentDuration > 0)
 }
 
 // Append adds one encoded record, copying it. The error is an *OrderError where
@@ -224,6 +227,8 @@ func (w *Writer) AppendFields(at At, f *wire.Fields) error {
 func (w *Writer) Describe(encodings []Encoding, sources []string) error {
 	w.closing.Lock()
 	defer w.closing.Unlock()
+	w.metaMu.Lock()
+	defer w.metaMu.Unlock()
 	w.meta.describe(encodings, sources)
 	if w.cfg.Temporary || w.closed {
 		return nil

@@ -98,6 +98,17 @@ func (f *Fault) SyncDir(dir string) error {
 // Lock implements FS.
 func (f *Fault) Lock(dir string) (io.Closer, error) { return f.FS.Lock(dir) }
 
+// Share implements FS.
+func (f *Fault) Share(name string) (io.Closer, error) { return f.FS.Share(name) }
+
+// Link implements FS.
+func (f *Fault) Link(from, to string) error {
+	if err := f.step("link", to); err != nil {
+		return err
+	}
+	return f.FS.Link(from, to)
+}
+
 type faultFile struct {
 	File
 	fault *Fault

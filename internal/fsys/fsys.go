@@ -53,6 +53,14 @@ type FS interface {
 	// closed or the process ends. It never waits: the error is ErrLocked when
 	// it is taken. The lock follows a renamed directory.
 	Lock(dir string) (io.Closer, error)
+	// Share takes a file for reading until the returned Closer is closed or the
+	// process ends: no Lock of it succeeds until then. It waits for a Lock that
+	// somebody holds; such locks are short. Where the file system knows no locks
+	// it succeeds and protects nothing.
+	Share(name string) (io.Closer, error)
+	// Link gives a file a second name. It lasts once SyncDir of the directory
+	// returned.
+	Link(from, to string) error
 }
 
 // File is an open file. WriteAt and Sync are called by one goroutine at a time;

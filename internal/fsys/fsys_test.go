@@ -122,6 +122,64 @@ func locks(t *testing.T, f fsys.FS, dir string) {
 	again.Close()
 }
 
+// A shared lock keeps an exclusive one away, others not; a file has two names
+// until both are removed.
+func TestShareAndLink(t *testing.T) {
+	for name, f := range map[string]fsys.FS{"os": fsys.OS{}, "mem": fsys.NewMem(), "fault": &fsys.Fault{FS: fsys.NewMem()}} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "d")
+			if err := f.Mkdir(dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := fsys.WriteFile(f, dir, "a", []byte("abc")); err != nil {
+				t.Fatal(err)
+			}
+			a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+			if _, err := f.Share(b); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("share of nothing: %v", err)
+			}
+			first, err := f.Share(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			second, err := f.Share(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range []interface{ Close() error }{first, second} {
+				if _, err := f.Lock(a); !errors.Is(err, fsys.ErrLocked) {
+					t.Errorf("lock of a shared file: %v", err)
+				}
+				if err := l.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			lock, err := f.Lock(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := lock.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Link(a, b); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Link(a, b); !errors.Is(err, fs.ErrExist) {
+				t.Errorf("link to a name that is taken: %v", err)
+			}
+			if err := f.Link(filepath.Join(dir, "none"), filepath.Join(dir, "c")); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("link of nothing: %v", err)
+			}
+			if err := f.Remove(a); err != nil {
+				t.Fatal(err)
+			}
+			if data, err := fsys.ReadFile(f, b, 10); err != nil || string(data) != "abc" {
+				t.Errorf("%q, %v", data, err)
+			}
+		})
+	}
+}
+
 // What was synced is there after power was lost, whatever else is.
 func TestMemKeepsWhatWasSynced(t *testing.T) {
 	for seed := range uint64(200) {

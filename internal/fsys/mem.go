@@ -31,6 +31,7 @@ type Mem struct {
 	disk    map[string]*memFile // by path, as they would be after a crash
 	pending []nameChange        // since the last SyncDir of anything
 	locks   map[string]bool
+	shared  map[*memFile]int
 	used    int64 // bytes of all files
 	limit   int64 // 0 is no limit
 	left    int   // operations until power is lost; below zero never
@@ -49,12 +50,13 @@ type nameChange struct {
 type memFile struct {
 	data   []byte
 	synced []byte
+	links  int // names beyond the first
 }
 
 // NewMem returns an empty file system.
 func NewMem() *Mem {
 	return &Mem{files: map[string]*memFile{}, dirs: map[string]bool{".": true, "/": true},
-		disk: map[string]*memFile{}, locks: map[string]bool{}, left: -1}
+		disk: map[string]*memFile{}, locks: map[string]bool{}, shared: map[*memFile]int{}, left: -1}
 }
 
 // LosePowerAfter makes every operation after the next n fail with ErrPower, as
@@ -241,7 +243,7 @@ func (m *Mem) Rename(from, to string) error {
 		return pathError("rename", from, fs.ErrNotExist)
 	}
 	if old := m.files[to]; old != nil && old != f {
-		m.used -= int64(len(old.data))
+		m.unlink(old)
 	}
 	m.change(nameChange{name: to, file: f, gone: from})
 	return nil
@@ -302,9 +304,18 @@ func (m *Mem) Remove(name string) error {
 	if f == nil {
 		return pathError("remove", name, fs.ErrNotExist)
 	}
-	m.used -= int64(len(f.data))
+	m.unlink(f)
 	m.change(nameChange{name: name})
 	return nil
+}
+
+// unlink takes note that a file loses a name.
+func (m *Mem) unlink(f *memFile) {
+	if f.links > 0 {
+		f.links--
+		return
+	}
+	m.used -= int64(len(f.data))
 }
 
 // SyncDir implements FS.
@@ -335,16 +346,66 @@ func (m *Mem) Lock(dir string) (io.Closer, error) {
 	if !m.dirs[dir] && m.files[dir] == nil {
 		return nil, pathError("flock", dir, fs.ErrNotExist)
 	}
-	if m.locks[dir] {
+	if m.locks[dir] || m.shared[m.files[dir]] > 0 {
 		return nil, ErrLocked
 	}
 	m.locks[dir] = true
 	return &memLock{mem: m, dir: dir}, nil
 }
 
+// Share implements FS. It does not wait: the error is ErrLocked where somebody
+// holds the lock.
+func (m *Mem) Share(name string) (io.Closer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	name = path.Clean(name)
+	f := m.files[name]
+	if f == nil {
+		return nil, pathError("flock", name, fs.ErrNotExist)
+	}
+	if m.locks[name] {
+		return nil, ErrLocked
+	}
+	m.shared[f]++
+	return &memShare{mem: m, file: f}, nil
+}
+
+// Link implements FS.
+func (m *Mem) Link(from, to string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	from, to = path.Clean(from), path.Clean(to)
+	if err := m.step(); err != nil {
+		return err
+	}
+	f := m.files[from]
+	switch {
+	case f == nil || !m.dirs[path.Dir(to)]:
+		return pathError("link", from, fs.ErrNotExist)
+	case m.files[to] != nil:
+		return pathError("link", to, fs.ErrExist)
+	}
+	f.links++
+	m.change(nameChange{name: to, file: f})
+	return nil
+}
+
 type memLock struct {
 	mem *Mem
 	dir string
+}
+
+type memShare struct {
+	mem  *Mem
+	file *memFile
+}
+
+// Close implements io.Closer.
+func (l *memShare) Close() error {
+	l.mem.mu.Lock()
+	defer l.mem.mu.Unlock()
+	l.mem.shared[l.file]--
+	return nil
 }
 
 // Close implements io.Closer.

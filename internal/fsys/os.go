@@ -89,6 +89,23 @@ func (OS) Lock(dir string) (io.Closer, error) {
 	return nil, &fs.PathError{Op: "flock", Path: dir, Err: err}
 }
 
+// Share implements FS by a shared flock(2).
+func (OS) Share(name string) (io.Closer, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	err = retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_SH) })
+	if err == nil || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOLCK) {
+		return f, nil
+	}
+	f.Close()
+	return nil, &fs.PathError{Op: "flock", Path: name, Err: err}
+}
+
+// Link implements FS.
+func (OS) Link(from, to string) error { return os.Link(from, to) }
+
 type osFile struct{ *os.File }
 
 // Size implements File.
@@ -114,4 +131,14 @@ func (f osFile) Map(size int) ([]byte, func() error, error) {
 		return nil, nil, &fs.PathError{Op: "mmap", Path: f.Name(), Err: err}
 	}
 	return data, func() error { return unix.Munmap(data) }, nil
+}
+
+// retry repeats a call that a signal interrupted: the runtime's preemption
+// signals make slow calls return EINTR.
+func retry(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }

@@ -28,13 +28,3 @@ func (f osFile) Allocate(size int64) error {
 	}
 	return nil
 }
-
-// retry repeats a call that a signal interrupted: the runtime's preemption
-// signals make slow calls return EINTR.
-func retry(call func() error) error {
-	for {
-		if err := call(); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-}
