@@ -6,11 +6,11 @@ import (
 	"io"
 	"testing"
 
-	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 
 	"github.com/tapedeck/tapedeck/feed"
 	"github.com/tapedeck/tapedeck/feed/pcap/pcaptest"
+	"github.com/tapedeck/tapedeck/feed/window"
 )
 
 const (
@@ -88,91 +88,39 @@ func frames(tb testing.TB, file []byte) [][]byte {
 	}
 }
 
-// library takes heads apart with gopacket, without allocation.
-type library struct {
-	eth    layers.Ethernet
-	vlan   layers.Dot1Q
-	v4     layers.IPv4
-	v6     layers.IPv6
-	udp    layers.UDP
-	rest   gopacket.Payload
-	parser *gopacket.DecodingLayerParser
-	found  []gopacket.LayerType
-}
-
-func newLibrary() *library {
-	l := &library{}
-	l.parser = gopacket.NewDecodingLayerParser(layers.LayerTypeEthernet, &l.eth, &l.vlan, &l.v4, &l.v6, &l.udp, &l.rest)
-	l.parser.IgnoreUnsupported = true
-	return l
-}
-
-// datagram returns where a frame's datagram goes and its payload.
-func (l *library) datagram(b []byte) (lineKey, []byte, bool) {
-	l.found = l.found[:0]
-	if err := l.parser.DecodeLayers(b, &l.found); err != nil {
-		return lineKey{}, nil, false
-	}
-	var key lineKey
-	for _, typ := range l.found {
-		switch typ {
-		case layers.LayerTypeIPv4:
-			d := l.v4.DstIP
-			key = lineKey{lo: uint64(d[0])<<24 | uint64(d[1])<<16 | uint64(d[2])<<8 | uint64(d[3])}
-		case layers.LayerTypeIPv6:
-			key = address6(l.v6.Contents)
-		case layers.LayerTypeUDP:
-			key.port = uint16(l.udp.DstPort)
-			return key, l.udp.Payload, true
-		}
-	}
-	return lineKey{}, nil, false
-}
-
 // BenchmarkHeads measures what it costs to find the datagram in a frame.
 func BenchmarkHeads(b *testing.B) {
 	all := frames(b, content(b, classicBench))
-	b.Run("by=slices", func(b *testing.B) {
-		var d datagram
-		b.ReportAllocs()
-		i := 0
-		for b.Loop() {
-			if d.parse(network(layers.LinkTypeEthernet, all[i])) != isUDP {
-				b.Fatal("no datagram")
-			}
-			i = (i + 1) % len(all)
+	d := newDatagram()
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if d.parse(layers.LinkTypeEthernet, all[i]) != isUDP {
+			b.Fatal("no datagram")
 		}
-	})
-	b.Run("by=gopacket", func(b *testing.B) {
-		l := newLibrary()
-		b.ReportAllocs()
-		i := 0
-		for b.Loop() {
-			if _, _, ok := l.datagram(all[i]); !ok {
-				b.Fatal("no datagram")
-			}
-			i = (i + 1) % len(all)
-		}
-	})
-}
-
-// TestHeadsAsLibrary holds that both ways find the same datagrams in the real
-// captures.
-func TestHeadsAsLibrary(t *testing.T) {
-	l := newLibrary()
-	for _, f := range facts(t) {
-		for i, b := range frames(t, content(t, f.File)) {
-			compareHeads(t, l, i, b)
-		}
+		i = (i + 1) % len(all)
 	}
 }
 
-func compareHeads(t *testing.T, l *library, i int, b []byte) {
-	t.Helper()
-	var d datagram
-	ours := d.parse(network(layers.LinkTypeEthernet, b)) == isUDP
-	key, payload, ok := l.datagram(b)
-	if ok != ours || ok && (key != d.to || !bytes.Equal(payload, d.payload)) {
-		t.Fatalf("packet %d: %v %+v %x, gopacket %v %+v %x", i, ours, d.to, d.payload, ok, key, payload)
+// BenchmarkPackets measures what it costs to read the packets of a capture.
+func BenchmarkPackets(b *testing.B) {
+	for name, file := range map[string]string{"pcap": classicBench, "pcapng": nextBench} {
+		b.Run("file="+name, func(b *testing.B) {
+			const times = 100
+			all := content(b, file)
+			b.SetBytes(int64(times * len(all)))
+			b.ReportAllocs()
+			n, f := int64(0), new(frame)
+			for b.Loop() {
+				c, err := newCapture(b.Context(), pcaptest.Repeat(all, times), window.Size)
+				if err != nil {
+					b.Fatal(err)
+				}
+				for c.next(f) == nil {
+				}
+				n += c.number
+			}
+			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "records/s")
+		})
 	}
 }

@@ -44,9 +44,9 @@ func payloads(head []byte) func(yield func([]byte) bool) {
 			return
 		}
 		var f frame
-		var d datagram
+		d := newDatagram()
 		for c.next(&f) == nil {
-			if known(f.link) && d.parse(network(f.link, f.data)) == isUDP && !yield(d.payload) {
+			if known(f.link) && d.parse(f.link, f.data) == isUDP && !yield(d.payload) {
 				return
 			}
 		}

@@ -1,8 +1,7 @@
 package pcap
 
 import (
-	"encoding/binary"
-
+	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 )
 
@@ -13,82 +12,77 @@ const (
 	linkRaw14 layers.LinkType = 14
 )
 
-const (
-	ethernetSize = 14
-	vlanSize     = 4
-	sllSize      = 16
-	sll2Size     = 20
-	loopSize     = 4
+// layerIP stands for IPv4 or IPv6, whichever the packet says it is.
+const layerIP = gopacket.LayerType(-1)
 
-	etherIPv4 = 0x0800
-	etherIPv6 = 0x86dd
-)
-
-// known reports whether network can take frames of this link type apart.
-func known(link layers.LinkType) bool {
-	switch link {
-	case layers.LinkTypeEthernet, layers.LinkTypeNull, layers.LinkTypeLoop, layers.LinkTypeRaw, linkRaw12, linkRaw14,
-		layers.LinkTypeIPv4, layers.LinkTypeIPv6, layers.LinkTypeLinuxSLL, layers.LinkTypeLinuxSLL2:
-		return true
-	}
-	return false
-}
-
-// network returns the IP packet in a frame, or nil where the frame carries
-// another protocol or is too short to tell. The link type is a known one.
-//
-// The heads are taken apart in place: the library's decoders cost more than all
-// else that is done with a packet (BenchmarkHeads against BenchmarkNext). A test
-// holds that both find the same datagrams.
-func network(link layers.LinkType, b []byte) []byte {
-	var ether uint16
+// firstLayer returns what frames of this link type begin with, and
+// gopacket.LayerTypeZero where that is not known here.
+func firstLayer(link layers.LinkType) gopacket.LayerType {
 	switch link {
 	case layers.LinkTypeEthernet:
-		if len(b) < ethernetSize {
-			return nil
-		}
-		ether, b = binary.BigEndian.Uint16(b[ethernetSize-2:]), b[ethernetSize:]
+		return layers.LayerTypeEthernet
 	case layers.LinkTypeLinuxSLL:
-		if len(b) < sllSize {
-			return nil
-		}
-		ether, b = binary.BigEndian.Uint16(b[sllSize-2:]), b[sllSize:]
+		return layers.LayerTypeLinuxSLL
 	case layers.LinkTypeLinuxSLL2:
-		if len(b) < sll2Size {
-			return nil
-		}
-		ether, b = binary.BigEndian.Uint16(b), b[sll2Size:]
+		return layers.LayerTypeLinuxSLL2
 	case layers.LinkTypeNull, layers.LinkTypeLoop:
-		// The address family is in the byte order of the machine that captured, and
-		// IPv6 has a number of its own on each system. The version tells as well.
-		if len(b) < loopSize {
-			return nil
+		return layers.LayerTypeLoopback
+	case layers.LinkTypeRaw, linkRaw12, linkRaw14, layers.LinkTypeIPv4, layers.LinkTypeIPv6:
+		return layerIP
+	}
+	return gopacket.LayerTypeZero
+}
+
+// known reports whether frames of this link type can be taken apart.
+func known(link layers.LinkType) bool { return firstLayer(link) != gopacket.LayerTypeZero }
+
+// byVersion returns the layer that b is if it is an IP packet.
+func byVersion(b []byte) gopacket.LayerType {
+	if len(b) > 0 {
+		switch b[0] >> 4 {
+		case 4:
+			return layers.LayerTypeIPv4
+		case 6:
+			return layers.LayerTypeIPv6
 		}
-		return byVersion(b[loopSize:])
-	default:
+	}
+	return gopacket.LayerTypeZero
+}
+
+// Numbers for stacked tags that were in use before 802.1ad.
+const (
+	etherQinQ9100 layers.EthernetType = 0x9100
+	etherQinQ9200 layers.EthernetType = 0x9200
+)
+
+// carried returns the layer that an Ethernet type announces, if it is one on the
+// way to a datagram. The library knows more of them, down to Ethernet in Ethernet,
+// and does not know the old tags.
+func carried(t layers.EthernetType, b []byte) gopacket.LayerType {
+	switch t {
+	case layers.EthernetTypeIPv4, layers.EthernetTypeIPv6:
 		return byVersion(b)
+	case layers.EthernetTypeDot1Q, layers.EthernetTypeQinQ, etherQinQ9100, etherQinQ9200:
+		return layers.LayerTypeDot1Q
 	}
-	for isVLAN(ether) {
-		if len(b) < vlanSize {
-			return nil
-		}
-		ether, b = binary.BigEndian.Uint16(b[vlanSize-2:]), b[vlanSize:]
-	}
-	if ether != etherIPv4 && ether != etherIPv6 {
-		return nil
-	}
-	return byVersion(b)
+	return gopacket.LayerTypeZero
 }
 
-// isVLAN: 802.1Q, 802.1ad, and the two numbers in use for stacked tags before it.
-func isVLAN(ether uint16) bool {
-	return ether == 0x8100 || ether == 0x88a8 || ether == 0x9100 || ether == 0x9200
-}
+// The layers of the library below IP, with carried in place of what they say comes
+// next.
+type (
+	ethernet struct{ layers.Ethernet }
+	vlan     struct{ layers.Dot1Q }
+	cooked   struct{ layers.LinuxSLL }
+	cooked2  struct{ layers.LinuxSLL2 }
+	loopback struct{ layers.Loopback }
+)
 
-// byVersion returns b if it begins like an IP packet.
-func byVersion(b []byte) []byte {
-	if len(b) > 0 && (b[0]>>4 == 4 || b[0]>>4 == 6) {
-		return b
-	}
-	return nil
-}
+func (l *ethernet) NextLayerType() gopacket.LayerType { return carried(l.EthernetType, l.Payload) }
+func (l *vlan) NextLayerType() gopacket.LayerType     { return carried(l.Type, l.Payload) }
+func (l *cooked) NextLayerType() gopacket.LayerType   { return carried(l.EthernetType, l.Payload) }
+func (l *cooked2) NextLayerType() gopacket.LayerType  { return carried(l.ProtocolType, l.Payload) }
+
+// NextLayerType goes by the version: IPv6 has a number of its own on each system,
+// and the library does not know them all.
+func (l *loopback) NextLayerType() gopacket.LayerType { return byVersion(l.Payload) }

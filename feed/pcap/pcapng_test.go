@@ -12,13 +12,20 @@ import (
 	"github.com/tapedeck/tapedeck/wire"
 )
 
-// blocks builds a pcapng in one byte order.
-type blocks struct {
+// Options of an interface.
+const (
+	optEnd        = 0
+	optResolution = 9
+	optOffset     = 14
+)
+
+// sections builds a pcapng in one byte order.
+type sections struct {
 	order binary.AppendByteOrder
 	b     []byte
 }
 
-func (n *blocks) add(typ uint32, body ...[]byte) *blocks {
+func (n *sections) add(typ uint32, body ...[]byte) *sections {
 	all := slices.Concat(body...)
 	for len(all)%4 != 0 {
 		all = append(all, 0)
@@ -29,7 +36,7 @@ func (n *blocks) add(typ uint32, body ...[]byte) *blocks {
 	return n
 }
 
-func (n *blocks) u32(v ...uint32) []byte {
+func (n *sections) u32(v ...uint32) []byte {
 	var b []byte
 	for _, v := range v {
 		b = n.order.AppendUint32(b, v)
@@ -37,7 +44,7 @@ func (n *blocks) u32(v ...uint32) []byte {
 	return b
 }
 
-func (n *blocks) option(code uint16, value ...byte) []byte {
+func (n *sections) option(code uint16, value ...byte) []byte {
 	b := n.order.AppendUint16(nil, code)
 	b = append(n.order.AppendUint16(b, uint16(len(value))), value...)
 	for len(b)%4 != 0 {
@@ -46,16 +53,16 @@ func (n *blocks) option(code uint16, value ...byte) []byte {
 	return b
 }
 
-func (n *blocks) section() *blocks {
+func (n *sections) section() *sections {
 	version := n.order.AppendUint16(n.order.AppendUint16(nil, sectionMajor), 0)
 	return n.add(blockSection, n.u32(orderMagic), version, n.u32(0xffffffff, 0xffffffff), n.option(4, []byte("maker")...))
 }
 
-func (n *blocks) networkInterface(link uint16, options ...[]byte) *blocks {
+func (n *sections) networkInterface(link uint16, options ...[]byte) *sections {
 	return n.add(blockInterface, n.order.AppendUint16(nil, link), []byte{0, 0}, n.u32(0), slices.Concat(options...))
 }
 
-func (n *blocks) packet(index uint32, time uint64, frame []byte, options ...[]byte) *blocks {
+func (n *sections) packet(index uint32, time uint64, frame []byte, options ...[]byte) *sections {
 	size := uint32(len(frame))
 	for len(frame)%4 != 0 {
 		frame = append(frame, 0)
@@ -68,7 +75,7 @@ func (n *blocks) packet(index uint32, time uint64, frame []byte, options ...[]by
 func TestPcapng(t *testing.T) {
 	ip := pcaptest.IP(groupA, []byte("x"))
 	frame := pcaptest.Ethernet(ip)
-	n := &blocks{order: binary.LittleEndian}
+	n := &sections{order: binary.LittleEndian}
 	n.section()
 	n.networkInterface(1, n.option(2, []byte("eth0")...))                                     // µs
 	n.networkInterface(101, n.option(optResolution, 9), n.option(optEnd))                     // ns, raw IP
@@ -109,61 +116,36 @@ func TestPcapng(t *testing.T) {
 	}
 }
 
-// TestPcapngTimes holds times to what division gives, for every resolution.
-func TestPcapngTimes(t *testing.T) {
-	const units = 0x0123_4567_89ab_cdef
-	for _, v := range []uint8{0, 1, 3, 6, 9, 10, 12, 19, 0x80, 0x81, 0x80 | 20, 0x80 | 32, 0x80 | 63} {
-		var n networkInterface
-		if err := n.setResolution(v); err != nil {
-			t.Fatal(err)
-		}
-		seconds, ns := n.time(units)
-		per := float64(n.divisor)
-		if n.divisor == 0 {
-			per = float64(uint64(1) << n.shift)
-		}
-		got, want := float64(seconds)+float64(ns)/1e9, float64(units)/per
-		if diff := got - want; ns >= 1e9 || diff > 1e-6*want+1e-9 || diff < -1e-6*want-1e-9 {
-			t.Errorf("resolution %#x: %d s %d ns, want %g s", v, seconds, ns, want)
-		}
-	}
-	for _, v := range []uint8{20, 0x7f, 0xff} {
-		if err := new(networkInterface).setResolution(v); !errors.Is(err, ErrDamaged) {
-			t.Errorf("resolution %#x: %v", v, err)
-		}
-	}
-}
-
 // TestPcapngDamage holds that each kind of damage is told, after what came before.
 func TestPcapngDamage(t *testing.T) {
 	frame := pcaptest.Ethernet(pcaptest.IP(groupA, []byte("x")))
-	start := func() *blocks {
-		n := &blocks{order: binary.LittleEndian}
+	start := func() *sections {
+		n := &sections{order: binary.LittleEndian}
 		n.section().networkInterface(1)
 		return n.packet(0, 1, slices.Clone(frame))
 	}
 	for _, tt := range []struct {
 		name string
-		make func(n *blocks)
+		make func(n *sections)
 		want error
 	}{
-		{"size below the least", func(n *blocks) { n.b = append(n.b, n.u32(6, 8, 8)...) }, ErrDamaged},
-		{"odd size", func(n *blocks) { n.b = append(n.b, n.u32(6, 13, 13)...) }, ErrDamaged},
-		{"sizes differ", func(n *blocks) { n.packet(0, 1, slices.Clone(frame)); n.b[len(n.b)-4]++ }, ErrDamaged},
-		{"no such interface", func(n *blocks) { n.packet(1, 1, slices.Clone(frame)) }, ErrDamaged},
-		{"packet too large", func(n *blocks) { n.b = append(n.b, n.u32(6, snapMax+4, 0)...) }, ErrDamaged},
-		{"packet longer than block", func(n *blocks) { n.add(blockEnhanced, n.u32(0, 0, 0, 99, 99)) }, ErrDamaged},
-		{"block too short", func(n *blocks) { n.add(blockEnhanced, n.u32(0)) }, ErrDamaged},
-		{"resolution", func(n *blocks) { n.networkInterface(1, n.option(optResolution, 70)) }, ErrDamaged},
-		{"option too long", func(n *blocks) { n.add(blockInterface, n.u32(1, 0), []byte{2, 0, 9, 0}) }, ErrDamaged},
-		{"byte order", func(n *blocks) { n.add(blockSection, make([]byte, 16)) }, ErrDamaged},
-		{"version", func(n *blocks) { n.add(blockSection, n.u32(orderMagic, 9, 0, 0)) }, ErrDamaged},
-		{"section without interfaces", func(n *blocks) { n.section().packet(0, 1, slices.Clone(frame)) }, ErrDamaged},
-		{"cut in a head", func(n *blocks) { n.b = append(n.b, 6, 0, 0) }, ErrTruncated},
-		{"cut in a packet", func(n *blocks) { n.packet(0, 1, slices.Clone(frame)); n.b = n.b[:len(n.b)-1] }, ErrTruncated},
-		{"cut in another block", func(n *blocks) { n.add(4, make([]byte, 40)); n.b = n.b[:len(n.b)-1] }, ErrTruncated},
-		{"time", func(n *blocks) { n.packet(0, 1<<63, slices.Clone(frame)) }, ErrTime},
-		{"time beyond all", func(n *blocks) {
+		{"size below the least", func(n *sections) { n.b = append(n.b, n.u32(6, 8, 8)...) }, ErrDamaged},
+		{"odd size", func(n *sections) { n.b = append(n.b, n.u32(6, 13, 13)...) }, ErrDamaged},
+		{"sizes differ", func(n *sections) { n.packet(0, 1, slices.Clone(frame)); n.b[len(n.b)-4]++ }, ErrDamaged},
+		{"no such interface", func(n *sections) { n.packet(1, 1, slices.Clone(frame)) }, ErrDamaged},
+		{"packet too large", func(n *sections) { n.b = append(n.b, n.u32(6, snapMax+4, 0)...) }, ErrDamaged},
+		{"packet longer than block", func(n *sections) { n.add(blockEnhanced, n.u32(0, 0, 0, 99, 99)) }, ErrDamaged},
+		{"block too short", func(n *sections) { n.add(blockEnhanced, n.u32(0)) }, ErrDamaged},
+		{"resolution", func(n *sections) { n.networkInterface(1, n.option(optResolution, 70)) }, ErrDamaged},
+		{"option too long", func(n *sections) { n.add(blockInterface, n.u32(1, 0), []byte{2, 0, 9, 0}) }, ErrDamaged},
+		{"byte order", func(n *sections) { n.add(blockSection, make([]byte, 16)) }, ErrDamaged},
+		{"version", func(n *sections) { n.add(blockSection, n.u32(orderMagic, 9, 0, 0)) }, ErrDamaged},
+		{"section without interfaces", func(n *sections) { n.section().packet(0, 1, slices.Clone(frame)) }, ErrDamaged},
+		{"cut in a head", func(n *sections) { n.b = append(n.b, 6, 0, 0) }, ErrTruncated},
+		{"cut in a packet", func(n *sections) { n.packet(0, 1, slices.Clone(frame)); n.b = n.b[:len(n.b)-1] }, ErrTruncated},
+		{"cut in another block", func(n *sections) { n.add(4, make([]byte, 40)); n.b = n.b[:len(n.b)-1] }, ErrTruncated},
+		{"time", func(n *sections) { n.packet(0, 1<<63, slices.Clone(frame)) }, ErrTime},
+		{"time beyond all", func(n *sections) {
 			n.networkInterface(1, n.option(optResolution, 0)).packet(1, 1<<63, slices.Clone(frame))
 		}, ErrTime},
 	} {

@@ -113,7 +113,7 @@ func (p *Protocol) Open(ctx context.Context, in *feed.Input, opts feed.Options) 
 	if err != nil {
 		return nil, err
 	}
-	s := &source{protocol: p, parser: parser, capture: c, lines: newLines(wanted), merge: merge}
+	s := &source{protocol: p, parser: parser, capture: c, data: newDatagram(), lines: newLines(wanted), merge: merge}
 	if p.Unit != "" {
 		s.sequencer = NewSequencer(merge)
 	}

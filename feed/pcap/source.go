@@ -26,7 +26,7 @@ type source struct {
 
 	rec    feed.Record
 	packet Packet
-	data   datagram
+	data   *datagram
 	frame  frame
 	head   Head
 	err    error // final, returned from then on
@@ -103,7 +103,7 @@ func (s *source) advance() error {
 		return s.err
 	case errors.Is(err, ErrTruncated) || errors.Is(err, ErrDamaged):
 		s.err = io.EOF
-		place := fmt.Sprintf("packet %d at offset %d", s.capture.number+1, s.capture.win.Offset())
+		place := fmt.Sprintf("packet %d at offset %d", s.capture.number+1, s.capture.offset)
 		return &feed.BadRecord{Place: place, Err: err}
 	default:
 		s.err = fmt.Errorf("packet %d: %w", s.capture.number+1, err)
@@ -112,7 +112,7 @@ func (s *source) advance() error {
 	if !known(s.frame.link) {
 		return s.badPacket(fmt.Errorf("%w: %d", ErrLink, uint16(s.frame.link)))
 	}
-	switch s.data.parse(network(s.frame.link, s.frame.data)) {
+	switch s.data.parse(s.frame.link, s.frame.data) {
 	case isUDP:
 		return s.begin()
 	case notUDP:
