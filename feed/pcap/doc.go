@@ -6,11 +6,13 @@
 // content, and a Parser that gives the messages in one datagram after the other.
 // Everything else is done here, in this order:
 //
-//   - the capture is taken apart into packets. The snap length of its head is
-//     ignored, since 0 stands there as often as a limit that is not kept;
+//   - the capture is taken apart into packets, by the readers of gopacket. The snap
+//     length of its head is ignored, since 0 stands there as often as a limit that
+//     is not kept;
 //   - frames (Ethernet with any number of VLAN tags, raw IP, Linux cooked captures
-//     1 and 2, BSD loopback) are taken apart into IPv4 or IPv6 and UDP. Checksums
-//     are not looked at. Packets that are not UDP are counted;
+//     1 and 2, BSD loopback) are taken apart into IPv4 or IPv6 and UDP, by the layers
+//     of gopacket. Checksums are not looked at. Packets that are not UDP are counted,
+//     tunnels among them;
 //   - datagrams are chosen by where they go (Options.Groups). A Line is one such
 //     destination, as a rule one of the lines A and B of a feed;
 //   - the Parser says which sequence numbers a datagram carries, and a Sequencer
@@ -40,7 +42,8 @@
 //
 // # Memory
 //
-// A source reads through one buffer of 256 KiB, which grows for larger packets, to
-// 16 MiB at most. It follows up to 65,536 lines and as many streams on them, each
+// A source reads through one buffer of 256 KiB. A packet is copied out of it into
+// another one, which grows with what comes of larger packets, to 16 MiB and half as
+// much again. It follows up to 65,536 lines and as many streams on them, each
 // with up to 1,024 gaps that late datagrams may still fill.
 package pcap

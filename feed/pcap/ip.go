@@ -41,10 +41,13 @@ type (
 )
 
 func (l *ipv4) NextLayerType() gopacket.LayerType {
-	if l.Protocol != layers.IPProtocolUDP {
+	switch {
+	case l.Protocol != layers.IPProtocolUDP:
 		return gopacket.LayerTypeZero
+	case l.Flags&layers.IPv4MoreFragments != 0 || l.FragOffset != 0:
+		return gopacket.LayerTypeFragment
 	}
-	return l.IPv4.NextLayerType()
+	return layers.LayerTypeUDP
 }
 
 // DecodeFromBytes takes a length of 0 for one that is left to the network card.

@@ -28,10 +28,18 @@ type Line struct {
 type lines struct {
 	wanted []target
 	byKey  map[lineKey]*Line
-	last   *Line
-	key    lineKey // of last
-	next   uint32
+	recent [recentMax]struct { // by slot, so that feeds of a few lines need no map
+		key  lineKey
+		line *Line
+	}
+	next uint32
 }
+
+// recentMax is how many lines are found without the map, a power of two.
+const recentMax = 64
+
+// slot spreads neighbouring groups and ports.
+func (k lineKey) slot() uint64 { return (k.lo ^ k.lo>>6 ^ uint64(k.port)) % recentMax }
 
 func newLines(wanted []target) *lines {
 	return &lines{wanted: wanted, byKey: make(map[lineKey]*Line)}
@@ -39,13 +47,15 @@ func newLines(wanted []target) *lines {
 
 // of returns the line of a destination.
 func (l *lines) of(key lineKey) *Line {
-	if l.last != nil && l.key == key {
-		return l.last
+	recent := &l.recent[key.slot()]
+	if recent.line != nil && recent.key == key {
+		return recent.line
 	}
 	line := l.byKey[key]
 	if line == nil {
 		if len(l.byKey) >= linesMax {
 			clear(l.byKey)
+			clear(l.recent[:])
 		}
 		line = &Line{Group: key.addr(), Port: key.port, Index: l.next}
 		line.Name = netip.AddrPortFrom(line.Group, line.Port).String()
@@ -53,7 +63,7 @@ func (l *lines) of(key lineKey) *Line {
 		l.next++
 		l.byKey[key] = line
 	}
-	l.last, l.key = line, key
+	recent.key, recent.line = key, line
 	return line
 }
 

@@ -19,17 +19,19 @@ const (
 // networkInterface is what packets of an interface have in common.
 type networkInterface struct {
 	link   layers.LinkType
-	binary bool // its times count parts of a second that are a power of two,
-	shift  uint // of which this is the logarithm,
-	offset int64
+	binary bool  // its times count 2^-shift s; otherwise the library reckons with them
+	shift  uint  // with binary
+	offset int64 // s, with binary
 }
 
-// pcapng reads a pcapng with the library.
+// pcapng reads a pcapng with the library. Packets that have options of their own,
+// such as comments, cost it allocations; so do link types from 256 on.
 type pcapng struct {
 	capture    *capture
 	blocks     blocks
 	reader     *pcapgo.NgReader
 	interfaces []networkInterface // of the section
+	binary     bool               // for one of them at least
 }
 
 // openPcapng reads the first section head, so that a file that only begins like
@@ -60,7 +62,7 @@ func (p *pcapng) read(f *frame) error {
 		}
 		switch p.blocks.typ {
 		case blockSection:
-			p.interfaces = p.interfaces[:0]
+			p.interfaces, p.binary = p.interfaces[:0], false
 			err = p.other()
 		case blockInterface:
 			if err = p.other(); err == nil {
@@ -107,13 +109,16 @@ func (p *pcapng) describe() error {
 	if !n.binary && n.shift > decimalMax {
 		return damaged("times in units of 10^-%d s", n.shift)
 	}
-	p.interfaces = append(p.interfaces, n)
+	p.interfaces, p.binary = append(p.interfaces, n), p.binary || n.binary
 	return nil
 }
 
 // packet reads the packet in the current block.
 func (p *pcapng) packet(f *frame) error {
-	units := p.blocks.units()
+	units := uint64(0)
+	if p.binary {
+		units = p.blocks.units()
+	}
 	data, ci, err := p.reader.ZeroCopyReadPacketData()
 	if err != nil || p.blocks.left > 0 {
 		return p.failed(err)
