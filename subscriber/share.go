@@ -17,6 +17,10 @@ type Share struct {
 	whole  bool
 }
 
+// NewShare is a batch as a whole, less the first skip records: what a Handler is
+// given, for code that serves workers too. It borrows the batch.
+func NewShare(b *wire.Batch, skip uint32) Share { return Share{batch: b, skip: skip, whole: true} }
+
 // Batch is the whole batch, other workers' records included. Its first records
 // may have been delivered before; Records leaves them out.
 func (s *Share) Batch() *wire.Batch { return s.batch }

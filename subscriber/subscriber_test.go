@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/shard"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -64,6 +65,26 @@ func TestWholeStream(t *testing.T) {
 	}
 	if w := r.warnings(); len(w) != 0 {
 		t.Errorf("warnings %q", w)
+	}
+}
+
+// TestFromSource: a stream comes whole through a source address, as Endpoints
+// writes it. Without the port that it adds, libzmq would never connect.
+func TestFromSource(t *testing.T) {
+	p := newFake(t, anyPort, 0, 1, 7)
+	endpoints, err := shard.Endpoints(strings.Replace(p.endpoint, "tcp://", "tcp://127.0.0.1;", 1), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, Config{Endpoints: endpoints}, &notes{})
+	p.greet()
+	p.sendRecords(3)
+	p.end()
+	if err := <-r.done; err != nil {
+		t.Fatal(err)
+	}
+	if sum := r.Summary(); !sum.Complete || sum.Records != 3 {
+		t.Errorf("summary %+v", sum)
 	}
 }
 

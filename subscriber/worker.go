@@ -82,7 +82,7 @@ func (w *worker) handle(l *lease) error {
 	case leaseEnd:
 		h.HandleEnd(shard, n.epoch, n.complete)
 	default:
-		w.share = Share{batch: &l.batch, skip: l.skip, whole: true}
+		w.share = NewShare(&l.batch, l.skip)
 		if w.all.byTopic() {
 			w.share = Share{batch: &l.batch, places: l.lists[w.number]}
 		}

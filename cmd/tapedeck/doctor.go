@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -11,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tapedeck/tapedeck/internal/zsock"
-	"github.com/tapedeck/tapedeck/shard"
 )
 
 // check is one thing that doctor looks at.
@@ -23,36 +23,39 @@ type check struct {
 }
 
 func newDoctor() *cobra.Command {
-	var (
-		shards int
-		pin    string
-	)
+	var f streamFlags
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check libzmq, CPUs, limits and the clock, and show where threads would run",
 		Long: `Look at everything on this machine that decides how well Tapedeck runs, and say
-what to change. The exit code is 1 when something will not work.`,
-		Example: example("tapedeck doctor", "tapedeck doctor --shards 4 --pin 2-9"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			set, err := pinSet(pin)
-			if err != nil {
-				return err
-			}
-			return doctor(newOutput(cmd), shards, set)
-		},
+what to change: libzmq, CPUs, limits, clocks, and a placement, that of --placement
+or one that is made for --shards. A placement that would abort libzmq, or that this
+machine cannot do, is refused with all of its reasons.
+
+The exit code is 1 when something will not work.`,
+		Example: example("tapedeck doctor", "tapedeck doctor --shards 4 --workers 4 --pin 2-13", "tapedeck doctor --placement box.toml --json"),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return doctor(newOutput(cmd), &f) },
 	}
-	cmd.Flags().IntVar(&shards, "shards", 2, "shards to show the placement for")
-	cmd.Flags().StringVar(&pin, "pin", "auto", `CPUs to place threads on: "auto", "off", or a set such as "2-5"`)
+	f.add(cmd, "connect", "shards to show the placement for")
+	f.workers.add(cmd)
+	f.anyRole = true
+	for flag, value := range map[string]string{"shards": "2", "pin": "auto"} {
+		fl := cmd.Flags().Lookup(flag)
+		_ = fl.Value.Set(value) // both are values of the flag
+		fl.DefValue = value
+	}
 	return cmd
 }
 
-func doctor(out *output, shards int, set shard.CPUSet) error {
-	if shards < 1 {
-		return usagef("--shards %d: want 1 or more", shards)
+func doctor(out *output, f *streamFlags) error {
+	plan, refused := f.place()
+	if errors.As(refused, new(usageError)) {
+		return refused
 	}
-	checks := []check{checkLibzmq(), checkFeatures(), checkCPUs(), checkPinning(), checkTimerWake()}
+	checks := []check{checkLibzmq(), checkFeatures(), checkCPUs(), checkTopology(), checkQuota(), checkPinning(), checkTimerWake()}
 	checks = append(checks, checkBuffers()...)
 	checks = append(checks, checkFiles(), checkClock(), checkClockSource())
+	checks = append(checks, checkPlacement(plan, refused)...)
 	failed := 0
 	for _, c := range checks {
 		if c.State == "fail" {
@@ -66,19 +69,13 @@ func doctor(out *output, shards int, set shard.CPUSet) error {
 			return err
 		}
 	}
-	for i, p := range shard.Plan(shards, set) {
-		err := out.message("doctor.placement", struct {
-			Shard      int `json:"shard"`
-			IOCPU      int `json:"io_cpu"`
-			ReceiveCPU int `json:"receive_cpu"`
-		}{i, cpuNumber(p.IO), cpuNumber(p.Receive)},
-			fmt.Sprintf("plan  shard %-10d I/O thread on CPU %v, loop on CPU %v", i, p.IO, p.Receive))
-		if err != nil {
+	if plan != nil {
+		if err := showPlan(out, plan); err != nil {
 			return err
 		}
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d checks failed", failed)
+		return fmt.Errorf("%s failed", count(uint64(failed), "check"))
 	}
 	return nil
 }

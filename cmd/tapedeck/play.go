@@ -54,7 +54,7 @@ slow subscriber loses records, and knows it; the others do not.`,
 	fl.StringVar(&f.from, "from", "", "start at this time: "+timeForms)
 	fl.StringVar(&f.to, "to", "", "stop before this time")
 	fl.StringVar(&f.clock, "clock", "receive", "the times to go by: receive, event or send")
-	fl.StringSliceVar(&f.topics, "topics", nil, "play only topics with one of these prefixes")
+	fl.StringSliceVar(&f.topics, "topics", nil, "play only topics with one of these prefixes, or those in @FILE")
 	fl.StringVar(&f.loop, "loop", "1", `how often to play: a number, or "forever"`)
 	fl.IntVar(&f.wait, "wait", 0, "subscribers to wait for before the first record")
 	fl.BoolVar(&f.live, "live", false, "let a slow subscriber lose records instead of waiting for it")
@@ -87,8 +87,9 @@ func (f *playFlags) config() (replay.Config, error) {
 	if f.wait < 0 {
 		return cfg, usagef("--wait %d: want 0 or more", f.wait)
 	}
-	cfg.Topics, cfg.Wait, cfg.BatchBytes = f.topics, f.wait, f.batch
-	return cfg, nil
+	cfg.Wait, cfg.BatchBytes = f.wait, f.batch
+	cfg.Topics, err = topicPrefixes(f.topics)
+	return cfg, err
 }
 
 func parseLoop(s string) (int, error) {
@@ -121,6 +122,9 @@ func (f *playFlags) run(cmd *cobra.Command, dir string) (err error) {
 	}
 	if !cmd.Flags().Changed("shards") {
 		f.stream.shards = t.Shards()
+	}
+	if _, err := f.stream.place(); err != nil { // a placement file may say how many shards
+		return err
 	}
 	cfg.Tape, cfg.Shards = t, f.stream.shards
 	pub, err := f.publisher(t, placeFor(t, &cfg))

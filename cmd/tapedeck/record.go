@@ -16,6 +16,7 @@ import (
 
 type recordFlags struct {
 	stream  streamFlags
+	expect  expectFlags
 	output  string
 	codec   string
 	block   int
@@ -46,6 +47,7 @@ from it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	f.stream.add(cmd, "connect", "number of shards in the stream")
+	f.expect.add(cmd)
 	fl := cmd.Flags()
 	fl.StringVarP(&f.output, "output", "o", "", "tape to write (required)")
 	fl.StringVar(&f.codec, "codec", "", "compression of the tape: plain, s2, zstd or columns (default: "+tape.CodecDefault.String()+")")
@@ -128,6 +130,9 @@ func (f *recordFlags) run(cmd *cobra.Command) error {
 		Endpoints: endpoints, Name: f.name, IOCPUs: ioCPUs, ReceiveCPUs: loopCPUs, Follow: f.follow, Silence: f.silence,
 		OpenTape: open,
 		Warn:     func(_ int, err error) { out.remark("warning: %v", err) },
+	}
+	if err := f.expect.apply(&cfg); err != nil {
+		return err
 	}
 	// What is wrong with the flags shows before a tape is made.
 	if _, err := subscriber.New(cfg, nil); err != nil {

@@ -13,6 +13,7 @@ import (
 
 type subFlags struct {
 	stream  streamFlags
+	expect  expectFlags
 	name    string
 	topics  []string
 	print   bool
@@ -33,14 +34,18 @@ complete: every record from the first to the last, exactly as sent.
 The exit code is 0 when it is, and 3 when records are missing.`,
 		Example: example(
 			"tapedeck sub --shards 2 --json",
+			"tapedeck sub --shards 4 --workers 4 --pin auto --topics @watchlist.txt",
+			"tapedeck sub --placement box.toml",
 			"tapedeck sub --print --topics GLBX.MDP3.ES",
 			"tapedeck sub --connect ipc:///tmp/deck-{shard} --shards 4 --pin auto",
 		),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	f.stream.add(cmd, "connect", "number of shards in the stream")
+	f.stream.workers.add(cmd)
+	f.expect.add(cmd)
 	cmd.Flags().StringVar(&f.name, "name", "", "name of this reader, shown to the publisher's operator")
-	cmd.Flags().StringSliceVar(&f.topics, "topics", nil, "visit only topics with one of these prefixes")
+	cmd.Flags().StringSliceVar(&f.topics, "topics", nil, "visit only topics with one of these prefixes, or those in @FILE")
 	cmd.Flags().BoolVar(&f.print, "print", false, "print each record, as text or JSON, as cat does")
 	addByReference(cmd, &f.byRef)
 	cmd.Flags().BoolVar(&f.follow, "follow", false, "stay after the end, for the next session")
@@ -50,37 +55,44 @@ The exit code is 0 when it is, and 3 when records are missing.`,
 
 func (f *subFlags) run(cmd *cobra.Command) error {
 	out := newOutput(cmd)
-	endpoints, err := f.stream.endpoints()
+	cfg, err := f.config(out)
 	if err != nil {
 		return err
 	}
-	ioCPUs, loopCPUs, err := f.stream.placement()
+	topics, err := topicPrefixes(f.topics)
 	if err != nil {
 		return err
 	}
-	open, err := opener(out, f.byRef)
+	cpus, name, err := f.stream.workerCPUs()
 	if err != nil {
 		return err
 	}
-	h := newSubHandler(out, len(endpoints), f.topics, f.print)
-	sub, err := subscriber.New(subscriber.Config{
-		Endpoints: endpoints, Name: f.name, IOCPUs: ioCPUs, ReceiveCPUs: loopCPUs,
-		Follow: f.follow, Silence: f.silence, OpenTape: open,
-		Warn: func(_ int, err error) { out.remark("warning: %v", err) },
-	}, h)
+	dispatch := subscriber.ByTopic
+	if name != "" {
+		if dispatch, err = subscriber.ParseDispatch(name); err != nil {
+			return usageError{err}
+		}
+	}
+	tallies := len(cpus)
+	if tallies == 0 {
+		tallies = len(cfg.Endpoints)
+	}
+	h := newSubHandler(out, tallies, topics, f.print)
+	box, err := newBox(cfg, cpus, dispatch, h)
 	if err != nil {
 		return usageError{err}
 	}
 	stop := watch(cmd.Context(), out, func() string {
-		s := sub.Summary()
+		s := box.summary()
 		return fmt.Sprintf("%s records, %d gaps", thousands(s.Records), s.Gaps)
 	})
-	runErr := sub.Run(cmd.Context())
+	runErr := box.run(cmd.Context())
 	stop()
 	if runErr != nil && !errors.Is(runErr, context.Canceled) && !errors.Is(runErr, subscriber.ErrSilence) {
 		return runErr
 	}
-	sum := h.summary(sub.Summary())
+	sum := h.summary(box.summary())
+	box.workers(sum)
 	if err := out.message("sub.summary", sum, sum.text()); err != nil {
 		return err
 	}
@@ -91,4 +103,22 @@ func (f *subFlags) run(cmd *cobra.Command) error {
 		return damagedf("the stream is not complete: %s", sum.why)
 	}
 	return nil
+}
+
+func (f *subFlags) config(out *output) (subscriber.Config, error) {
+	cfg := subscriber.Config{
+		Name: f.name, Follow: f.follow, Silence: f.silence,
+		Warn: func(_ int, err error) { out.remark("warning: %v", err) },
+	}
+	var err error
+	if cfg.Endpoints, err = f.stream.endpoints(); err != nil {
+		return cfg, err
+	}
+	if cfg.IOCPUs, cfg.ReceiveCPUs, err = f.stream.placement(); err != nil {
+		return cfg, err
+	}
+	if cfg.OpenTape, err = opener(out, f.byRef); err != nil {
+		return cfg, err
+	}
+	return cfg, f.expect.apply(&cfg)
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"github.com/tapedeck/tapedeck/internal/prefix"
 	"github.com/tapedeck/tapedeck/subscriber"
 	"github.com/tapedeck/tapedeck/wire"
 )
@@ -15,19 +14,20 @@ import (
 // subHandler visits every record of a stream, counts topics, measures lag, and
 // prints what it is asked to.
 type subHandler struct {
-	out    *output
-	filter prefix.Set
-	print  bool
-	shards []shardTally
+	out     *output
+	print   bool
+	tallies []tally // of each shard, or of each worker
 
 	mu        sync.Mutex
 	encodings []wire.Encoding
 	announced wire.Epoch
 }
 
-// shardTally is what one receive loop counts; no other goroutine touches it
-// before the loop has ended.
-type shardTally struct {
+// tally is what one receive loop or worker counts; no other goroutine touches it
+// before that has ended.
+type tally struct {
+	all     *subHandler
+	filter  *subscriber.Filter
 	topics  map[string]uint64
 	visited uint64
 	first   time.Time
@@ -37,60 +37,63 @@ type shardTally struct {
 	_       [64]byte // keep neighbours off each other's cache line
 }
 
-func newSubHandler(out *output, shards int, topics []string, print bool) *subHandler {
-	h := &subHandler{out: out, filter: prefix.New(topics), print: print, shards: make([]shardTally, shards)}
-	for i := range h.shards {
-		h.shards[i].topics = map[string]uint64{}
-		h.shards[i].lag = hdrhistogram.New(1, int64(time.Hour), 3)
+func newSubHandler(out *output, tallies int, topics []string, print bool) *subHandler {
+	h := &subHandler{out: out, print: print, tallies: make([]tally, tallies)}
+	for i := range h.tallies {
+		h.tallies[i] = tally{
+			all: h, filter: subscriber.NewFilter(topics), topics: map[string]uint64{},
+			lag: hdrhistogram.New(1, int64(time.Hour), 3),
+		}
 	}
 	return h
 }
 
 // HandleBatch implements subscriber.Handler.
 func (h *subHandler) HandleBatch(b *wire.Batch, skip uint32) error {
-	s := &h.shards[b.Shard]
+	s := subscriber.NewShare(b, skip)
+	return h.tallies[b.Shard].visit(&s)
+}
+
+func (t *tally) visit(s *subscriber.Share) error {
 	now := time.Now()
-	if s.visited == 0 {
-		s.first = now
+	if t.visited == 0 {
+		t.first = now
 	}
-	s.last = now
+	t.last = now
 	// Lag is counted in records: a batch of many late records weighs more.
-	lag := min(max(now.UnixNano()-int64(b.Send), 1), int64(time.Hour))
-	_ = s.lag.RecordValues(lag, int64(b.Count))
-	w := b.Records()
+	lag := min(max(now.UnixNano()-int64(s.Batch().Send), 1), int64(time.Hour))
+	_ = t.lag.RecordValues(lag, int64(s.Len()))
+	w, all := s.Records(), t.filter.All()
 	for w.Next() {
-		if skip > 0 {
-			skip--
-			continue
-		}
 		r := w.Record()
-		if !h.filter.Match(r.Topic()) {
+		if !all && !t.filter.Match(r.Topic()) {
 			continue
 		}
-		s.topics[string(r.Topic())]++
-		s.visited++
-		if h.print {
-			if err := h.printRecord(s, r); err != nil {
+		t.topics[string(r.Topic())]++
+		t.visited++
+		if t.all.print {
+			if err := t.printRecord(r); err != nil {
 				return err
 			}
 		}
 	}
-	if h.print && s.printer != nil {
+	if t.all.print && t.printer != nil {
 		// People watch this: a batch is shown when it is there.
-		if err := h.out.flush(); err != nil {
+		if err := t.all.out.flush(); err != nil {
 			return err
 		}
 	}
 	return w.Err()
 }
 
-func (h *subHandler) printRecord(s *shardTally, r wire.Record) error {
+func (t *tally) printRecord(r wire.Record) error {
+	h := t.all
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if s.printer == nil {
-		s.printer = newRecordPrinter(h.out, h.encodings)
+	if t.printer == nil {
+		t.printer = newRecordPrinter(h.out, h.encodings)
 	}
-	return s.printer.print(r)
+	return t.printer.print(r)
 }
 
 // HandleGap implements subscriber.Handler.
@@ -154,6 +157,12 @@ type subSummary struct {
 	LagP99    int64   `json:"lag_p99_ns"`
 	LagMax    int64   `json:"lag_max_ns"`
 
+	Dispatch   string          `json:"dispatch,omitempty"`
+	Workers    []workerSummary `json:"workers,omitempty"`
+	Discarded  uint64          `json:"discarded_batches"`
+	PoolWaits  uint64          `json:"pool_waits"`
+	PoolWaited int64           `json:"pool_waited_ns"`
+
 	why string // what keeps it from being complete
 }
 
@@ -166,9 +175,12 @@ func (h *subHandler) summary(s subscriber.Summary) *subSummary {
 	}
 	lag := hdrhistogram.New(1, int64(time.Hour), 3)
 	var first, last time.Time
-	for i := range h.shards {
-		t := &h.shards[i]
-		sum.Topics += len(t.topics) // a topic is on one shard alone
+	topics := map[string]bool{} // workers that are alike see the same ones
+	for i := range h.tallies {
+		t := &h.tallies[i]
+		for topic := range t.topics {
+			topics[topic] = true
+		}
 		sum.Visited += t.visited
 		lag.Merge(t.lag)
 		if t.visited > 0 && (first.IsZero() || t.first.Before(first)) {
@@ -178,6 +190,7 @@ func (h *subHandler) summary(s subscriber.Summary) *subSummary {
 			last = t.last
 		}
 	}
+	sum.Topics = len(topics)
 	if d := last.Sub(first).Seconds(); d > 0 {
 		sum.Seconds, sum.PerSecond = d, float64(sum.Records)/d
 	}
