@@ -32,6 +32,7 @@ type job struct {
 
 	sync chan<- error // not nil: no block, a barrier
 	soft bool         // a barrier nobody waits for
+	dump *dumpOrder   // not nil: no block, a dump
 }
 
 // edge is a record at the border of a block.

@@ -44,6 +44,10 @@ const allocateStep = 16 << 20
 func (d *disk) run() {
 	w := d.w
 	for j := range w.queue {
+		if j.dump != nil {
+			j.dump.done <- d.dump(j.dump)
+			continue
+		}
 		if j.sync != nil || j.soft {
 			err := w.failed()
 			if err == nil {

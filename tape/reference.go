@@ -87,14 +87,15 @@ func OpenReferences(id string, at wire.TapePlace) (*References, error) {
 // but that they are blocks of this tape's segments; the batch's checksum tells
 // whether they are the right ones.
 func (r *References) Bytes(at *wire.Reference, size int) []byte {
-	if at.Tape != r.tape.meta.ID || uint64(at.Segment) >= uint64(len(r.segments)) || size < 0 {
+	n := uint64(at.Segment) - uint64(r.tape.first) // wraps for a segment that was removed
+	if at.Tape != r.tape.meta.ID || n >= uint64(len(r.segments)) || size < 0 {
 		return nil
 	}
-	data := r.segments[at.Segment].data
+	data := r.segments[n].data
 	if at.Offset > uint64(len(data)) || uint64(size) > uint64(len(data))-at.Offset {
 		return nil
 	}
-	r.tape.resident.passed(r.tape.segments[at.Segment], r.segments[at.Segment], int64(at.Offset))
+	r.tape.resident.passed(r.tape.segments[n], r.segments[n], int64(at.Offset))
 	end := at.Offset + uint64(size)
 	return data[at.Offset:end:end]
 }
