@@ -126,3 +126,41 @@ func skipUnderRace(t *testing.T) {
 		t.Skip("allocations are counted without the race detector")
 	}
 }
+
+// Keyframes are taken while records come: with the same topics as before they
+// cost no allocation a record either.
+func TestAppendWithKeyframesDoesNotAllocate(t *testing.T) {
+	skipUnderRace(t)
+	w, err := Create(filepath.Join(t.TempDir(), "a.tape"), Config{BlockSize: 64 << 10, SyncInterval: -1, KeyframeInterval: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.Close() })
+	f := &wire.Fields{Topic: []byte("XNAS.A000"), Body: make([]byte, 67), Kind: wire.KindTrade}
+	at, n := At{Epoch: 1}, 0
+	next := func() {
+		f.Topic[8], f.Topic[7] = byte('0'+n%10), byte('0'+n/10%10)
+		appendNext(t, w, f, &at)
+		n++
+	}
+	for range 200_000 {
+		next()
+	}
+	const records = 50_000 // several keyframes
+	if n := testing.AllocsPerRun(5, func() {
+		for range records {
+			next()
+		}
+	}); n > records/1000 {
+		t.Errorf("%v allocations for %d records", n, records)
+	}
+	if err := w.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.out.keys.wait(); err != nil { // nothing else runs
+		t.Fatal(err)
+	}
+	if n := len(w.out.keys.entries) / keyEntrySize; n < 20 {
+		t.Errorf("only %d keyframes were taken", n)
+	}
+}

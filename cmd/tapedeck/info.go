@@ -58,6 +58,8 @@ type tapeInfo struct {
 	StoredBytes  uint64          `json:"stored_bytes"`
 	Blocks       int             `json:"blocks"`
 	Segments     int             `json:"segments"`
+	Removed      uint64          `json:"removed_records"`
+	RemovedSegs  int             `json:"removed_segments"`
 	SyncInterval int64           `json:"sync_interval_ns"`
 	Digest       string          `json:"digest"`
 	Sources      []string        `json:"sources"`
@@ -101,7 +103,7 @@ func newTapeInfo(dir string, i *tape.Info, torn *tape.Torn) *tapeInfo {
 		FirstEvent: int64(s.FirstEvent), LastEvent: int64(s.LastEvent), MinEvent: int64(s.Event.Min), MaxEvent: int64(s.Event.Max),
 		FirstReceive: int64(s.FirstReceive), LastReceive: int64(s.LastReceive), MinReceive: int64(s.Receive.Min), MaxReceive: int64(s.Receive.Max),
 		Shards: i.Shards, Epochs: s.Epochs, Codec: i.Codec.String(), PayloadBytes: s.PayloadBytes, StoredBytes: s.StoredBytes,
-		Blocks: s.Blocks, Segments: len(i.Segments), SyncInterval: int64(i.SyncInterval), Digest: i.Digest.String(),
+		Blocks: s.Blocks, Segments: len(i.Segments), Removed: i.Removed.Records, RemovedSegs: i.Removed.Segments, SyncInterval: int64(i.SyncInterval), Digest: i.Digest.String(),
 		Sources: i.Sources, Encodings: i.Encodings, Torn: torn,
 	}
 }
@@ -129,6 +131,9 @@ func (v *tapeInfo) text() string {
 	row("sources", "%s", strings.Join(v.Sources, ", "))
 	row("size", "%s stored as %s, %s of records (%.2f to 1)", size(v.StoredBytes), v.Codec, size(v.PayloadBytes),
 		float64(v.PayloadBytes)/float64(max(v.StoredBytes, 1)))
+	if v.RemovedSegs > 0 {
+		row("removed", "%s in %d segments, by retention", count(v.Removed, "record"), v.RemovedSegs)
+	}
 	row("layout", "%d shards, %d blocks in %d segments, %d epochs", v.Shards, v.Blocks, v.Segments, v.Epochs)
 	state := "closed"
 	if !v.Closed {

@@ -26,6 +26,7 @@ type recordFlags struct {
 	silence time.Duration
 	name    string
 	byRef   string
+	keep    keepFlags
 }
 
 func newRecord() *cobra.Command {
@@ -38,11 +39,19 @@ Recording ends with the stream, or with Ctrl-C; the tape is then closed. Should
 the process or the machine die, the tape still opens and lacks at most what came
 in the last --sync interval.
 
+With --retain-size or --retain-age the oldest segments are removed as new ones
+come, but none that somebody who reads the tape may still want.
+
+With --ring it is a flight recorder: --output is a directory, ring.tape in it
+keeps the last minutes, and on a signal, or when a file appears or changes, they
+are written to dump-TIME.tape beside it, while recording goes on.
+
 The exit code is 0 when the recording is complete, and 3 when records are missing
 from it.`,
 		Example: example(
 			"tapedeck record --shards 2 -o copy.tape",
 			"tapedeck record -o day.tape --follow --append --codec zstd",
+			"tapedeck record -o flight --ring 10m --dump-on SIGUSR1 --follow",
 		),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
@@ -54,6 +63,7 @@ from it.`,
 	fl.IntVar(&f.block, "block-size", tape.BlockSizeDefault, "payload bytes of a block")
 	fl.DurationVar(&f.sync, "sync", tape.SyncIntervalDefault, "longest time until what was received is safe on disk")
 	addByReference(cmd, &f.byRef)
+	f.keep.add(cmd)
 	fl.BoolVar(&f.append, "append", false, "go on with a tape that exists")
 	fl.BoolVar(&f.follow, "follow", false, "stay after the end, for the next session")
 	fl.DurationVar(&f.silence, "silence", 0, "stop when a shard says nothing, heartbeats included, for this long (0: wait for ever)")
@@ -61,6 +71,14 @@ from it.`,
 	_ = cmd.MarkFlagRequired("output")
 	_ = cmd.RegisterFlagCompletionFunc("codec", cobra.FixedCompletions(tape.CodecNames(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+// tape is the name of the tape.
+func (f *recordFlags) tape() string {
+	if f.keep.ring > 0 {
+		return filepath.Join(f.output, ringName)
+	}
+	return filepath.Clean(f.output)
 }
 
 // writer opens the tape to record to.
@@ -75,8 +93,11 @@ func (f *recordFlags) writer() (*tape.Writer, error) {
 	cfg := tape.Config{
 		Shards: f.stream.shards, Codec: codec, BlockSize: f.block, SyncInterval: f.sync, Generator: program(),
 	}
-	dir := filepath.Clean(f.output)
-	if f.append {
+	if err := f.keep.config(&cfg); err != nil {
+		return nil, err
+	}
+	dir := f.tape()
+	if f.append || f.keep.ring > 0 {
 		w, err := tape.OpenAppend(dir, cfg)
 		if !errors.Is(err, tape.ErrNotTape) {
 			return w, err
@@ -91,25 +112,27 @@ func (f *recordFlags) writer() (*tape.Writer, error) {
 
 // recordSummary is the last line of record.
 type recordSummary struct {
-	Tape      string  `json:"tape"`
-	Records   uint64  `json:"records"`
-	Gaps      uint64  `json:"gaps"`
-	Lost      uint64  `json:"lost"`
-	Repeated  uint64  `json:"repeated"`
-	Refused   uint64  `json:"refused"`
-	Corrupt   uint64  `json:"corrupt"`
-	Epochs    uint64  `json:"epochs"`
-	Early     bool    `json:"early"`
-	Complete  bool    `json:"complete"`
-	Referred  uint64  `json:"referred_batches"`
-	Fallbacks uint64  `json:"fallbacks"`
-	Bytes     uint64  `json:"payload_bytes"`
-	Stored    uint64  `json:"stored_bytes"`
-	Blocks    uint64  `json:"blocks"`
-	Syncs     uint64  `json:"syncs"`
-	SyncMax   int64   `json:"sync_max_ns"`
-	Seconds   float64 `json:"seconds"`
-	PerSecond float64 `json:"records_per_second"`
+	Tape         string  `json:"tape"`
+	Records      uint64  `json:"records"`
+	Gaps         uint64  `json:"gaps"`
+	Lost         uint64  `json:"lost"`
+	Repeated     uint64  `json:"repeated"`
+	Refused      uint64  `json:"refused"`
+	Corrupt      uint64  `json:"corrupt"`
+	Epochs       uint64  `json:"epochs"`
+	Early        bool    `json:"early"`
+	Complete     bool    `json:"complete"`
+	Referred     uint64  `json:"referred_batches"`
+	Fallbacks    uint64  `json:"fallbacks"`
+	Bytes        uint64  `json:"payload_bytes"`
+	Stored       uint64  `json:"stored_bytes"`
+	Blocks       uint64  `json:"blocks"`
+	Syncs        uint64  `json:"syncs"`
+	SyncMax      int64   `json:"sync_max_ns"`
+	Removed      uint64  `json:"removed_records"`
+	RemovedBytes int64   `json:"removed_bytes"`
+	Seconds      float64 `json:"seconds"`
+	PerSecond    float64 `json:"records_per_second"`
 }
 
 func (f *recordFlags) run(cmd *cobra.Command) error {
@@ -138,6 +161,8 @@ func (f *recordFlags) run(cmd *cobra.Command) error {
 	if _, err := subscriber.New(cfg, nil); err != nil {
 		return usageError{err}
 	}
+	dumps := f.keep.catch(out)
+	defer dumps.close()
 	w, err := f.writer()
 	if err != nil {
 		return err
@@ -147,6 +172,7 @@ func (f *recordFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return errors.Join(err, w.Close())
 	}
+	dumps.start(w, filepath.Clean(f.output))
 	start := time.Now()
 	stop := watch(cmd.Context(), out, func() string {
 		st := w.Stats()
@@ -154,9 +180,16 @@ func (f *recordFlags) run(cmd *cobra.Command) error {
 	})
 	runErr := sub.Run(cmd.Context())
 	stop()
+	dumps.close()
 	// What was received is closed in any case; errors come after the summary.
 	closeErr := errors.Join(rec.Err(), w.Close())
-	sum := f.summary(sub.Summary(), w.Stats(), time.Since(start))
+	stats := w.Stats()
+	if stats.RetainErr != nil {
+		out.remark("warning: old segments could not be removed: %v", stats.RetainErr)
+	} else if stats.RetainHeld != "" {
+		out.remark("old segments were not removed: %s", stats.RetainHeld)
+	}
+	sum := f.summary(sub.Summary(), stats, time.Since(start))
 	if err := out.message("record.summary", sum, sum.text()); err != nil {
 		return err
 	}
@@ -175,10 +208,11 @@ func (f *recordFlags) run(cmd *cobra.Command) error {
 
 func (f *recordFlags) summary(s subscriber.Summary, st tape.Stats, took time.Duration) *recordSummary {
 	return &recordSummary{
-		Tape: filepath.Clean(f.output), Records: s.Records, Gaps: s.Gaps, Lost: s.Lost, Repeated: s.Repeated,
+		Tape: f.tape(), Records: s.Records, Gaps: s.Gaps, Lost: s.Lost, Repeated: s.Repeated,
 		Refused: s.Refused, Corrupt: s.Corrupt, Epochs: s.Epochs, Early: s.Early, Complete: s.Complete,
 		Referred: s.Referred, Fallbacks: s.Fallbacks,
 		Bytes: st.PayloadBytes, Stored: st.StoredBytes, Blocks: st.Blocks, Syncs: st.Syncs, SyncMax: int64(st.SyncMax),
+		Removed: st.RemovedRecords, RemovedBytes: st.RemovedBytes,
 		Seconds: took.Seconds(), PerSecond: float64(s.Records) / max(took.Seconds(), 1e-9),
 	}
 }

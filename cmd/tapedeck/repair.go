@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -44,6 +45,8 @@ type repairSummary struct {
 	Closed  bool   `json:"was_closed"`
 	Torn    int64  `json:"torn_bytes"`
 	SavedAs string `json:"torn_saved_as,omitempty"`
+	// MadeAnew names the index and keyframe files that were missing or damaged.
+	MadeAnew []string `json:"made_anew,omitempty"`
 }
 
 func runRepair(cmd *cobra.Command, dir string) error {
@@ -57,7 +60,9 @@ func runRepair(cmd *cobra.Command, dir string) error {
 	}
 	sum := &repairSummary{Tape: dir, Records: rep.Records, Closed: rep.WasClosed}
 	text := fmt.Sprintf("%s: closed, %s records", dir, thousands(rep.Records))
-	if rep.WasClosed {
+	if sum.MadeAnew = append(rep.Indexes, rep.Keyframes...); rep.WasClosed && len(sum.MadeAnew) > 0 {
+		text = fmt.Sprintf("%s: was closed; made anew %s", dir, strings.Join(sum.MadeAnew, ", "))
+	} else if rep.WasClosed {
 		text = dir + ": was closed, nothing to do; tapedeck verify looks at what is inside"
 	}
 	if rep.Torn != nil {
