@@ -19,7 +19,7 @@ type ThroughputConfig struct {
 	Size    int      // of a body, bytes; default 100
 	Topics  int      // default 1000
 	Block   int      // payload of a block and a batch, bytes; default 256 KiB
-	Records uint64   // on the tape, which is played over and over; default 2,000,000
+	Records uint64   // on the tape, which is played over and over; default 1,500,000
 	Seconds float64  // that a run takes, about; default 1.5
 	IOCPUs  []int    // of the publisher's I/O threads
 	Sub     [2][]int // CPUs of the subscriber's I/O threads and loops

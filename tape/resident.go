@@ -20,8 +20,8 @@ type resident struct {
 
 // Distances behind the latest block, bytes.
 const (
-	residentKeep = 32 << 20 // what stays mapped
-	residentStep = 16 << 20 // what is taken out at a time
+	residentKeep = 192 << 20 // what stays mapped
+	residentStep = 16 << 20  // what is taken out at a time
 )
 
 var pageMask = int64(os.Getpagesize() - 1)

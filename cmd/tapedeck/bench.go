@@ -75,6 +75,7 @@ func newBenchThroughput(f *benchFlags) *cobra.Command {
 	fl.IntVar(&cfg.Size, "size", 0, "bytes of a body (default 100)")
 	fl.IntVar(&cfg.Topics, "topics", 0, "topics (default 1000)")
 	fl.IntVar(&cfg.Block, "block-size", 0, "payload bytes of a block and batch (default 256 KiB)")
+	fl.Uint64Var(&cfg.Records, "records", 0, "records on the tape, which is played over and over (default 1,500,000)")
 	fl.Float64Var(&cfg.Seconds, "seconds", 0, "that a run takes, about (default 1.5)")
 	return cmd
 }
