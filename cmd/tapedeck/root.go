@@ -44,12 +44,23 @@ per shard counting up.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return withHint(usageError{err}, "see "+cmd.CommandPath()+" --help")
 	})
-	root.AddCommand(
-		newImport(), newRecord(), newPlay(), newSub(),
-		newInfo(), newVerify(), newRepair(), newCat(), newLast(), newExport(),
-		newCut(), newMerge(), newCompact(), newMarks(),
-		newBench(), newBenchWorker(), newDemo(), newDoctor(), newVersion(),
-	)
+	for _, g := range []struct {
+		id, title string
+		cmds      []*cobra.Command
+	}{
+		{"in", "Onto a tape:", []*cobra.Command{newImport(), newRecord()}},
+		{"stream", "From a tape to subscribers:", []*cobra.Command{newPlay(), newSub()}},
+		{"look", "Look at a tape:", []*cobra.Command{newInfo(), newCat(), newLast(), newVerify()}},
+		{"work", "Work on tapes:", []*cobra.Command{newCut(), newMerge(), newCompact(), newMarks(), newRepair(), newExport()}},
+		{"machine", "This machine:", []*cobra.Command{newDemo(), newDoctor(), newBench(), newVersion()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, cmd := range g.cmds {
+			cmd.GroupID = g.id
+		}
+		root.AddCommand(g.cmds...)
+	}
+	root.AddCommand(newBenchWorker())
 	for _, cmd := range root.Commands() {
 		cmd.Args = usageArgs(cmd.Args)
 	}
