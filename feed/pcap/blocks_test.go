@@ -147,6 +147,31 @@ func TestLengths(t *testing.T) {
 	}
 }
 
+// TestDamageFirst holds that damage is told as such, although reading ahead has met
+// something else behind it.
+func TestDamageFirst(t *testing.T) {
+	frame := pcaptest.Ethernet(pcaptest.IP(groupA, []byte("x")))
+	classic := ethernetOf(frame, frame)
+	classic[len(ethernetOf(frame))+11] = 0xff // the captured length
+	more := ethernetOf(frame, frame)
+	more[len(ethernetOf(frame))+10] = 0x0f // 983 kB of a short packet
+	n := &sections{order: binary.LittleEndian}
+	n.section().networkInterface(1).packet(0, 1, slices.Clone(frame)).packet(0, 1, slices.Clone(frame))
+	n.b[len(n.b)-1] = 1 // the second length
+	for name, b := range map[string][]byte{"pcap": classic, "pcap, more than there was": more, "pcapng": n.b} {
+		in := pcaptest.Input(b)
+		in.Reader = io.MultiReader(in.Reader, iotest.ErrReader(io.ErrUnexpectedEOF))
+		src, err := generic.Open(t.Context(), in, feed.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		recs, bad, err := pcaptest.ReadAll(t, src)
+		if len(recs) != 1 || len(bad) != 1 || !errors.Is(bad[0], ErrDamaged) || err != io.EOF {
+			t.Errorf("%s: %v, %v, %v", name, recs, bad, err)
+		}
+	}
+}
+
 // TestAbsurdLengths holds that a length alone makes nobody allocate its bytes.
 func TestAbsurdLengths(t *testing.T) {
 	classic := append(ethernetOf(), make([]byte, 16)...)

@@ -90,9 +90,12 @@ func (c *capture) bad(err error) error {
 	return fmt.Errorf("%w: %w", ErrCapture, err)
 }
 
-// cut is the error for an input that ends inside a packet.
+// cut is the error for an input that ends inside a packet, and any other as it is.
+// What the buffer was told reading ahead comes after damage in what it holds.
 func (c *capture) cut(err error) error {
 	switch {
+	case errors.Is(err, ErrDamaged):
+		return err
 	case c.in.err != nil && !window.Ended(c.in.err):
 		return c.in.err
 	case errors.Is(c.in.err, io.ErrUnexpectedEOF): // what is around the capture is cut off

@@ -39,6 +39,9 @@ func (c *capture) readClassic(r *pcapgo.Reader, f *frame) error {
 	case ci.CaptureLength > ci.Length:
 		// The reader refuses it between head and data. It is not for us to say that
 		// the length on the line is the right one of the two.
+		if ci.CaptureLength > c.in.buf.Size() {
+			return damaged("%d bytes of a packet of %d", ci.CaptureLength, ci.Length)
+		}
 		if data, err = c.in.buf.Peek(ci.CaptureLength); err != nil {
 			return c.cut(err)
 		}
