@@ -15,12 +15,11 @@ import (
 // they receive. n of 0 returns at once.
 func (p *Publisher) WaitReaders(ctx context.Context, n int) error {
 	for p.readers.receiving() < n {
+		p.lock()
 		for _, s := range p.shards {
 			s.greet = true
 		}
-		if err := p.sendMarks(); err != nil {
-			return err
-		}
+		p.unlock()
 		if err := p.listen(ctx, helloEvery); err != nil {
 			return err
 		}
@@ -28,14 +27,39 @@ func (p *Publisher) WaitReaders(ctx context.Context, n int) error {
 	return ctx.Err()
 }
 
-// Tick does what is due while nothing is sent: it gives lent bytes back, sends
-// heartbeats and greets readers that came. It never waits. Call it at least
-// every 100 ms.
-func (p *Publisher) Tick(ctx context.Context) error {
+// lock takes all shards, in order. Who sends holds one and waits for none, so
+// this ends.
+func (p *Publisher) lock() {
 	for _, s := range p.shards {
-		s.reap()
+		s.mu.Lock()
 	}
-	return p.listen(ctx, 0)
+}
+
+func (p *Publisher) unlock() {
+	for _, s := range p.shards {
+		s.mu.Unlock()
+	}
+}
+
+// Tick does what is due while nothing is sent: it gives lent bytes back, sends
+// heartbeats and greets readers that came. It never waits, and leaves alone a
+// shard that is being sent to. Call it at least every 100 ms.
+func (p *Publisher) Tick(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, s := range p.shards {
+		if !s.mu.TryLock() {
+			continue
+		}
+		s.reap()
+		err := p.attend(s)
+		s.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // End sends the end mark on every shard and waits until every reader that is
@@ -43,7 +67,7 @@ func (p *Publisher) Tick(ctx context.Context) error {
 // without confirming for longer than Config.EndWait. Calling it again only
 // waits again.
 func (p *Publisher) End(ctx context.Context) error {
-	p.ended = true
+	p.ended.Store(true)
 	err := p.finish(ctx, wire.FlagEnd, p.cfg.EndWait)
 	p.linger = err == nil
 	return err
@@ -58,10 +82,10 @@ func (p *Publisher) Stop() {
 	switch {
 	case p.linger:
 		return // End is through
-	case p.ended:
+	case p.ended.Load():
 		mark = wire.FlagEnd
 	}
-	p.ended = true
+	p.ended.Store(true)
 	// A reader that does not take the mark in time sees the silence.
 	_ = p.finish(context.Background(), mark, stopWait)
 }
@@ -72,24 +96,13 @@ func (p *Publisher) finish(ctx context.Context, mark wire.HeaderFlags, wait time
 	start := time.Now()
 	var last time.Time
 	for {
+		again := false
 		if now := time.Now(); last.IsZero() || now.Sub(last) >= endEvery {
-			last = now
-			for _, s := range p.shards {
-				s.owesEnd = true
-			}
+			last, again = now, true
 		}
-		owed := 0
-		for _, s := range p.shards {
-			s.reap()
-			if s.owesEnd {
-				sent, err := p.tryMark(s, mark)
-				if err != nil {
-					return err
-				}
-				if s.owesEnd = !sent; s.owesEnd {
-					owed++
-				}
-			}
+		owed, err := p.sendEnds(mark, again)
+		if err != nil {
+			return err
 		}
 		if owed == 0 && p.readers.allDone() {
 			return nil
@@ -103,6 +116,28 @@ func (p *Publisher) finish(ctx context.Context, mark wire.HeaderFlags, wait time
 			return err
 		}
 	}
+}
+
+// sendEnds sends the end marks that are due, all of them again where again is
+// set, and returns how many shards have no room for one.
+func (p *Publisher) sendEnds(mark wire.HeaderFlags, again bool) (owed int, err error) {
+	p.lock()
+	defer p.unlock()
+	for _, s := range p.shards {
+		s.reap()
+		s.owesEnd = s.owesEnd || again
+		if !s.owesEnd {
+			continue
+		}
+		sent, err := p.tryMark(s, mark)
+		if err != nil {
+			return owed, err
+		}
+		if s.owesEnd = !sent; s.owesEnd {
+			owed++
+		}
+	}
+	return owed, nil
 }
 
 // tryMark sends a batch without records, a hello, a heartbeat or an end mark,
@@ -131,86 +166,108 @@ func (p *Publisher) tryMark(s *shard, flags wire.HeaderFlags) (bool, error) {
 	return true, nil
 }
 
-// sendMarks greets readers that came and keeps silent shards alive. It does not
-// wait: where a queue is full, the mark is due the next time, too.
-func (p *Publisher) sendMarks() error {
-	if p.ended {
-		return nil
+// attend looks after a shard's readers: it takes in what they have said, greets
+// those that came, and keeps a silent shard alive. It does not wait: where a
+// queue is full, the mark is due the next time, too.
+func (p *Publisher) attend(s *shard) error {
+	if err := p.hear(s); err != nil {
+		return err
 	}
 	now := p.cfg.Now()
+	s.lastHear = now
+	var err error
+	switch {
+	case p.ended.Load():
+	case s.greet:
+		// Everybody on the shard gets this hello; readers that know it ignore it.
+		var sent bool
+		sent, err = p.tryMark(s, wire.FlagHello)
+		s.greet = !sent
+	case since(s.lastSend, now) >= wire.Nanos(p.cfg.Heartbeat):
+		_, err = p.tryMark(s, wire.FlagHeartbeat)
+	}
+	return err
+}
+
+// listen attends to all shards, waiting at most wait for the first word.
+func (p *Publisher) listen(ctx context.Context, wait time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	p.lock()
+	defer p.unlock()
+	var err error
+	if p.ready, err = p.poller.Wait(p.ready[:0], wait); err != nil {
+		return fmt.Errorf("publisher: %w", err)
+	}
 	for _, s := range p.shards {
-		switch {
-		case s.greet:
-			// Everybody on the shard gets this hello; readers that know it
-			// ignore it.
-			sent, err := p.tryMark(s, wire.FlagHello)
-			if err != nil {
-				return err
-			}
-			s.greet = !sent
-		case since(s.lastSend, now) >= wire.Nanos(p.cfg.Heartbeat):
-			if _, err := p.tryMark(s, wire.FlagHeartbeat); err != nil {
-				return err
-			}
+		if err := p.attend(s); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// listen takes in what readers say, waiting at most wait for the first word, and
-// sends the marks that are due.
-func (p *Publisher) listen(ctx context.Context, wait time.Duration) error {
+// lookAround attends to a shard that the caller holds, and to those of the others
+// that nobody holds and nobody has attended to of late: while one shard keeps a
+// goroutine busy, or is blocked, the others still greet who comes.
+func (p *Publisher) lookAround(ctx context.Context, held *shard) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var err error
-	if p.ready, err = p.poller.Wait(p.ready[:0], wait); err != nil {
-		return fmt.Errorf("publisher: %w", err)
+	if err := p.attend(held); err != nil {
+		return err
 	}
-	for _, i := range p.ready {
-		if err := p.hear(i); err != nil {
+	for _, s := range p.shards {
+		if s == held || !s.mu.TryLock() {
+			continue
+		}
+		var err error
+		if since(s.lastHear, held.lastHear) >= wire.Nanos(listenEvery) {
+			err = p.attend(s)
+		}
+		s.mu.Unlock()
+		if err != nil {
 			return err
 		}
 	}
-	p.lastListen = p.cfg.Now()
-	return p.sendMarks()
+	return nil
 }
 
 // hear takes in everything that waits on one shard.
-func (p *Publisher) hear(shardNo int) error {
-	s := p.shards[shardNo]
+func (p *Publisher) hear(s *shard) error {
 	for s.socket.Readable() {
 		frame, err := s.socket.TryRecvFrame()
 		if errors.Is(err, zsock.ErrAgain) {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("publisher: shard %d: %w", shardNo, err)
+			return fmt.Errorf("publisher: shard %d: %w", s.number, err)
 		}
-		s.greet = p.take(shardNo, frame) || s.greet
+		s.greet = p.take(s, frame) || s.greet
 	}
 	return nil
 }
 
 // take takes in one frame and reports whether a reader came that wants a hello.
-func (p *Publisher) take(shardNo int, frame []byte) (greet bool) {
+func (p *Publisher) take(s *shard, frame []byte) (greet bool) {
 	if len(frame) == 0 || frame[0] > 1 {
-		p.stats.Foreign++
+		s.stats.Foreign++
 		return false
 	}
 	sig, id, name := wire.ParseReaderSignal(frame)
 	switch {
-	case sig == wire.SignalDone && !p.ended:
+	case sig == wire.SignalDone && !p.ended.Load():
 		// A reader that stays from session to session subscribes to all it ever
 		// did when it connects anew: this word was for another publisher.
 		return false
 	case sig != wire.SignalNone:
-		p.readers.take(shardNo, sig, id, name)
+		p.readers.take(s.number, sig, id, name)
 		return false
 	case bytes.HasPrefix(frame[1:], []byte(wire.Signature+"?")):
-		p.stats.Refused++
+		s.stats.Refused++
 		return false
 	}
-	p.shards[shardNo].filters.take(frame[1:], frame[0] == 1)
+	s.filters.take(frame[1:], frame[0] == 1)
 	return frame[0] == 1
 }

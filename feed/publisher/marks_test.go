@@ -168,7 +168,7 @@ func TestEndDoesNotHangOnFullQueue(t *testing.T) {
 	p := open(t, Config{Lossless: true, QueueBytes: 1 << 20, EndWait: time.Millisecond, Session: session})
 	slow := &gate{open: make(chan struct{})}
 	defer close(slow.open)
-	subscribe(t, p, subscriber.Config{Name: "slow", QueueLen: 1}, slow)
+	subscribe(t, p, subscriber.Config{Name: "slow", QueueBytes: 1}, slow)
 	if err := p.WaitReaders(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}

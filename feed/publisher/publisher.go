@@ -3,7 +3,9 @@
 // until readers are there, and ends each stream with a mark that lets a reader
 // prove it has everything.
 //
-// A Publisher belongs to one goroutine. In lossless mode a full queue of any
+// Send may be called for different shards from different goroutines at one time,
+// so that each shard can be fed by a thread of its own; everything else belongs
+// to one goroutine, while nobody sends. In lossless mode a full queue of any
 // reader makes Send wait; in live mode libzmq drops for that reader alone,
 // which the reader sees by sequence.
 package publisher
@@ -13,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/tapedeck/tapedeck/internal/zsock"
@@ -44,7 +47,8 @@ type Config struct {
 	// EndWait bounds how long End waits for readers that stay but do not
 	// confirm the end. Default: for ever in lossless mode, 5 s in live mode.
 	EndWait time.Duration
-	// Now is the wall clock. Default: the system's.
+	// Now is the wall clock. It is called from every goroutine that sends. Default:
+	// the system's.
 	Now func() wire.Nanos
 }
 
@@ -68,8 +72,9 @@ const (
 	queueGrow   = 16        // how often longer the queue becomes for small batches, at most
 )
 
-// Releaser is bytes that are lent to the publisher. Release is called once,
-// from the goroutine that owns the publisher, when libzmq holds them no more.
+// Releaser is bytes that are lent to the publisher. Release is called once, from
+// any goroutine that calls the publisher, when libzmq holds them no more. It must
+// not call the publisher.
 type Releaser interface{ Release() }
 
 // Stats are what a publisher counted.
@@ -78,12 +83,22 @@ type Stats struct {
 	Batches  uint64
 	Bytes    uint64        // payload and order, once however many readers there are
 	Referred uint64        // batches that went out as references, alone or beside their bytes
-	Stalled  time.Duration // lossless: time spent waiting for the slowest reader
+	Stalled  time.Duration // lossless: time spent waiting for the slowest reader, all shards together
 	Foreign  uint64        // frames from peers that are no subscriptions
 	Refused  uint64        // subscriptions whose reader signal made no sense
 	Joined   int           // readers that said they receive on at least one shard
 	Left     int           // readers that went before the end
 	Finished int           // readers that confirmed the end on every shard
+}
+
+func (st *Stats) add(o *Stats) {
+	st.Records += o.Records
+	st.Batches += o.Batches
+	st.Bytes += o.Bytes
+	st.Referred += o.Referred
+	st.Stalled += o.Stalled
+	st.Foreign += o.Foreign
+	st.Refused += o.Refused
 }
 
 // Publisher sends batches to shards.
@@ -94,11 +109,8 @@ type Publisher struct {
 	poller  *zsock.Poller
 	ready   []int
 	readers readers
-	stats   Stats
-	ended   bool
+	ended   atomic.Bool
 	linger  bool // Close lets what is unsent go out
-
-	lastListen wire.Nanos // when readers were last listened to
 }
 
 // ErrEnded: Send after End.
@@ -175,7 +187,12 @@ func (p *Publisher) Epoch() wire.Epoch { return p.cfg.Epoch }
 
 // Stats returns what was counted so far.
 func (p *Publisher) Stats() Stats {
-	st := p.stats
+	var st Stats
+	for _, s := range p.shards {
+		s.mu.Lock()
+		st.add(&s.stats)
+		s.mu.Unlock()
+	}
 	st.Joined, st.Left, st.Finished = p.readers.counts()
 	return st
 }
@@ -200,6 +217,8 @@ func (p *Publisher) send(ctx context.Context, shardNo int, b *wire.Batch, ref *w
 		return err
 	}
 	s := p.shards[shardNo]
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.reap()
 	h := b.Header
 	h.Flags &= wire.FlagSnapshotBatch
@@ -211,11 +230,11 @@ func (p *Publisher) send(ctx context.Context, shardNo int, b *wire.Batch, ref *w
 	s.next += wire.Seq(h.Count)
 	s.hash = s.hash.Roll(h.Count, h.CRC)
 	s.lastSend = h.Send
-	p.stats.Records += uint64(h.Count)
-	p.stats.Batches++
-	p.stats.Bytes += uint64(len(b.Payload) + len(b.Order))
+	s.stats.Records += uint64(h.Count)
+	s.stats.Batches++
+	s.stats.Bytes += uint64(len(b.Payload) + len(b.Order))
 	if as != asBytes {
-		p.stats.Referred++
+		s.stats.Referred++
 	}
 	s.tune(&p.cfg, len(b.Payload))
 	if as == asBoth {
@@ -234,8 +253,8 @@ func (p *Publisher) settle(ctx context.Context, s *shard) error {
 	if err := p.sendOwed(ctx, s); err != nil {
 		return err
 	}
-	if since(p.lastListen, s.lastSend) >= wire.Nanos(listenEvery) {
-		return p.listen(ctx, 0)
+	if since(s.lastHear, s.lastSend) >= wire.Nanos(listenEvery) {
+		return p.lookAround(ctx, s)
 	}
 	return nil
 }
@@ -243,7 +262,7 @@ func (p *Publisher) settle(ctx context.Context, s *shard) error {
 // sendable reports why a batch cannot be sent now, if it cannot.
 func (p *Publisher) sendable(ctx context.Context, b *wire.Batch) error {
 	switch {
-	case p.ended:
+	case p.ended.Load():
 		return ErrEnded
 	case b.Count == 0 || len(b.Payload) > wire.PayloadSizeMax:
 		return fmt.Errorf("publisher: a batch of %d records in %d bytes: want 1 record or more in at most %d", b.Count, len(b.Payload), wire.PayloadSizeMax)
@@ -259,10 +278,9 @@ func (p *Publisher) awaitRoom(ctx context.Context, s *shard, as form, payload in
 	if !p.cfg.Lossless || as == asReference || !full() {
 		return nil
 	}
-	start := time.Now()
-	defer func() { p.stats.Stalled += time.Since(start) }()
+	defer s.stalledSince(time.Now())
 	for full() {
-		if err := p.listen(ctx, time.Millisecond); err != nil {
+		if err := errors.Join(s.pause(time.Millisecond), p.lookAround(ctx, s)); err != nil {
 			return err
 		}
 		s.reap()
@@ -313,7 +331,7 @@ func (p *Publisher) sendForm(ctx context.Context, s *shard, h *wire.Header, b *w
 		return asBytes, err
 	}
 	flags, start := h.Flags, time.Time{}
-	defer func() { p.stalledSince(start) }()
+	defer func() { s.stalledSince(start) }()
 	for {
 		if ref != nil {
 			if err := p.hearNewcomers(s); err != nil {
@@ -334,7 +352,7 @@ func (p *Publisher) sendForm(ctx context.Context, s *shard, h *wire.Header, b *w
 		if start.IsZero() {
 			start = time.Now()
 		}
-		if err := p.listen(ctx, 0); err != nil {
+		if err := p.lookAround(ctx, s); err != nil {
 			release(done)
 			return as, err
 		}
@@ -371,18 +389,18 @@ func (p *Publisher) sendOwed(ctx context.Context, s *shard) error {
 	if through || err != nil {
 		return err
 	}
-	defer p.stalledSince(time.Now())
+	defer s.stalledSince(time.Now())
 	for !through && err == nil {
-		if err = p.listen(ctx, sendSlice/10); err == nil {
+		if err = errors.Join(s.pause(time.Millisecond), p.lookAround(ctx, s)); err == nil {
 			through, err = s.tryOwed()
 		}
 	}
 	return err
 }
 
-func (p *Publisher) stalledSince(start time.Time) {
+func (s *shard) stalledSince(start time.Time) {
 	if !start.IsZero() {
-		p.stats.Stalled += time.Since(start)
+		s.stats.Stalled += time.Since(start)
 	}
 }
 

@@ -133,7 +133,7 @@ func TestWaitReadersEndsWithContext(t *testing.T) {
 func TestLosslessBlocks(t *testing.T) {
 	p := open(t, Config{Lossless: true, QueueBytes: 1 << 20, Session: session})
 	slow := &gate{open: make(chan struct{})}
-	r := subscribe(t, p, subscriber.Config{QueueLen: 1}, slow)
+	r := subscribe(t, p, subscriber.Config{QueueBytes: 1}, slow)
 	if err := p.WaitReaders(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func playLive(t *testing.T, queueBytes int, each func(*Publisher)) (slow, fast s
 	p := open(t, Config{QueueBytes: queueBytes, Session: session})
 	slowGate, fastGate := &gate{open: make(chan struct{})}, openGate()
 	fastGate.taken = make(chan uint32, 1)
-	slowReader := subscribe(t, p, subscriber.Config{Name: "slow", QueueLen: 1}, slowGate)
+	slowReader := subscribe(t, p, subscriber.Config{Name: "slow", QueueBytes: 1}, slowGate)
 	fastReader := subscribe(t, p, subscriber.Config{Name: "fast"}, fastGate)
 	if err := p.WaitReaders(t.Context(), 2); err != nil {
 		t.Fatal(err)
@@ -384,7 +384,7 @@ func TestCloseWithoutEnd(t *testing.T) {
 	p := open(t, Config{Lossless: true, QueueBytes: 1 << 20, Session: session})
 	slow := &gate{open: make(chan struct{})}
 	defer close(slow.open)
-	subscribe(t, p, subscriber.Config{QueueLen: 1}, slow)
+	subscribe(t, p, subscriber.Config{QueueBytes: 1}, slow)
 	if err := p.WaitReaders(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}

@@ -2,16 +2,19 @@ package publisher
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/tapedeck/tapedeck/wire"
 )
 
 // readers is who receives, as the readers say it themselves through
-// subscriptions.
+// subscriptions. It is the one thing that all shards share.
 type readers struct {
 	shards int
-	byID   map[wire.ReaderID]*reader
-	left   int // readers that went before the end
+
+	mu   sync.Mutex
+	byID map[wire.ReaderID]*reader
+	left int // readers that went before the end
 }
 
 // readersMax bounds how many readers are remembered, so that a peer that makes
@@ -25,6 +28,8 @@ type reader struct {
 }
 
 func (r *readers) take(shard int, sig wire.ReaderSignal, id wire.ReaderID, name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	known := r.byID[id]
 	switch sig {
 	case wire.SignalReady:
@@ -61,6 +66,8 @@ func (r *readers) finished(x *reader) bool { return len(x.done) == r.shards }
 func (r *readers) receiving() int { return len(r.names()) }
 
 func (r *readers) names() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var names []string
 	for _, x := range r.byID {
 		if len(x.receives) == r.shards {
@@ -73,6 +80,8 @@ func (r *readers) names() []string {
 
 // pending are the names of the readers that have not confirmed every end mark.
 func (r *readers) pending() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var names []string
 	for _, x := range r.byID {
 		if !r.finished(x) {
@@ -86,6 +95,8 @@ func (r *readers) pending() []string {
 func (r *readers) allDone() bool { return len(r.pending()) == 0 }
 
 func (r *readers) counts() (joined, left, finished int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, x := range r.byID {
 		if r.finished(x) {
 			finished++

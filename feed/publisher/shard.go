@@ -1,20 +1,30 @@
 package publisher
 
 import (
+	"sync"
+	"time"
+
 	"github.com/tapedeck/tapedeck/internal/zsock"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
-// shard is one shard's socket and stream.
+// shard is one shard's socket and stream. Whoever works on a shard holds its
+// lock: that is mostly the goroutine that sends to it, and now and then another
+// one that looks after readers. Nobody waits for a second shard's lock.
 type shard struct {
 	number   int
 	endpoint string
 	ctx      *zsock.Context
-	socket   *zsock.Socket
+
+	mu     sync.Mutex
+	socket *zsock.Socket
+	poller *zsock.Poller // of the socket alone
+	stats  Stats         // of the shard; nothing about readers
 
 	next     wire.Seq   // sequence of the next record
 	hash     wire.Hash  // rolling hash of the stream so far
 	lastSend wire.Nanos // of any message
+	lastHear wire.Nanos // when its readers were last listened to
 	header   []byte     // an allocation of its own: C may only see memory without Go pointers
 
 	lent      []loan // bytes that libzmq may hold, oldest first from head
@@ -62,6 +72,7 @@ func openShard(cfg *Config, number int, endpoint string) (*shard, error) {
 	})
 	if err == nil {
 		if s.endpoint, err = s.socket.Bind(endpoint); err == nil {
+			s.poller = zsock.NewPoller(s.socket)
 			return s, nil
 		}
 		_ = s.socket.Close()
@@ -151,6 +162,12 @@ func (s *shard) tune(cfg *Config, payload int) {
 // beside its payload.
 func queueLength(queueBytes, messageBytes int) int {
 	return max(queueBytes/max(messageBytes+256, batchFull/queueGrow), queueLenMin)
+}
+
+// pause waits until a reader says something, but not longer than d.
+func (s *shard) pause(d time.Duration) error {
+	_, err := s.poller.Wait(nil, d)
+	return err
 }
 
 // close closes the context, which waits for the linger time of the socket, which

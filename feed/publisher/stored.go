@@ -55,7 +55,7 @@ func (s *shard) form(flags wire.HeaderFlags, ref *wire.Reference) form {
 // or would begin its stream with a gap.
 func (p *Publisher) hearNewcomers(s *shard) error {
 	for s.socket.Readable() {
-		if err := p.hear(s.number); err != nil {
+		if err := p.hear(s); err != nil {
 			return err
 		}
 		if !s.greet {
