@@ -2,6 +2,8 @@ package subscriber
 
 import (
 	"errors"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -60,9 +62,11 @@ func (l *lease) drop() {
 }
 
 // pool bounds what the workers hold of one shard. The shard's loop alone takes
-// from it, workers give back.
+// from it, workers give back. What came back last goes out first: its lists are
+// still in the cache.
 type pool struct {
-	free    chan *lease
+	mu      sync.Mutex
+	free    []*lease     // its capacity is the number of leases
 	held    atomic.Int64 // bytes
 	limit   int64        // bytes
 	waiting atomic.Bool  // the loop waits, or is about to
@@ -80,28 +84,28 @@ var errStopped = errors.New("subscriber: stopped")
 const messageMin = 8 << 10
 
 func newPool(batches int, limit int64, workers int) *pool {
-	p := &pool{free: make(chan *lease, batches), limit: limit, freed: make(chan struct{}, 1)}
-	for range batches {
-		p.free <- &lease{pool: p, lists: make([][]place, workers)}
+	p := &pool{limit: limit, freed: make(chan struct{}, 1)}
+	leases := make([]lease, batches)
+	for i := range leases {
+		leases[i].pool, leases[i].lists = p, make([][]place, workers)
+		p.free = append(p.free, &leases[i])
 	}
+	p.free = slices.Clip(p.free)
 	return p
 }
 
 // open gives every lease its message. The pool must be whole.
 func (p *pool) open() {
-	p.each(func(l *lease) { l.message = zsock.NewMessage() })
+	for _, l := range p.free {
+		l.message = zsock.NewMessage()
+	}
 }
 
-// close takes the messages away again.
+// close takes the messages away again. The pool must be whole.
 func (p *pool) close() {
-	p.each(func(l *lease) { l.message.Close(); l.message = nil })
-}
-
-func (p *pool) each(f func(*lease)) {
-	for range cap(p.free) {
-		l := <-p.free
-		f(l)
-		p.free <- l
+	for _, l := range p.free {
+		l.message.Close()
+		l.message = nil
 	}
 }
 
@@ -127,15 +131,18 @@ func (p *pool) try(size int64) *lease {
 	if held := p.held.Load(); held != 0 && held+size > p.limit {
 		return nil
 	}
-	select {
-	case l := <-p.free:
-		l.size = size
-		p.held.Add(size)
-		l.refs.Store(1)
-		return l
-	default:
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.free)
+	if n == 0 {
 		return nil
 	}
+	l := p.free[n-1]
+	p.free = p.free[:n-1]
+	l.size = size
+	p.held.Add(size)
+	l.refs.Store(1)
+	return l
 }
 
 // await waits until done, which it asks whenever a lease came back, or until
@@ -157,7 +164,13 @@ func (p *pool) await(stop <-chan struct{}, done func() bool) bool {
 
 // settle waits until every lease is back.
 func (p *pool) settle() {
-	p.await(nil, func() bool { return len(p.free) == cap(p.free) })
+	p.await(nil, p.whole)
+}
+
+func (p *pool) whole() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.free) == cap(p.free)
 }
 
 func (p *pool) put(l *lease) {
@@ -168,8 +181,10 @@ func (p *pool) put(l *lease) {
 			l.lists[i] = nil
 		}
 	}
+	p.mu.Lock()
 	p.held.Add(-l.size)
-	p.free <- l
+	p.free = append(p.free, l)
+	p.mu.Unlock()
 	if p.waiting.Load() {
 		select {
 		case p.freed <- struct{}{}:
