@@ -23,7 +23,7 @@ const (
 // messages, memory is bytes. It is not changed while the stream runs. A reader
 // reports what it has taken every half queue, by the mark that it knows; were the
 // mark raised while the queue is full, it would go on counting to the new half,
-// and the other side would wait for ever.
+// and the other side would wait for ever: libzmq 4.3.4 does.
 func queueLength(cfg *Config) int {
 	return max(int(cfg.QueueBytes/int64(cfg.BatchBytes)), queueLenMin)
 }

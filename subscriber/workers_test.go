@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tapedeck/tapedeck/internal/zsock"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -285,6 +286,16 @@ func TestWorkerFails(t *testing.T) {
 				t.Errorf("summary %+v", sum)
 			}
 		})
+	}
+}
+
+// TestWorkerOnForbiddenCPU: a worker that cannot be where it shall be ends the run.
+func TestWorkerOnForbiddenCPU(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	wc := WorkersConfig{Workers: 2, CPUs: []int{zsock.NoCPU, 1023}}
+	w := mustWorkers(t, Config{Endpoints: []string{"ipc://" + t.TempDir() + "/a"}}, wc, newLedger(2).handler)
+	if err := w.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "worker 1: ") || !strings.Contains(err.Error(), "1023") {
+		t.Errorf("run ended with %v, want the worker and the CPU", err)
 	}
 }
 
