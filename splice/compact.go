@@ -29,7 +29,7 @@ func Compact(ctx context.Context, in *tape.Tape, dir string, cfg CompactConfig) 
 	if cfg.Tape.Codec == 0 {
 		cfg.Tape.Codec = tape.CodecDefault
 	}
-	cfg.Tape.Shards, cfg.Tape.Encodings, cfg.Tape.Sources = in.Shards(), info.Encodings, info.Sources
+	cfg.Tape.Shards, cfg.Tape.Encodings, cfg.Tape.Sources, cfg.Tape.Follow = in.Shards(), info.Encodings, info.Sources, in
 	c := cutter{ctx: ctx, in: in, codec: cfg.Tape.Codec, asked: info.Codec}
 	c.cfg.Progress = cfg.Progress
 	regroup := cfg.Tape.BlockSize != 0

@@ -103,6 +103,20 @@ func (w *Writer) resume(t *Tape, cfg *Config) error {
 	return nil
 }
 
+// follow makes a new tape begin where another one does.
+func (w *Writer) follow(t *Tape) error {
+	if t == nil || t.base == 0 {
+		return nil
+	}
+	start, d := t.meta.start(), &w.out
+	w.meta.Start = &start
+	d.number, d.chain, d.blocks, w.number = start.Segment, start.Digest, start.Blocks, start.Blocks
+	d.keys = w.newKeyframer()
+	var err error
+	d.keys.head, err = d.keys.resume(t, 0)
+	return err
+}
+
 // resume sets a shard's position to the end of its blocks.
 func (b *builder) resume(t *Tape, s *shardBlocks) {
 	if len(s.blocks) == 0 {

@@ -52,6 +52,11 @@ type Config struct {
 	// the function. With it every segment begins with a keyframe, and where
 	// SegmentSize is 0 it is at most an eighth of Retain.Size.
 	Retain RetainConfig
+	// Follow makes the new tape begin where that one does: where retention has
+	// removed the first segments of Follow, the new tape has the same start, with
+	// the last values from before it, and so the same digest for the same blocks.
+	// For Create; nil, or a tape that has all its segments, changes nothing.
+	Follow *Tape
 	// Temporary writes the tape under its name with TemporarySuffix and gives it
 	// its name in Close, so that an import that did not finish leaves nothing
 	// that looks whole.

@@ -44,9 +44,9 @@ const (
 
 // writeGolden writes a tape of two shards, two epochs, a gap, and times so far
 // apart that a record needs the wide form.
-func writeGolden(t *testing.T, dir string, codec Codec) {
+func writeGolden(t *testing.T, dir string, codec Codec, keyframes int64) {
 	t.Helper()
-	w, err := Create(dir, Config{Shards: 2, Codec: codec, BlockSize: 512, SegmentSize: SegmentSizeMin, SyncInterval: -1, KeyframeInterval: -1,
+	w, err := Create(dir, Config{Shards: 2, Codec: codec, BlockSize: 512, SegmentSize: SegmentSizeMin, SyncInterval: -1, KeyframeInterval: keyframes,
 		Generator: "tapedeck golden", ID: ID{0xde, 0xc4, 1}, Created: 1_700_000_000_123_456_789,
 		Encodings: []Encoding{{Format: "synth", Detail: map[string]string{"seed": "1"}}}, Sources: []string{"golden tape, format version 1"}})
 	if err != nil {
@@ -126,7 +126,7 @@ func TestGoldenTapes(t *testing.T) {
 // makes of them may change with its version.)
 func TestGoldenTapeIsReproduced(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "again.tape")
-	writeGolden(t, dir, CodecPlain)
+	writeGolden(t, dir, CodecPlain, -1)
 	entries, err := os.ReadDir(goldenName(CodecPlain))
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +226,7 @@ func updateGolden(t *testing.T) {
 		if err := os.RemoveAll(goldenName(codec)); err != nil {
 			t.Fatal(err)
 		}
-		writeGolden(t, goldenName(codec), codec)
+		writeGolden(t, goldenName(codec), codec, -1)
 	}
 	lines := goldenLines(t, open(t, goldenName(CodecPlain)))
 	if err := os.WriteFile(filepath.Join(goldenDir, "records.jsonl"), lines, 0o644); err != nil {

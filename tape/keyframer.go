@@ -31,6 +31,7 @@ type keyframer struct {
 	codec    Codec
 	interval uint64 // payload bytes; 0 takes no keyframes
 	always   bool   // at the start of every segment, whatever it costs
+	head     bool   // at the start of the next segment in any case
 	live     *liveTopics
 
 	payload    uint64 // bytes since the last keyframe
@@ -83,7 +84,8 @@ func (k *keyframer) before(segment, first, block int, fresh bool) error {
 		k.live.forget()
 		return nil
 	}
-	if !fresh || !k.always {
+	always := fresh && (k.always || k.head)
+	if !always {
 		if k.payload < keyframeApart*size || !fresh && k.payload < k.interval {
 			return nil
 		}
@@ -91,9 +93,10 @@ func (k *keyframer) before(segment, first, block int, fresh bool) error {
 	if err := k.wait(); err != nil {
 		return err
 	}
-	if k.stored < keyframeStored*k.lastStored && !(fresh && k.always) {
+	if k.stored < keyframeStored*k.lastStored && !always {
 		return nil
 	}
+	k.head = false
 	return k.take(segment, first, block)
 }
 

@@ -423,3 +423,83 @@ func TestRetainConfigIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// A tape made of the blocks of one that has lost its first segments has the same
+// start, digest and last values.
+func TestFollow(t *testing.T) {
+	w, _ := writeRetained(t, retainConfig(), 15_000)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	in := open(t, w.dir)
+	dir := filepath.Join(t.TempDir(), "b.tape")
+	out, err := Create(dir, Config{Shards: 3, Codec: CodecZstd, SyncInterval: -1, SegmentSize: SegmentSizeMin, Follow: in, Temporary: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range in.Blocks() {
+		b, err := in.ReadBlock(n, false)
+		if err == nil {
+			err = out.AppendBlock(b, false)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Release()
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkRetained(t, dir, 15_000)
+	before, _ := in.Info()
+	after, err := open(t, dir).Info()
+	if err != nil || after.Digest != before.Digest || after.Removed != before.Removed {
+		t.Errorf("%+v\n%+v, %v", after, before, err)
+	}
+}
+
+// Whatever operation of a retention fails, the tape is sound, and the next one
+// does the work.
+func TestFailedRetain(t *testing.T) {
+	build := func(fsx fsys.FS) {
+		cfg := retainConfig()
+		cfg.FS, cfg.Retain, cfg.KeyframeInterval = fsx, RetainConfig{}, 1<<30 // head keyframes have to be made
+		w, err := Create(memDir, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := &mixed{rng: rand.New(rand.NewPCG(3, 3)), epoch: 1 << 60, back: 2000}
+		m.append(t, w, 5000)
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := 1; ; n += stride(3) {
+		disk := fsys.NewMem()
+		build(disk)
+		fault := &fsys.Fault{FS: disk}
+		fault.FailAt(n, n, syscall.EIO)
+		_, err := RetainFS(fault, memDir, RetainConfig{Size: 2 * SegmentSizeMin}, 0)
+		if fault.Operations() < n {
+			return
+		}
+		if err != nil && !errors.Is(err, syscall.EIO) {
+			t.Fatalf("operation %d: %v", n, err)
+		}
+		what := fmt.Sprintf("operation %d of a retention fails (%v)", n, err)
+		afterLoss(t, disk, what, 0)
+		if r, err := RetainFS(disk, memDir, RetainConfig{Size: 2 * SegmentSizeMin}, 0); err != nil || r.Held != "" {
+			t.Fatalf("%s: %+v, %v", what, r, err)
+		}
+		afterLoss(t, disk, what+", and the next one", 0)
+		r, err := VerifyFS(t.Context(), disk, memDir, nil)
+		if err != nil || len(r.Warnings) > 0 {
+			t.Fatalf("%s: something is left: %+v, %v", what, r, err)
+		}
+		tp, err := OpenFS(disk, memDir)
+		if err != nil || tp.base == 0 {
+			t.Fatalf("%s: nothing was removed, %v", what, err)
+		}
+		tp.Close()
+	}
+}

@@ -99,6 +99,7 @@ type verifier struct {
 	progMu   sync.Mutex
 	done     int64       // bytes; guarded by progMu
 	bad      atomic.Bool // a block is damaged
+	keyless  bool // no segment has keyframes
 	tables   []*topicTable
 	topics   int // in the topics file
 	report   Report
@@ -181,7 +182,11 @@ func (v *verifier) files() error {
 		return fmt.Errorf("tape: list %s: %w", v.tape.dir, err)
 	}
 	segments := map[int]int64{}
+	v.keyless = true
 	for _, e := range entries {
+		if _, ok := segmentNumber(e.Name, keySuffix); ok {
+			v.keyless = false
+		}
 		if n, ok := segmentNumber(e.Name, segmentSuffix); ok && !e.Dir {
 			segments[n] = e.Size
 			continue

@@ -162,8 +162,12 @@ func (k *keyCheck) content(e *keyEntry, raw []byte) string {
 	return ""
 }
 
-// add takes in a block.
+// add takes in a block. Of a tape that has no keyframes at all there is nothing
+// to hold against it.
 func (k *keyCheck) add(b *BlockInfo, batch *wire.Batch) {
+	if k.c.v.keyless {
+		return
+	}
 	k.deltas = k.scan.block(k.deltas[:0], b.Number, batch)
 	for i := range k.deltas {
 		d := &k.deltas[i]

@@ -73,7 +73,10 @@ func Create(dir string, cfg Config) (*Writer, error) {
 	}
 	w := newWriter(dir, work, cfg, lock)
 	w.meta = newManifest(&cfg)
-	err = writeManifest(cfg.FS, work, &w.meta)
+	err = w.follow(cfg.Follow)
+	if err == nil {
+		err = writeManifest(cfg.FS, work, &w.meta)
+	}
 	if err == nil {
 		err = w.syncParent()
 	}
