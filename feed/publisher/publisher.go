@@ -36,9 +36,9 @@ type Config struct {
 	// a slow reader loses.
 	Lossless bool
 	// QueueBytes is about how much waits for one reader of one shard inside
-	// this process at most, bytes: exact in lossless mode for what is lent, in
-	// live mode as many messages as there would be full batches of 256 KiB, and
-	// up to 16 times as many where they are small. Default 32 MiB.
+	// this process at most, bytes: exact in lossless mode for what is lent;
+	// otherwise as many messages as there would be batches of 64 KiB, so four
+	// times as much of full ones. Default 32 MiB.
 	QueueBytes int
 	// Heartbeat is the longest silence on a shard, between marks. Default 1 s.
 	Heartbeat time.Duration
@@ -66,10 +66,8 @@ const (
 	copyBelow   = 8 << 10  // a smaller payload is cheaper to copy than to count
 	lendLive    = 32 << 20 // live mode: bytes of the caller that libzmq may hold, all shards together
 	listenEvery = 20 * time.Millisecond
-	tuneEvery   = 256 // batches between looks at the queue's length in messages
+	queueFor    = 64 << 10 // batches that the queue's length is made for, bytes
 	queueLenMin = 8
-	batchFull   = 256 << 10 // a full batch: what the queue is made for
-	queueGrow   = 16        // how often longer the queue becomes for small batches, at most
 )
 
 // Releaser is bytes that are lent to the publisher. Release is called once, from
@@ -236,7 +234,6 @@ func (p *Publisher) send(ctx context.Context, shardNo int, b *wire.Batch, ref *w
 	if as != asBytes {
 		s.stats.Referred++
 	}
-	s.tune(&p.cfg, len(b.Payload))
 	if as == asBoth {
 		s.owe(&h, ref)
 	}

@@ -39,10 +39,6 @@ type shard struct {
 
 	greet   bool // a reader came that wants a hello
 	owesEnd bool // an end mark is due
-
-	batches   int
-	tuneBytes int // payload bytes since the queue was last looked at
-	queueLen  int // current high-water mark, messages
 }
 
 // loan is bytes that are lent to libzmq.
@@ -62,12 +58,12 @@ func openShard(cfg *Config, number int, endpoint string) (*shard, error) {
 		return nil, err
 	}
 	s := &shard{
-		number: number, ctx: ctx, queueLen: queueLength(cfg.QueueBytes, batchFull),
+		number: number, ctx: ctx,
 		header: make([]byte, wire.HeaderSize), owedHeader: make([]byte, wire.HeaderSize),
 		reference: make([]byte, 0, wire.ReferenceSize),
 	}
 	s.socket, err = ctx.NewSocket(zsock.XPUB, zsock.SocketConfig{
-		SendQueue: s.queueLen, SendTimeout: sendSlice, NoDrop: cfg.Lossless, Verbose: true,
+		SendQueue: queueLength(cfg.QueueBytes), SendTimeout: sendSlice, NoDrop: cfg.Lossless, Verbose: true,
 		MessageMax: subscriptionMax,
 	})
 	if err == nil {
@@ -138,31 +134,14 @@ func (s *shard) newToken() *zsock.Token {
 	return zsock.NewToken()
 }
 
-// tune lengthens the queue where batches are small: libzmq counts messages, and
-// a queue for full batches would hold next to nothing of a calm stream's.
+// queueLength is the queue's length in messages, which is what libzmq counts. It
+// is made for batches of queueFor bytes. A message costs libzmq some hundred
+// bytes beside its payload.
 //
-// The queue is never shortened. A connection reports what it has taken only every
-// half queue; with a shorter one than it has yet to report, libzmq takes the
-// queue for full for ever, though it is empty.
-func (s *shard) tune(cfg *Config, payload int) {
-	s.batches++
-	s.tuneBytes += payload
-	if s.batches%tuneEvery != 0 {
-		return
-	}
-	want := queueLength(cfg.QueueBytes, s.tuneBytes/tuneEvery)
-	s.tuneBytes = 0
-	if want >= 2*s.queueLen && s.socket.SetSendQueue(want) == nil {
-		s.queueLen = want
-	}
-}
-
-// queueLength is how many messages of a size fit into a queue's bytes, within
-// bounds: batches may grow again. A message costs libzmq some hundred bytes
-// beside its payload.
-func queueLength(queueBytes, messageBytes int) int {
-	return max(queueBytes/max(messageBytes+256, batchFull/queueGrow), queueLenMin)
-}
+// It stays as it is. libzmq 4.3.4 can change it under connections that stand, but
+// tells their other ends by a command, also those that are just being taken
+// down: where a reader leaves at that moment, its I/O thread crashes.
+func queueLength(queueBytes int) int { return max(queueBytes/(queueFor+256), queueLenMin) }
 
 // pause waits until a reader says something, but not longer than d.
 func (s *shard) pause(d time.Duration) error {

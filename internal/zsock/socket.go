@@ -118,10 +118,6 @@ func (s *Socket) Subscribe(prefix string) error { return s.z.SetSubscribe(prefix
 // Unsubscribe takes a prefix out of a SUB socket's filter.
 func (s *Socket) Unsubscribe(prefix string) error { return s.z.SetUnsubscribe(prefix) }
 
-// SetSendQueue changes the send high-water mark, messages, also of connections
-// that stand.
-func (s *Socket) SetSendQueue(n int) error { return s.z.SetSndhwm(n) }
-
 // SetLinger sets how long Close lets unsent messages go out.
 func (s *Socket) SetLinger(d time.Duration) error { return s.z.SetLinger(d) }
 
