@@ -2,7 +2,6 @@ package replay
 
 import (
 	"context"
-	"runtime"
 	"sync"
 
 	"github.com/tapedeck/tapedeck/tape"
@@ -16,12 +15,12 @@ type blocks interface {
 	close()
 }
 
-// newBlocks reads ahead where blocks must be decoded.
-func newBlocks(ctx context.Context, t *tape.Tape, wanted func(*tape.BlockInfo) bool) blocks {
+// newBlocks reads ahead where blocks must be decoded, with so many goroutines.
+func newBlocks(ctx context.Context, t *tape.Tape, wanted func(*tape.BlockInfo) bool, decoders int) blocks {
 	if t.Codec() == tape.CodecPlain {
 		return &inPlace{tape: t, wanted: wanted}
 	}
-	return newAhead(ctx, t, wanted)
+	return newAhead(ctx, t, wanted, decoders)
 }
 
 // inPlace hands out the mapped blocks of a plain tape: there is nothing to do
@@ -67,12 +66,12 @@ type future struct {
 // aheadMax is how many blocks wait, at most, to be sent.
 const aheadMax = 4
 
-// newAhead starts reading, with several goroutines.
-func newAhead(ctx context.Context, t *tape.Tape, wanted func(*tape.BlockInfo) bool) *ahead {
+// newAhead starts reading.
+func newAhead(ctx context.Context, t *tape.Tape, wanted func(*tape.BlockInfo) bool, decoders int) *ahead {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &ahead{queue: make(chan *future, aheadMax), cancel: cancel}
 	work := make(chan func())
-	for range min(runtime.GOMAXPROCS(0), aheadMax) {
+	for range decoders {
 		a.wg.Go(func() {
 			for f := range work {
 				f()

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"runtime"
 
 	"github.com/tapedeck/tapedeck/tape"
 	"github.com/tapedeck/tapedeck/wire"
@@ -12,7 +13,7 @@ import (
 func (p *Player) playBlocks(ctx context.Context) error {
 	// The reader at the other end checks the same CRC, so plain blocks are not
 	// read here at all.
-	blocks := newBlocks(ctx, p.cfg.Tape, p.overlaps)
+	blocks := newBlocks(ctx, p.cfg.Tape, p.wants, p.decoders())
 	defer blocks.close()
 	for {
 		b, err := blocks.next(ctx)
@@ -29,6 +30,21 @@ func (p *Player) playBlocks(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// wants reports whether this lane plays some of a block's records.
+func (p *Player) wants(b *tape.BlockInfo) bool {
+	return (p.lane == allShards || p.lane == int(b.Shard)) && p.overlaps(b)
+}
+
+// decoders is how many goroutines decode blocks ahead for this lane: all lanes
+// together about as many as there are processors.
+func (p *Player) decoders() int {
+	n := runtime.GOMAXPROCS(0)
+	if p.lane != allShards {
+		n = (n + p.cfg.Shards - 1) / p.cfg.Shards
+	}
+	return min(n, aheadMax)
 }
 
 // overlaps reports whether some of a block's records may lie in the range.
@@ -123,7 +139,5 @@ func (p *Player) sent(b *wire.Batch, now wire.Nanos) {
 	p.report.Records += uint64(b.Count)
 	p.report.Bytes += uint64(len(b.Payload))
 	p.report.Batches++
-	p.progress.Records.Store(p.report.Records)
-	p.progress.Bytes.Store(p.report.Bytes)
-	p.progress.Time.Store(int64(now))
+	p.progress.note(b, now)
 }

@@ -2,6 +2,8 @@ package replay
 
 import (
 	"fmt"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -20,16 +22,17 @@ type buffer struct {
 	last    wire.Ordinal
 	dense   bool // every ordinal follows the one before it
 	count   uint32
-	time    wire.Nanos // tape time of the last record
-	dues    []int64    // paced: when each record was due
-	refs    int        // releases until it is free again
+	time    wire.Nanos   // tape time of the last record
+	dues    []int64      // paced: when each record was due
+	refs    atomic.Int32 // releases until it is free again
 }
 
 // orderMax is the size of the longest order step, bytes.
 const orderMax = 10
 
-// pool holds the buffers of one player. It belongs to one goroutine.
+// pool holds the buffers of one player. One goroutine takes; any may release.
 type pool struct {
+	mu      sync.Mutex
 	free    []*buffer
 	payload int // payload capacity of a buffer
 	made    int
@@ -44,6 +47,8 @@ func (p *pool) take(need int) (*buffer, error) {
 	if need > p.payload {
 		return p.make(need) // an outsize record gets a buffer of its own
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if n := len(p.free); n > 0 {
 		b := p.free[n-1]
 		p.free = p.free[:n-1]
@@ -74,9 +79,9 @@ func (p *pool) close() {
 }
 
 // Release gives one reference back; with the last one the buffer goes back to its
-// pool. It is called on the player's goroutine.
+// pool.
 func (b *buffer) Release() {
-	if b.refs--; b.refs > 0 {
+	if b.refs.Add(-1) > 0 {
 		return
 	}
 	b.payload, b.order, b.count, b.dues = 0, 0, 0, b.dues[:0]
@@ -84,6 +89,8 @@ func (b *buffer) Release() {
 		_ = unix.Munmap(b.memory) // it was made for an outsize record
 		return
 	}
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
 	b.pool.free = append(b.pool.free, b)
 }
 

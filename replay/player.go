@@ -23,8 +23,8 @@ type Publisher interface {
 	WaitReaders(ctx context.Context, n int) error
 	// Send sends a batch to a shard. Of its header Count, FirstOrdinal, Due and
 	// CRC are set. Payload and order lie outside the Go heap and stay as they
-	// are until done is released, which happens once, on the player's goroutine,
-	// whatever Send returns.
+	// are until done is released, which happens once, on any goroutine, whatever
+	// Send returns.
 	Send(ctx context.Context, shard int, b *wire.Batch, done interface{ Release() }) error
 	// Tick does what is due while nothing is sent.
 	Tick(ctx context.Context) error
@@ -33,7 +33,8 @@ type Publisher interface {
 }
 
 // StoredPublisher is a Publisher that can spare readers on this machine the
-// bytes of a block.
+// bytes of a block. Its Send, SendStored and Tick may be called from several
+// goroutines at one time, Send and SendStored for different shards.
 type StoredPublisher interface {
 	Publisher
 	// SendStored is Send for a block that lies in the tape as it is, at ref.
@@ -53,6 +54,9 @@ type Config struct {
 	Topics   []string   // play only topics with one of these prefixes. Default: all
 	Passes   int        // how often to play. Default 1; below 0 until the context ends
 	Wait     int        // readers to wait for before the first record
+	// CPUs pins the thread that plays each shard at full speed, and that of all
+	// paced play to the first; nil pins none, -1 one not.
+	CPUs []int
 	// BatchBytes is the payload size at which a batch is full, bytes. Default
 	// 256 KiB. Blocks that go out as they are keep their size.
 	BatchBytes int
@@ -112,8 +116,10 @@ type Player struct {
 	ordinals ordinals
 	batch    wire.Batch     // the one being sent; a variable would be moved to the heap for the publisher
 	stored   wire.Reference // likewise
-	progress Progress
+	progress *Progress
 	report   Report
+	lane     int       // the shard that is played, or allShards
+	lanes    []*Player // one per shard, where each is played by itself
 }
 
 // New checks cfg.
@@ -138,6 +144,8 @@ func New(cfg Config) (*Player, error) {
 		return nil, fmt.Errorf("replay: %d shards, want 1 to %d", cfg.Shards, shard.Max)
 	case cfg.BatchBytes < batchBytesMin || cfg.BatchBytes > batchBytesMax:
 		return nil, fmt.Errorf("replay: batches of %d bytes, want %d to %d", cfg.BatchBytes, batchBytesMin, batchBytesMax)
+	case cfg.CPUs != nil && len(cfg.CPUs) != cfg.Shards:
+		return nil, fmt.Errorf("replay: %d CPUs for %d shards", len(cfg.CPUs), cfg.Shards)
 	case cfg.From != 0 && cfg.To != 0 && cfg.To <= cfg.From:
 		return nil, fmt.Errorf("replay: the range ends at %v, before it begins at %v", cfg.To, cfg.From)
 	case cfg.Speed != Max && !(cfg.Speed >= speedMin && cfg.Speed <= speedMax): // not a number, too
@@ -149,8 +157,8 @@ func New(cfg Config) (*Player, error) {
 	}
 	p := &Player{
 		cfg: cfg, filter: prefix.New(cfg.Topics), shards: m, open: make([]*buffer, cfg.Shards),
-		ordinals: newOrdinals(cfg.Tape),
-		pool:     newPool(cfg.BatchBytes, poolBytes/cfg.BatchBytes+2*cfg.Shards),
+		ordinals: newOrdinals(cfg.Tape), progress: &Progress{}, lane: allShards,
+		pool: newPool(cfg.BatchBytes, poolBytes/cfg.BatchBytes+2*cfg.Shards),
 	}
 	if cfg.Speed != Max {
 		p.pace = newPacer(cfg.Speed)
@@ -160,7 +168,7 @@ func New(cfg Config) (*Player, error) {
 }
 
 // Progress returns how far the player is.
-func (p *Player) Progress() *Progress { return &p.progress }
+func (p *Player) Progress() *Progress { return p.progress }
 
 // Run waits for readers, plays, and ends the stream. It blocks. The report is
 // true also where an error or the context ended the run.
@@ -172,12 +180,22 @@ func (p *Player) Run(ctx context.Context) (Report, error) {
 	// sockets are used from it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	restore, err := pin(p.cpu(0))
+	if err != nil {
+		return p.report, err
+	}
+	defer restore()
 	if err := p.cfg.Publisher.WaitReaders(ctx, p.cfg.Wait); err != nil {
 		return p.report, err
 	}
 	p.wait = newWaiter(max(p.cfg.Spin, 0))
 	p.wall = wire.NanosOf(time.Now())
-	err := p.play(ctx)
+	if p.inLanes() {
+		restore() // this thread only waits for the lanes
+		err = p.playLanes(ctx)
+	} else {
+		err = p.play(ctx)
+	}
 	p.report.Elapsed = time.Duration(p.wait.now())
 	if err == nil {
 		err = p.cfg.Publisher.End(ctx)
@@ -188,9 +206,13 @@ func (p *Player) Run(ctx context.Context) (Report, error) {
 // Close frees the player's memory. The publisher must have been closed before,
 // so that nothing is lent any more.
 func (p *Player) Close() {
+	for _, lane := range p.lanes {
+		lane.Close()
+	}
+	p.lanes = nil
 	for s, b := range p.open {
 		if b != nil {
-			b.refs = 0
+			b.refs.Store(1)
 			b.Release()
 			p.open[s] = nil
 		}

@@ -135,7 +135,7 @@ func (p *Player) flush(ctx context.Context, s int) error {
 	}
 	p.batch = b.batch(due)
 	// One more reference: the due times are read after the batch has gone out.
-	b.refs = 2
+	b.refs.Store(2)
 	defer b.Release()
 	if err := p.cfg.Publisher.Send(ctx, s, &p.batch, b); err != nil {
 		return err

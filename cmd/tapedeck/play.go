@@ -127,7 +127,12 @@ func (f *playFlags) run(cmd *cobra.Command, dir string) (err error) {
 		return err
 	}
 	cfg.Tape, cfg.Shards = t, f.stream.shards
-	pub, err := f.publisher(t, placeFor(t, &cfg))
+	ioCPUs, loopCPUs, err := f.stream.placement()
+	if err != nil {
+		return err
+	}
+	cfg.CPUs = loopCPUs
+	pub, err := f.publisher(t, placeFor(t, &cfg), ioCPUs)
 	if err != nil {
 		return err
 	}
@@ -170,12 +175,8 @@ func total(t *tape.Tape) uint64 {
 	return info.Totals.Records
 }
 
-func (f *playFlags) publisher(t *tape.Tape, at *wire.TapePlace) (*publisher.Publisher, error) {
+func (f *playFlags) publisher(t *tape.Tape, at *wire.TapePlace, ioCPUs []int) (*publisher.Publisher, error) {
 	endpoints, err := f.stream.endpoints()
-	if err != nil {
-		return nil, err
-	}
-	ioCPUs, _, err := f.stream.placement()
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,117 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// At full speed the shards of a tape have nothing to wait for in one another:
+// each is a lane, a player of its own on a thread of its own that reads, decodes
+// and sends the blocks of one shard. Ordinals come from the tape, so the one
+// order over all shards is the same as from one goroutine.
+//
+// Paced play stays on one goroutine: what is due first must leave first, whatever
+// its shard, and one clock keeps the schedule.
+
+// allShards is the lane of a player that plays every shard itself.
+const allShards = -1
+
+// inLanes reports whether each shard is played by a lane of its own.
+func (p *Player) inLanes() bool {
+	_, concurrent := p.cfg.Publisher.(StoredPublisher)
+	return concurrent && p.cfg.Shards > 1 && p.cfg.SendsBlocks()
+}
+
+// playLanes plays each shard on a thread of its own.
+func (p *Player) playLanes(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var (
+		wg    sync.WaitGroup
+		first error
+		once  sync.Once
+	)
+	for s := range p.cfg.Shards {
+		lane := p.newLane(s)
+		p.lanes = append(p.lanes, lane)
+		wg.Go(func() {
+			// The thread ends with the goroutine, and its CPU set with it.
+			runtime.LockOSThread()
+			err := pinTo(p.cpu(s))
+			if err == nil {
+				err = lane.play(ctx)
+			}
+			if err != nil {
+				once.Do(func() { first = err })
+				cancel(err)
+			}
+		})
+	}
+	wg.Wait()
+	for _, lane := range p.lanes {
+		r := &lane.report
+		p.report.Records += r.Records
+		p.report.Bytes += r.Bytes
+		p.report.Batches += r.Batches
+		p.report.Passes = max(p.report.Passes, r.Passes)
+	}
+	return first
+}
+
+// newLane returns a player of one shard that shares with p what does not change,
+// and the progress.
+func (p *Player) newLane(s int) *Player {
+	return &Player{
+		cfg: p.cfg, filter: p.filter, shards: p.shards, lane: s, wait: p.wait, wall: p.wall,
+		open: make([]*buffer, p.cfg.Shards), ordinals: p.ordinals, progress: p.progress,
+		// For the parts of blocks at the borders of a range: two at a time.
+		pool: newPool(p.cfg.BatchBytes, 4),
+	}
+}
+
+// cpu returns the CPU of the thread that plays a shard, or -1.
+func (p *Player) cpu(s int) int {
+	if p.cfg.CPUs == nil {
+		return -1
+	}
+	return p.cfg.CPUs[s]
+}
+
+// pinTo moves the calling thread, which must be locked, to a CPU; below 0 it does
+// nothing.
+func pinTo(cpu int) error {
+	if cpu < 0 {
+		return nil
+	}
+	var want unix.CPUSet
+	want.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &want); err != nil {
+		return fmt.Errorf("replay: pin to CPU %d: %w", cpu, err)
+	}
+	return nil
+}
+
+// pin is pinTo that can be undone.
+func pin(cpu int) (restore func(), err error) {
+	if cpu < 0 {
+		return func() {}, nil
+	}
+	var old unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &old); err != nil {
+		return nil, fmt.Errorf("replay: read the thread's CPU set: %w", err)
+	}
+	return func() { _ = unix.SchedSetaffinity(0, &old) }, pinTo(cpu)
+}
+
+// note makes a batch that went out visible to who watches.
+func (p *Progress) note(b *wire.Batch, at wire.Nanos) {
+	p.Records.Add(uint64(b.Count))
+	p.Bytes.Add(uint64(len(b.Payload)))
+	p.Time.Store(int64(at))
+}
