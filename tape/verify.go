@@ -99,7 +99,7 @@ type verifier struct {
 	progMu   sync.Mutex
 	done     int64       // bytes; guarded by progMu
 	bad      atomic.Bool // a block is damaged
-	keyless  bool // no segment has keyframes
+	keyless  bool        // no segment has keyframes
 	tables   []*topicTable
 	topics   int // in the topics file
 	report   Report
