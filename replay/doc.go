@@ -4,7 +4,8 @@
 // At full speed, with as many shards as the tape has and no topic filter, a
 // stored block goes out as it is: the publisher gets the bytes of the mapped
 // segment or of the decoder's buffer, and nothing of ours touches a record.
-// Otherwise records are gathered into batches, one open batch per shard. A
+// Each shard is played by a thread of its own, if the publisher is a
+// StoredPublisher. Otherwise records are gathered into batches, one open batch per shard. A
 // batch goes out when it is full or when the next record is not yet due; nothing
 // waits for a batch to fill.
 //
