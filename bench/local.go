@@ -4,19 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/tapedeck/tapedeck/replay"
 	"github.com/tapedeck/tapedeck/tape"
 )
 
 // LocalConfig says what Local measures. The zero value of a field means its
 // default.
 type LocalConfig struct {
-	Sources []string // codecs; default plain, s2, zstd
+	Sources []string // codecs, or plain-unchecked; default plain, plain-unchecked, s2, zstd
 	Size    int      // of a body, bytes; default 100
 	Topics  int      // default 1000
-	Records uint64   // default 2,000,000
+	Records uint64   // default 1,000,000
 	Seconds float64  // that a run takes; default 1
 }
 
@@ -24,18 +28,22 @@ type LocalConfig struct {
 // every record, without sockets.
 func Local(ctx context.Context, env Env, cfg LocalConfig) (*Report, error) {
 	if cfg.Sources == nil {
-		cfg.Sources = []string{"plain", "s2", "zstd"}
+		cfg.Sources = []string{"plain", "plain-unchecked", "s2", "zstd"}
 	}
 	def(&cfg.Size, 100)
 	def(&cfg.Topics, 1000)
-	def(&cfg.Records, 2_000_000)
+	def(&cfg.Records, 1_000_000)
 	def(&cfg.Seconds, 1)
 	def(&env.Runs, 3)
 	rep := &Report{Mode: "replay-local", Created: time.Now().UTC(), Machine: thisMachine(env.Version), Config: map[string]any{
 		"body_bytes": cfg.Size, "topics": cfg.Topics, "records": cfg.Records, "runs": env.Runs,
 	}}
-	err := env.withDir(func(dir string) error {
-		for _, source := range cfg.Sources {
+	err := env.withDir(func(top string) error {
+		for i, source := range cfg.Sources {
+			dir := filepath.Join(top, strconv.Itoa(i))
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				return err
+			}
 			c, err := localCase(ctx, env, dir, &cfg, source)
 			if err != nil {
 				return fmt.Errorf("%s: %w", source, err)
@@ -48,7 +56,8 @@ func Local(ctx context.Context, env Env, cfg LocalConfig) (*Report, error) {
 }
 
 func localCase(ctx context.Context, env Env, dir string, cfg *LocalConfig, source string) (c Case, err error) {
-	codec, err := tape.ParseCodec(source)
+	name, unchecked := strings.CutSuffix(source, "-unchecked")
+	codec, err := tape.ParseCodec(name)
 	if err != nil {
 		return c, err
 	}
@@ -60,7 +69,7 @@ func localCase(ctx context.Context, env Env, dir string, cfg *LocalConfig, sourc
 	tl := newTally(Label{"source", source}, Label{"body_bytes", cfg.Size}, Label{"topics", cfg.Topics})
 	for run := range env.Runs {
 		env.say("%s, run %d of %d", source, run+1, env.Runs)
-		records, bytes, took, err := iterate(ctx, t, time.Duration(cfg.Seconds*1e9))
+		records, bytes, took, err := iterate(ctx, t, unchecked, time.Duration(cfg.Seconds*1e9))
 		if err != nil {
 			return c, err
 		}
@@ -71,28 +80,24 @@ func localCase(ctx context.Context, env Env, dir string, cfg *LocalConfig, sourc
 }
 
 // iterate visits every record of the tape, over and over for about d.
-func iterate(ctx context.Context, t *tape.Tape, d time.Duration) (records, bytes uint64, took time.Duration, err error) {
+func iterate(ctx context.Context, t *tape.Tape, unchecked bool, d time.Duration) (records, bytes uint64, took time.Duration, err error) {
+	p, err := replay.New(replay.Config{Tape: t, Passes: -1, Unchecked: unchecked})
+	if err != nil {
+		return 0, 0, 0, err
+	}
 	v := newVisitor(1, false)
 	start := time.Now()
-	for time.Since(start) < d {
-		if ctx.Err() != nil {
-			return 0, 0, 0, context.Cause(ctx)
+	for b, err := range p.Batches(ctx) {
+		if err == nil {
+			err = v.HandleBatch(b, 0)
 		}
-		r := t.Reader(tape.ReadConfig{})
-		for {
-			b, err := r.Next()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err == nil {
-				err = v.HandleBatch(&b.Batch, 0)
-			}
-			if err != nil {
-				return 0, 0, 0, err
-			}
-			bytes += uint64(len(b.Payload))
+		if err != nil {
+			return 0, 0, 0, err
 		}
-		r.Close()
+		bytes += uint64(len(b.Payload))
+		if time.Since(start) > d {
+			break
+		}
 	}
 	return v.shards[0].records, bytes, time.Since(start), nil
 }

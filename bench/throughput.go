@@ -18,8 +18,8 @@ type ThroughputConfig struct {
 	Shards  int      // default 1
 	Size    int      // of a body, bytes; default 100
 	Topics  int      // default 1000
-	Block   int      // payload of a block and a batch, bytes; default 256 KiB
-	Records uint64   // on the tape, which is played over and over; default 1,500,000
+	Block   int      // payload of a block and a batch, bytes; default 512 KiB
+	Records uint64   // on the tape, which is played over and over; default 1,000,000
 	Seconds float64  // that a run takes, about; default 1.5
 	IOCPUs  []int    // of the publisher's I/O threads
 	Sub     [2][]int // CPUs of the subscriber's I/O threads and loops
@@ -33,8 +33,8 @@ func (c *ThroughputConfig) fill() {
 	def(&c.Shards, 1)
 	def(&c.Size, 100)
 	def(&c.Topics, 1000)
-	def(&c.Block, 256<<10)
-	def(&c.Records, 2_000_000)
+	def(&c.Block, 512<<10)
+	def(&c.Records, 1_000_000)
 	def(&c.Seconds, 1.5)
 }
 

@@ -16,20 +16,22 @@ type blocks interface {
 }
 
 // newBlocks reads ahead where blocks must be decoded, with so many goroutines.
-func newBlocks(ctx context.Context, t *tape.Tape, wanted func(*tape.BlockInfo) bool, decoders int) blocks {
+// unchecked leaves the checksums of plain blocks to whoever gets them.
+func newBlocks(ctx context.Context, t *tape.Tape, wanted func(*tape.BlockInfo) bool, decoders int, unchecked bool) blocks {
 	if t.Codec() == tape.CodecPlain {
-		return &inPlace{tape: t, wanted: wanted}
+		return &inPlace{tape: t, wanted: wanted, unchecked: unchecked}
 	}
-	return newAhead(ctx, t, wanted, decoders)
+	return newAhead(ctx, t, wanted, decoders, unchecked)
 }
 
 // inPlace hands out the mapped blocks of a plain tape: there is nothing to do
 // ahead.
 type inPlace struct {
-	tape   *tape.Tape
-	wanted func(*tape.BlockInfo) bool
-	n      int
-	info   tape.BlockInfo // a variable would be moved to the heap for wanted
+	tape      *tape.Tape
+	wanted    func(*tape.BlockInfo) bool
+	unchecked bool
+	n         int
+	info      tape.BlockInfo // a variable would be moved to the heap for wanted
 }
 
 func (p *inPlace) next(ctx context.Context) (*tape.Block, error) {
@@ -40,7 +42,7 @@ func (p *inPlace) next(ctx context.Context) (*tape.Block, error) {
 		p.info = p.tape.Block(p.n)
 		if p.wanted(&p.info) {
 			p.n++
-			return p.tape.ReadBlock(p.info.Number, true)
+			return p.tape.ReadBlock(p.info.Number, p.unchecked)
 		}
 	}
 	return nil, nil
@@ -67,7 +69,7 @@ type future struct {
 const aheadMax = 4
 
 // newAhead starts reading.
-func newAhead(ctx context.Context, t *tape.Tape, wanted func(*tape.BlockInfo) bool, decoders int) *ahead {
+func newAhead(ctx context.Context, t *tape.Tape, wanted func(*tape.BlockInfo) bool, decoders int, unchecked bool) *ahead {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &ahead{queue: make(chan *future, aheadMax), cancel: cancel}
 	work := make(chan func())
@@ -94,7 +96,7 @@ func newAhead(ctx context.Context, t *tape.Tape, wanted func(*tape.BlockInfo) bo
 			}
 			work <- func() {
 				defer close(f.done)
-				f.block, f.err = t.ReadBlock(n, true)
+				f.block, f.err = t.ReadBlock(n, unchecked)
 			}
 		}
 	})

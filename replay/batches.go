@@ -30,7 +30,8 @@ import (
 // default for a tape of one, the records come in the tape's one order.
 func (p *Player) Batches(ctx context.Context) iter.Seq2[*wire.Batch, error] {
 	return func(yield func(*wire.Batch, error) bool) {
-		p.cfg.Publisher, p.cfg.Wait = yielder(yield), 0
+		// No reader at another end checks what is handed out, so it is done here.
+		p.cfg.Publisher, p.cfg.Wait, p.checked = yielder(yield), 0, !p.cfg.Unchecked
 		_, err := p.Run(ctx)
 		if err != nil && !errors.Is(err, errEnough) {
 			yield(nil, err)

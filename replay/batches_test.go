@@ -109,6 +109,43 @@ func TestBatchesGiveTheTape(t *testing.T) {
 	}
 }
 
+// In this process nobody else would see that a plain block is damaged.
+func TestBatchesAreChecked(t *testing.T) {
+	dir := t.TempDir()
+	tp, err := smallTape(dir, 5000, tape.CodecPlain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := tp.Block(tp.Blocks()/2).Offset + tape.BlockHeaderSize + 30
+	if err := tp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "small-plain.tape", "00000000.seg")
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[at] ^= 1
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if tp, err = tape.Open(filepath.Dir(name)); err != nil {
+		t.Fatal(err)
+	}
+	defer tp.Close()
+	p, err := replay.New(replay.Config{Tape: tp})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range p.Batches(t.Context()) {
+		err = e
+	}
+	var corrupt *tape.CorruptError
+	if !errors.As(err, &corrupt) {
+		t.Errorf("the last error was %v, want a *tape.CorruptError", err)
+	}
+}
+
 func TestBatchesCanBeLeft(t *testing.T) {
 	tp, err := smallTape(t.TempDir(), 5000, tape.CodecZstd)
 	if err != nil {

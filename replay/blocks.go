@@ -13,7 +13,7 @@ import (
 func (p *Player) playBlocks(ctx context.Context) error {
 	// The reader at the other end checks the same CRC, so plain blocks are not
 	// read here at all.
-	blocks := newBlocks(ctx, p.cfg.Tape, p.wants, p.decoders())
+	blocks := newBlocks(ctx, p.cfg.Tape, p.wants, p.decoders(), !p.checked)
 	defer blocks.close()
 	for {
 		b, err := blocks.next(ctx)

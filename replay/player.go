@@ -60,6 +60,10 @@ type Config struct {
 	// BatchBytes is the payload size at which a batch is full, bytes. Default
 	// 256 KiB. Blocks that go out as they are keep their size.
 	BatchBytes int
+	// Unchecked makes Batches hand out blocks of a plain tape without reading
+	// them for their checksums: for a tape that has been verified. Run does not
+	// look at it; there the reader at the other end checks.
+	Unchecked bool
 	// Spin is how long before a due moment the player stops sleeping and spins.
 	// Default 80 µs; below 0 never spins.
 	Spin time.Duration
@@ -118,6 +122,7 @@ type Player struct {
 	stored   wire.Reference // likewise
 	progress *Progress
 	report   Report
+	checked  bool      // plain blocks' checksums are looked at here
 	lane     int       // the shard that is played, or allShards
 	lanes    []*Player // one per shard, where each is played by itself
 }

@@ -20,7 +20,7 @@ type resident struct {
 
 // Distances behind the latest block, bytes.
 const (
-	residentKeep = 192 << 20 // what stays mapped
+	residentKeep = 160 << 20 // what stays mapped
 	residentStep = 16 << 20  // what is taken out at a time
 )
 

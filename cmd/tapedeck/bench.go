@@ -74,8 +74,8 @@ func newBenchThroughput(f *benchFlags) *cobra.Command {
 	fl.IntVar(&cfg.Shards, "shards", 0, "shards of tape and stream (default 1)")
 	fl.IntVar(&cfg.Size, "size", 0, "bytes of a body (default 100)")
 	fl.IntVar(&cfg.Topics, "topics", 0, "topics (default 1000)")
-	fl.IntVar(&cfg.Block, "block-size", 0, "payload bytes of a block and batch (default 256 KiB)")
-	fl.Uint64Var(&cfg.Records, "records", 0, "records on the tape, which is played over and over (default 1,500,000)")
+	fl.IntVar(&cfg.Block, "block-size", 0, "payload bytes of a block and batch (default 512 KiB)")
+	fl.Uint64Var(&cfg.Records, "records", 0, "records on the tape, which is played over and over (default 1,000,000)")
 	fl.Float64Var(&cfg.Seconds, "seconds", 0, "that a run takes, about (default 1.5)")
 	return cmd
 }
@@ -107,7 +107,7 @@ func newBenchLocal(f *benchFlags) *cobra.Command {
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringSliceVar(&cfg.Sources, "sources", nil, "codecs (default plain, s2, zstd)")
+	fl.StringSliceVar(&cfg.Sources, "sources", nil, "codecs, or plain-unchecked (default plain, plain-unchecked, s2, zstd)")
 	fl.IntVar(&cfg.Size, "size", 0, "bytes of a body (default 100)")
 	return cmd
 }
