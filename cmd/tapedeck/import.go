@@ -27,6 +27,7 @@ type importFlags struct {
 	shards  int
 	block   int
 	skipBad bool
+	clock   string
 }
 
 func newImport() *cobra.Command {
@@ -66,6 +67,7 @@ Formats:
 	fl.StringVar(&f.opts.Topic, "topic", "", "topic prefix, or the whole topic where the file names none")
 	fl.StringSliceVar(&f.opts.Groups, "group", nil, "captures: only these group:port, groups or ports")
 	fl.StringVar(&f.opts.AB, "ab", "", "captures: \"merge\" the A and B lines by session and sequence, or \"keep\" both (default: keep)")
+	fl.StringVar(&f.clock, "clock", "receive", "the times that the tape goes by: receive, or event: the event time stands for the receive time, too")
 	fl.StringVar(&f.opts.Dataset, "dataset", "", "dbn: dataset of a fragment without a head; itch: venue")
 	fl.StringVar(&f.member, "member", "", "zip: the member to read (default: the only one)")
 	fl.StringVar(&f.codec, "codec", "", "compression of the tape: plain, s2, zstd or columns (default: "+tape.CodecDefault.String()+")")
@@ -117,6 +119,9 @@ func (f *importFlags) run(cmd *cobra.Command, path string) error {
 
 // importFile imports one file into a tape.
 func (f *importFlags) importFile(ctx context.Context, out *output, path string) (sum *importSummary, err error) {
+	if f.clock != "" && f.clock != "receive" && f.clock != "event" {
+		return nil, usagef("--clock %q: want receive or event; a file has no send times of its own", f.clock)
+	}
 	codec, err := parseCodec(f.codec)
 	if err != nil {
 		return nil, err
@@ -220,7 +225,7 @@ func (f *importFlags) write(ctx context.Context, out *output, in *feed.Input, sr
 	start := time.Now()
 	stop := progressBar(ctx, out, "import", in.Size(), in.Consumed)
 	defer stop()
-	rep, err := recorder.Import(ctx, w, &sourceAdapter{src: src}, recorder.ImportConfig{
+	rep, err := recorder.Import(ctx, w, &sourceAdapter{src: src, byEvent: f.clock == "event"}, recorder.ImportConfig{
 		Shards: f.shards, Epoch: wire.Epoch(start.UnixNano()), SkipBad: f.skipBad,
 	})
 	if err != nil {
@@ -311,8 +316,9 @@ func (s *importSummary) text() string {
 
 // sourceAdapter gives a feed's records to the recorder.
 type sourceAdapter struct {
-	src    feed.Source
-	fields wire.Fields
+	src     feed.Source
+	fields  wire.Fields
+	byEvent bool // the event time stands for the receive time, too
 }
 
 // Next implements recorder.Source.
@@ -326,5 +332,9 @@ func (a *sourceAdapter) Next() (*wire.Fields, error) {
 		return nil, err
 	}
 	a.fields = wire.Fields{Topic: r.Topic, Body: r.Body, Event: r.Event, Receive: r.Receive, Kind: r.Kind, Flags: r.Flags}
+	if a.byEvent && r.Flags&wire.FlagNoEventTime == 0 {
+		a.fields.Receive = r.Event
+		a.fields.Flags |= wire.FlagNoReceiveTime
+	}
 	return &a.fields, nil
 }
