@@ -16,11 +16,12 @@ import (
 type resident struct {
 	off     bool                    // the file system's mappings are no mappings of the machine's
 	segment atomic.Pointer[segment] // that was read last
+	before  atomic.Pointer[segment] // that was read before it
 }
 
 // Distances behind the latest block, bytes.
 const (
-	residentKeep = 160 << 20 // what stays mapped
+	residentKeep = 128 << 20 // what stays mapped
 	residentStep = 16 << 20  // what is taken out at a time
 )
 
@@ -36,8 +37,13 @@ func (r *resident) passed(s *segment, m *mapping, offset int64) {
 	if r.off {
 		return
 	}
-	if before := r.segment.Swap(s); before != nil && before != s {
-		before.forget()
+	if last := r.segment.Swap(s); last != nil && last != s {
+		last.forget()
+		// Blocks of it that are still retained, on their way to a socket, come
+		// back into memory; they go when the next segment is through.
+		if older := r.before.Swap(last); older != nil && older != s {
+			older.forget()
+		}
 	}
 	behind := m.behind.Load()
 	switch {
