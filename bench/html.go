@@ -69,12 +69,15 @@ func percentilePlot(title string, hists map[string]*hdrhistogram.Histogram) (*pl
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	p.X.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0"}, {Value: 1, Label: "90"}, {Value: 2, Label: "99"},
 		{Value: 3, Label: "99.9"}, {Value: 4, Label: "99.99"}, {Value: 5, Label: "99.999"}}
+	p.X.Max, p.Y.Min = 5.4, 0.1 // room for the last tick; nothing of interest is faster
+	p.Legend.Left, p.Legend.Top = false, false
+	p.Legend.XOffs, p.Legend.YOffs = -vg.Points(24), vg.Points(6)
 	var args []any
 	for _, name := range slices.Sorted(maps.Keys(hists)) {
 		var points plotter.XYs
 		for x := 0.0; x <= 5; x += 0.05 {
 			q := 100 * (1 - math.Pow(10, -x))
-			points = append(points, plotter.XY{X: x, Y: max(float64(hists[name].ValueAtQuantile(q)), 1) / 1000})
+			points = append(points, plotter.XY{X: x, Y: max(float64(hists[name].ValueAtQuantile(q)), 100) / 1000})
 		}
 		args = append(args, name, points)
 	}
