@@ -111,7 +111,8 @@ func (r *Report) ratePlot() (*plot.Plot, error) {
 	bars.Color = plotutil.Color(2)
 	p.Add(bars)
 	p.NominalX(names...)
-	p.X.Tick.Label.Rotation, p.X.Tick.Label.XAlign, p.X.Tick.Label.YAlign = math.Pi/4, -1, -0.5
+	p.X.Tick.Label.Rotation, p.X.Tick.Label.XAlign, p.X.Tick.Label.YAlign = math.Pi/4, -1, -1
+	p.X.Padding, p.X.Min, p.X.Max = vg.Points(12), -0.5, float64(len(names))-0.5
 	return p, nil
 }
 
