@@ -28,11 +28,11 @@ demo: build ## import a real day, play it to a subscriber, prove it arrived
 
 .PHONY: test
 test: setup ## all tests
-	$(GO) test $(PKGS)
+	$(GO) test -timeout 20m $(PKGS)
 
 .PHONY: race
 race: setup ## all tests with the race detector
-	$(GO) test -race $(PKGS)
+	$(GO) test -race -timeout 40m $(PKGS)
 
 .PHONY: lint
 lint: setup ## gofmt, go vet, staticcheck
