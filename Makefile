@@ -5,7 +5,7 @@ export GOFLAGS ?= -buildvcs=false
 GO      ?= go
 BIN     := bin/tapedeck
 PKGS    := ./...
-FUZZTIME ?= 10s
+FUZZCOUNT ?= 200000x
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
@@ -41,8 +41,8 @@ lint: setup ## gofmt, go vet, staticcheck
 	$(GO) tool staticcheck $(PKGS)
 
 .PHONY: fuzz
-fuzz: setup ## every fuzz target for FUZZTIME (10s)
-	@./scripts/fuzz.sh $(FUZZTIME)
+fuzz: setup ## every fuzz target with FUZZCOUNT inputs (200000x)
+	@./scripts/fuzz.sh $(FUZZCOUNT)
 
 .PHONY: bench
 bench: setup ## the packages' benchmarks
