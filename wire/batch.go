@@ -86,6 +86,10 @@ func (b *Batch) Check() error {
 		if len(b.Order) != 0 {
 			return b.fault(reasonOrder)
 		}
+		if b.Flags&FlagNotice != 0 {
+			_, err := b.Notice()
+			return err
+		}
 		return nil
 	}
 	w := b.Records()
@@ -98,6 +102,16 @@ func (b *Batch) Check() error {
 		return b.fault(reasonOrder)
 	}
 	return nil
+}
+
+// Notice returns the one record of a batch with FlagNotice, borrowed. The error is
+// a *FormatError.
+func (b *Batch) Notice() (Record, error) {
+	n, reason := recordSize(b.Payload)
+	if b.Flags&FlagNotice == 0 || reason != "" || n != len(b.Payload) || Record(b.Payload).Kind() != KindNotice {
+		return nil, b.fault(reasonNotice)
+	}
+	return Record(b.Payload[:n:n]), nil
 }
 
 // Records returns a walk over the batch's records. The walk and its records

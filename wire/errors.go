@@ -32,6 +32,7 @@ const (
 	reasonEpoch       = "epoch is zero"
 	reasonSizes       = "payload or order size is out of bounds"
 	reasonBareCount   = "mark with records or payload"
+	reasonNotice      = "notice is not exactly one record of kind notice"
 	reasonCount       = "record count does not fit the payload"
 	reasonOverflow    = "sequence or ordinal overflows"
 	reasonFrameSizes  = "frame sizes differ from the header"

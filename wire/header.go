@@ -57,8 +57,8 @@ const (
 type HeaderFlags uint16
 
 // The batch flags. Their values are part of the wire format. At most one of
-// FlagEnd, FlagHeartbeat and FlagHello is set; then the batch holds no records
-// and FlagSnapshotBatch is not set.
+// FlagEnd, FlagHeartbeat, FlagHello and FlagNotice is set; then the batch holds
+// no records of the stream and FlagSnapshotBatch is not set.
 const (
 	// FlagEnd: the stream of this shard ends here. FirstSeq is the number of
 	// records sent in the epoch, Hash the rolling hash over all of them.
@@ -84,8 +84,13 @@ const (
 	// references need not have it. Set alone.
 	FlagCopy HeaderFlags = 1 << 6
 
-	headerFlagsKnown = FlagEnd | FlagHeartbeat | FlagHello | FlagSnapshotBatch | FlagEarly | FlagReference | FlagCopy
-	headerFlagsBare  = FlagEnd | FlagHeartbeat | FlagHello
+	// FlagNotice: no records of the stream; the payload is one record of
+	// KindNotice by which Tapedeck speaks about itself. It is no part of what is
+	// recorded, has no sequence and may be lost without a trace.
+	FlagNotice HeaderFlags = 1 << 7
+
+	headerFlagsKnown = FlagEnd | FlagHeartbeat | FlagHello | FlagSnapshotBatch | FlagEarly | FlagReference | FlagCopy | FlagNotice
+	headerFlagsBare  = FlagEnd | FlagHeartbeat | FlagHello | FlagNotice
 	headerFlagsTwin  = FlagReference | FlagCopy
 )
 
@@ -197,8 +202,10 @@ func (h *Header) check() string {
 		return reasonSizes
 	case bare != 0 && h.Count != 0:
 		return reasonBareCount
-	case bare != 0 && bare != FlagHello && h.PayloadSize != 0:
+	case bare != 0 && bare != FlagHello && bare != FlagNotice && h.PayloadSize != 0:
 		return reasonBareCount
+	case bare == FlagNotice && h.PayloadSize <= RecordHeadSize:
+		return reasonNotice
 	case bare == 0 && (h.Count == 0 || uint64(h.Count)*(RecordHeadSize+1) > uint64(h.PayloadSize)):
 		return reasonCount
 	case h.FirstSeq+Seq(h.Count) < h.FirstSeq, h.FirstOrdinal+Ordinal(h.Count) < h.FirstOrdinal:
@@ -215,8 +222,8 @@ func (h *Header) fault(reason string) *FormatError {
 // End reports whether h is the mark that ends its shard's stream.
 func (h *Header) End() bool { return h.Flags&FlagEnd != 0 }
 
-// Bare reports whether the batch holds no records: an end mark, a heartbeat or
-// a hello.
+// Bare reports whether the batch holds no records of the stream: an end mark, a
+// heartbeat, a hello or a notice.
 func (h *Header) Bare() bool { return h.Flags&headerFlagsBare != 0 }
 
 // Twin reports whether the batch is a reference or a copy: whether the same

@@ -66,8 +66,9 @@ func TestLayout(t *testing.T) {
 		t.Error("a size, the version or the signature has changed")
 	}
 	flags := []int{int(FlagEnd), int(FlagHeartbeat), int(FlagHello), int(FlagSnapshotBatch), int(FlagEarly),
+		int(FlagReference), int(FlagCopy), int(FlagNotice),
 		int(FlagNoEventTime), int(FlagNoReceiveTime), int(FlagSnapshot), int(FlagWide)}
-	for i, want := range []int{1, 2, 4, 8, 16, 1, 2, 4, 128} {
+	for i, want := range []int{1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 128} {
 		if flags[i] != want {
 			t.Errorf("flag %d of the list has value %d, want %d", i, flags[i], want)
 		}

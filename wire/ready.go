@@ -35,10 +35,12 @@ type ReaderSignal uint8
 
 // The signals.
 const (
-	SignalNone  ReaderSignal = iota // not about a reader: a filter on the data, or foreign
-	SignalReady                     // the reader receives
-	SignalDone                      // the reader has the end mark
-	SignalLeft                      // the reader is gone; comes once per topic it had subscribed to
+	SignalNone     ReaderSignal = iota // not about a reader: a filter on the data, or foreign
+	SignalReady                        // the reader receives
+	SignalDone                         // the reader has the end mark
+	SignalLeft                         // the reader is gone; comes once per topic it had subscribed to
+	SignalReport                       // the reader says how it fares: see ParseReaderReport
+	SignalUnreport                     // an earlier report is withdrawn: nothing new is said
 )
 
 // ParseReaderSignal reads a frame that an XPUB socket received: byte 1
@@ -63,6 +65,12 @@ func ParseReaderSignal(frame []byte) (sig ReaderSignal, id ReaderID, name string
 			return SignalDone, id, ""
 		}
 		return SignalLeft, id, ""
+	}
+	if id, _, ok := parseReport(topic); ok {
+		if on {
+			return SignalReport, id, ""
+		}
+		return SignalUnreport, id, ""
 	}
 	return SignalNone, ReaderID{}, ""
 }

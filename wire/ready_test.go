@@ -3,6 +3,7 @@ package wire
 import (
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -49,7 +50,7 @@ func TestReaderSignals(t *testing.T) {
 // has these.
 func TestReadyTopicsMatchNoBatch(t *testing.T) {
 	header := string(AppendHeader(nil, &Header{}))
-	for _, topic := range []string{ReadyTopic(ReaderID{}, ""), DoneTopic(ReaderID{})} {
+	for _, topic := range []string{ReadyTopic(ReaderID{}, ""), DoneTopic(ReaderID{}), ReaderReport{Verdict: "ok"}.Topic(ReaderID{})} {
 		common := len(Signature)
 		if header[:common] != topic[:common] || header[common] == topic[common] {
 			t.Errorf("topic %q against header %q", topic, header[:8])
@@ -94,6 +95,7 @@ func TestSession(t *testing.T) {
 func FuzzParseReaderSignal(f *testing.F) {
 	f.Add([]byte("\x01" + ReadyTopic(ReaderID{1}, "desk")))
 	f.Add([]byte("\x00" + DoneTopic(ReaderID{2})))
+	f.Add([]byte("\x01" + ReaderReport{Lag: -time.Second, Lost: 5, Verdict: "ok"}.Topic(ReaderID{3})))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		sig, id, name := ParseReaderSignal(frame)
 		if len(name) > ReaderNameMax || !utf8.ValidString(name) {
@@ -103,9 +105,19 @@ func FuzzParseReaderSignal(f *testing.F) {
 			return
 		}
 		// What was understood says the same when it is said again.
-		again := map[ReaderSignal]string{SignalReady: "\x01" + ReadyTopic(id, name), SignalLeft: "\x00" + ReadyTopic(id, name), SignalDone: "\x01" + DoneTopic(id)}[sig]
+		_, report, reports := ParseReaderReport(frame)
+		if reports != (sig == SignalReport) {
+			t.Fatalf("%q: signal %d, a report: %v", frame, sig, reports)
+		}
+		if sig == SignalUnreport {
+			return
+		}
+		again := map[ReaderSignal]string{SignalReport: "\x01" + report.Topic(id), SignalReady: "\x01" + ReadyTopic(id, name), SignalLeft: "\x00" + ReadyTopic(id, name), SignalDone: "\x01" + DoneTopic(id)}[sig]
 		if sig2, id2, name2 := ParseReaderSignal([]byte(again)); sig2 != sig || id2 != id || name2 != name {
 			t.Fatalf("%q: %d %x %q, then %d %x %q", frame, sig, id, name, sig2, id2, name2)
+		}
+		if _, again, _ := ParseReaderReport([]byte(again)); again != report {
+			t.Fatalf("%q: %+v, then %+v", frame, report, again)
 		}
 	})
 }

@@ -68,16 +68,21 @@ func flagTopic(f HeaderFlags) string {
 var (
 	referenceTopic = flagTopic(FlagReference)
 	copyTopic      = flagTopic(FlagCopy)
+	helloTopic     = flagTopic(FlagHello)
 
 	referenceTopics = []string{
 		flagTopic(0), flagTopic(FlagSnapshotBatch), referenceTopic,
-		flagTopic(FlagHello), flagTopic(FlagHeartbeat), flagTopic(FlagEnd), flagTopic(FlagEnd | FlagEarly),
+		helloTopic, flagTopic(FlagHeartbeat), flagTopic(FlagEnd), flagTopic(FlagEnd | FlagEarly), flagTopic(FlagNotice),
 	}
 )
 
 // ReferenceTopics returns what a reader that takes references subscribes to
 // instead of everything: all but copies. The slice is not to be changed.
 func ReferenceTopics() []string { return referenceTopics }
+
+// HelloTopic is what a reader subscribes to that wants a hello: it matches hellos
+// alone, and a publisher sends one to whoever subscribes to anything.
+func HelloTopic() string { return helloTopic }
 
 // IsReference reports whether a header frame is that of a reference: whether the
 // message is for ViewReference and not for ViewBatch.

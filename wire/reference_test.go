@@ -81,11 +81,13 @@ func TestReferenceRoundTrip(t *testing.T) {
 // TestReferenceTopics: a reader that subscribes to them gets every batch but
 // copies, and nobody else is taken for such a reader.
 func TestReferenceTopics(t *testing.T) {
-	for flags := range HeaderFlags(1 << 7) {
+	for flags := range HeaderFlags(1 << 8) {
 		m := bare(flags, "")
 		if flags&headerFlagsBare == 0 {
 			m = stream()
 			m.Flags = flags
+		} else if flags&FlagNotice != 0 {
+			m.payload = notice(t).payload
 		}
 		v := m.frames(t, nil)
 		h, err := ParseHeader(v.header)

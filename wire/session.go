@@ -31,6 +31,23 @@ type Session struct {
 	Encodings []Encoding `json:"encodings,omitempty"` // of the bodies
 	// ByReference is where the tape lies; its batches may be had as references.
 	ByReference *TapePlace `json:"by_reference,omitempty"`
+	// Start is how the epoch began, where it follows another of the same
+	// publisher. Nil where it is the publisher's first.
+	Start *SessionStart `json:"start,omitempty"`
+}
+
+// SessionStart says why and where a publisher began a new epoch, and how far the
+// one before had come on this shard. That one has no end mark: a reader that was
+// in it sees by these numbers whether it has all of it.
+type SessionStart struct {
+	Reason   string `json:"reason"`             // "seek", "loop"
+	At       Nanos  `json:"at,omitempty"`       // the place in the source where it goes on
+	Clock    string `json:"clock,omitempty"`    // that At is of: "receive", "event", "send"
+	Snapshot bool   `json:"snapshot,omitempty"` // each shard begins with the last values as of At
+
+	PreviousEpoch Epoch `json:"previous_epoch"`
+	PreviousNext  Seq   `json:"previous_next"` // how many records the epoch before had on this shard
+	PreviousHash  Hash  `json:"previous_hash"` // rolling hash over all of them
 }
 
 // ErrSession: a hello's payload is not a session description.

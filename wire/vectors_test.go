@@ -66,6 +66,7 @@ func vectors(t testing.TB) []vector {
 	list := append(validVectors(t), headerVectors(t)...)
 	list = append(list, payloadVectors(t)...)
 	list = append(list, orderVectors(t)...)
+	list = append(list, noticeVectors(t)...)
 	return append(list, referenceVectors(t)...)
 }
 
@@ -189,7 +190,7 @@ func headerVectors(t testing.TB) []vector {
 	r.header("header-long", reasonHeaderSize, "A header frame of 81 bytes.", m, size(81))
 	r.header("header-size-field", reasonHeaderSize, "The size field says 88.", m, func(h []byte) []byte { h[5] = 88; return h })
 	r.header("reserved", reasonReserved, "The reserved field is 1.", m, put32(68, 1))
-	r.header("flags-unknown", reasonHeaderFlags, "Flag bit 7.", m, put16(6, 1<<7))
+	r.header("flags-unknown", reasonHeaderFlags, "Flag bit 8.", m, put16(6, 1<<8))
 	r.header("flags-unknown-high", reasonHeaderFlags, "Flag bit 15.", m, put16(6, 1<<15))
 	r.header("flags-end-heartbeat", reasonHeaderFlags, "Both end mark and heartbeat.", mark, put16(6, 3))
 	r.header("flags-hello-heartbeat", reasonHeaderFlags, "Both hello and heartbeat.", mark, put16(6, 6))
