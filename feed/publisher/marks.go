@@ -62,6 +62,24 @@ func (p *Publisher) Tick(ctx context.Context) error {
 	return nil
 }
 
+// Heartbeat makes every shard say where it is without waiting for its silence: it
+// ends the snapshot that an epoch began with, on shards that have nothing else to
+// send. It does not wait for room: there the heartbeat goes out later.
+func (p *Publisher) Heartbeat(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	p.lock()
+	defer p.unlock()
+	for _, s := range p.shards {
+		s.owesBeat = true
+		if err := p.attend(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // End sends the end mark on every shard and waits until every reader that is
 // there has confirmed it, or has gone. It returns an error when readers stayed
 // without confirming for longer than Config.EndWait. Calling it again only
@@ -140,20 +158,28 @@ func (p *Publisher) sendEnds(mark wire.HeaderFlags, again bool) (owed int, err e
 	return owed, nil
 }
 
-// tryMark sends a batch without records, a hello, a heartbeat or an end mark,
-// and reports whether there was room for it.
+// tryMark sends a hello, a heartbeat or an end mark, and reports whether there was
+// room for it.
 func (p *Publisher) tryMark(s *shard, flags wire.HeaderFlags) (bool, error) {
-	now := p.cfg.Now()
-	h := wire.Header{Flags: flags}
-	var payload []byte
 	if flags == wire.FlagHello {
-		payload = p.session
-		h.PayloadSize, h.CRC = uint32(len(payload)), wire.CRC(payload, nil)
+		return p.trySay(s, flags, s.hello)
 	}
-	// A mark says what was sent before it.
-	if through, err := s.tryOwed(); err != nil || !through {
+	return p.trySay(s, flags, nil)
+}
+
+// trySay sends a mark and reports whether there was room for it. A mark says what
+// was sent before it, so that must be out.
+func (p *Publisher) trySay(s *shard, flags wire.HeaderFlags, payload []byte) (bool, error) {
+	if through, err := p.tryOwed(s); err != nil || !through {
 		return false, err
 	}
+	return p.put(s, flags, payload)
+}
+
+// put is trySay where nothing is owed.
+func (p *Publisher) put(s *shard, flags wire.HeaderFlags, payload []byte) (bool, error) {
+	now := p.cfg.Now()
+	h := wire.Header{Flags: flags, PayloadSize: uint32(len(payload)), CRC: wire.CRC(payload, nil)}
 	p.fillHeader(s, &h, now)
 	wire.PutHeader(s.header, &h)
 	switch err := s.socket.TrySend(s.header, payload); {
@@ -175,6 +201,9 @@ func (p *Publisher) attend(s *shard) error {
 	}
 	now := p.cfg.Now()
 	s.lastHear = now
+	if _, err := p.tryOwed(s); err != nil {
+		return err
+	}
 	var err error
 	switch {
 	case p.ended.Load():
@@ -183,8 +212,13 @@ func (p *Publisher) attend(s *shard) error {
 		var sent bool
 		sent, err = p.tryMark(s, wire.FlagHello)
 		s.greet = !sent
-	case since(s.lastSend, now) >= wire.Nanos(p.cfg.Heartbeat):
-		_, err = p.tryMark(s, wire.FlagHeartbeat)
+	case s.owesBeat || since(s.lastSend, now) >= wire.Nanos(p.cfg.Heartbeat):
+		var sent bool
+		sent, err = p.tryMark(s, wire.FlagHeartbeat)
+		s.owesBeat = s.owesBeat && !sent
+	}
+	if err == nil && s.number == 0 && !p.ended.Load() {
+		err = p.sendNotices(s)
 	}
 	return err
 }

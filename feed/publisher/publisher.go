@@ -4,8 +4,8 @@
 // prove it has everything.
 //
 // Send may be called for different shards from different goroutines at one time,
-// so that each shard can be fed by a thread of its own; everything else belongs
-// to one goroutine, while nobody sends. In lossless mode a full queue of any
+// so that each shard can be fed by a thread of its own, and so may what says so;
+// everything else belongs to one goroutine, while nobody sends. In lossless mode a full queue of any
 // reader makes Send wait; in live mode libzmq drops for that reader alone,
 // which the reader sees by sequence.
 package publisher
@@ -27,10 +27,10 @@ import (
 type Config struct {
 	// Endpoints to bind, one per shard. At least one.
 	Endpoints []string
-	// Epoch of this run. Default: the wall clock in nanoseconds, which no
-	// earlier run has had.
+	// Epoch that this run begins with. Default: the wall clock in nanoseconds,
+	// which no earlier run has had.
 	Epoch wire.Epoch
-	// Session is announced to every reader.
+	// Session is announced to every reader. Begin sets Session.Start.
 	Session wire.Session
 	// Lossless makes the publisher wait for the slowest reader. Default: live,
 	// a slow reader loses.
@@ -81,6 +81,8 @@ type Stats struct {
 	Batches  uint64
 	Bytes    uint64        // payload and order, once however many readers there are
 	Referred uint64        // batches that went out as references, alone or beside their bytes
+	Notices  uint64        // that went out
+	Unsaid   uint64        // notices that were dropped for want of room
 	Stalled  time.Duration // lossless: time spent waiting for the slowest reader, all shards together
 	Foreign  uint64        // frames from peers that are no subscriptions
 	Refused  uint64        // subscriptions whose reader signal made no sense
@@ -94,6 +96,7 @@ func (st *Stats) add(o *Stats) {
 	st.Batches += o.Batches
 	st.Bytes += o.Bytes
 	st.Referred += o.Referred
+	st.Notices += o.Notices
 	st.Stalled += o.Stalled
 	st.Foreign += o.Foreign
 	st.Refused += o.Refused
@@ -102,11 +105,12 @@ func (st *Stats) add(o *Stats) {
 // Publisher sends batches to shards.
 type Publisher struct {
 	cfg     Config
-	session []byte
+	epoch   atomic.Uint64 // written while every shard is held
 	shards  []*shard
 	poller  *zsock.Poller
 	ready   []int
 	readers readers
+	notices notices
 	ended   atomic.Bool
 	linger  bool // Close lets what is unsent go out
 }
@@ -120,11 +124,12 @@ func New(cfg Config) (*Publisher, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	session, err := wire.AppendSession(nil, &cfg.Session)
+	hello, err := wire.AppendSession(nil, &cfg.Session)
 	if err != nil {
 		return nil, fmt.Errorf("publisher: session: %w", err)
 	}
-	p := &Publisher{cfg: cfg, session: session, readers: readers{shards: len(cfg.Endpoints)}}
+	p := &Publisher{cfg: cfg, readers: readers{shards: len(cfg.Endpoints)}}
+	p.epoch.Store(uint64(cfg.Epoch))
 	sockets := make([]*zsock.Socket, 0, len(cfg.Endpoints))
 	for i, endpoint := range cfg.Endpoints {
 		s, err := openShard(&p.cfg, i, endpoint)
@@ -132,6 +137,7 @@ func New(cfg Config) (*Publisher, error) {
 			p.discard()
 			return nil, fmt.Errorf("publisher: shard %d: %w", i, err)
 		}
+		s.epoch, s.hello = cfg.Epoch, hello
 		s.lastSend = p.cfg.Now() // silence begins here
 		p.shards, sockets = append(p.shards, s), append(sockets, s.socket)
 	}
@@ -180,8 +186,9 @@ func (p *Publisher) Endpoints() []string {
 	return endpoints
 }
 
-// Epoch returns the epoch of this run.
-func (p *Publisher) Epoch() wire.Epoch { return p.cfg.Epoch }
+// Epoch returns the current epoch: Config.Epoch, or what Begin began last. Any
+// goroutine may call it.
+func (p *Publisher) Epoch() wire.Epoch { return wire.Epoch(p.epoch.Load()) }
 
 // Stats returns what was counted so far.
 func (p *Publisher) Stats() Stats {
@@ -191,6 +198,7 @@ func (p *Publisher) Stats() Stats {
 		st.add(&s.stats)
 		s.mu.Unlock()
 	}
+	st.Unsaid = p.notices.dropped.Load()
 	st.Joined, st.Left, st.Finished = p.readers.counts()
 	return st
 }
@@ -209,96 +217,6 @@ func (p *Publisher) Send(ctx context.Context, shardNo int, b *wire.Batch, done i
 	return p.send(ctx, shardNo, b, nil, done)
 }
 
-func (p *Publisher) send(ctx context.Context, shardNo int, b *wire.Batch, ref *wire.Reference, done interface{ Release() }) error {
-	if err := p.sendable(ctx, b); err != nil {
-		release(done)
-		return err
-	}
-	s := p.shards[shardNo]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reap()
-	h := b.Header
-	h.Flags &= wire.FlagSnapshotBatch
-	h.PayloadSize, h.OrderSize = uint32(len(b.Payload)), uint32(len(b.Order))
-	as, err := p.sendForm(ctx, s, &h, b, ref, done)
-	if err != nil {
-		return err
-	}
-	s.next += wire.Seq(h.Count)
-	s.hash = s.hash.Roll(h.Count, h.CRC)
-	s.lastSend = h.Send
-	s.stats.Records += uint64(h.Count)
-	s.stats.Batches++
-	s.stats.Bytes += uint64(len(b.Payload) + len(b.Order))
-	if as != asBytes {
-		s.stats.Referred++
-	}
-	if as == asBoth {
-		s.owe(&h, ref)
-	}
-	// The batch is out: that the context ended meanwhile is the next call's.
-	if err := p.settle(ctx, s); err != nil && ctx.Err() == nil {
-		return err
-	}
-	return nil
-}
-
-// settle sends the reference that the shard owes and, from time to time, listens
-// to all readers.
-func (p *Publisher) settle(ctx context.Context, s *shard) error {
-	if err := p.sendOwed(ctx, s); err != nil {
-		return err
-	}
-	if since(s.lastHear, s.lastSend) >= wire.Nanos(listenEvery) {
-		return p.lookAround(ctx, s)
-	}
-	return nil
-}
-
-// sendable reports why a batch cannot be sent now, if it cannot.
-func (p *Publisher) sendable(ctx context.Context, b *wire.Batch) error {
-	switch {
-	case p.ended.Load():
-		return ErrEnded
-	case b.Count == 0 || len(b.Payload) > wire.PayloadSizeMax:
-		return fmt.Errorf("publisher: a batch of %d records in %d bytes: want 1 record or more in at most %d", b.Count, len(b.Payload), wire.PayloadSizeMax)
-	}
-	return ctx.Err()
-}
-
-// awaitRoom waits, in lossless mode, until what libzmq holds of the shard leaves
-// room for another payload: its own queue counts messages, and a few of them can
-// be large.
-func (p *Publisher) awaitRoom(ctx context.Context, s *shard, as form, payload int) error {
-	full := func() bool { return s.lentBytes > 0 && s.lentBytes+payload > p.cfg.QueueBytes }
-	if !p.cfg.Lossless || as == asReference || !full() {
-		return nil
-	}
-	defer s.stalledSince(time.Now())
-	for full() {
-		if err := errors.Join(s.pause(time.Millisecond), p.lookAround(ctx, s)); err != nil {
-			return err
-		}
-		s.reap()
-	}
-	return nil
-}
-
-// mayLend reports whether libzmq may hold the caller's bytes. In live mode a
-// reader that stands still holds what it was sent for as long as it likes: of
-// that the caller's memory is only a bounded part, the rest are copies.
-func (p *Publisher) mayLend(s *shard, payload int) bool {
-	if p.cfg.Lossless {
-		return true // the caller waits for the slowest in any case
-	}
-	limit := lendLive / len(p.shards)
-	if s.lentBytes+payload > limit/2 {
-		s.sweep()
-	}
-	return s.lentBytes+payload <= limit
-}
-
 // since is how much later now is than then, by a wall clock: where the clock was
 // set back, as late as can be.
 func since(then, now wire.Nanos) wire.Nanos {
@@ -311,93 +229,6 @@ func since(then, now wire.Nanos) wire.Nanos {
 func release(done interface{ Release() }) {
 	if done != nil {
 		done.Release()
-	}
-}
-
-func (p *Publisher) fillHeader(s *shard, h *wire.Header, now wire.Nanos) {
-	h.Epoch, h.Shard, h.Shards = p.cfg.Epoch, uint16(s.number), uint16(len(p.shards))
-	h.FirstSeq, h.Hash, h.Send = s.next, s.hash, now
-}
-
-// sendForm sends a batch as what its readers want, and while the queue is full
-// goes on listening to them and looks at ctx. It releases done, at once or when
-// libzmq has let go of the bytes.
-func (p *Publisher) sendForm(ctx context.Context, s *shard, h *wire.Header, b *wire.Batch, ref *wire.Reference, done interface{ Release() }) (form, error) {
-	if err := p.sendOwed(ctx, s); err != nil {
-		release(done)
-		return asBytes, err
-	}
-	flags, start := h.Flags, time.Time{}
-	defer func() { s.stalledSince(start) }()
-	for {
-		if ref != nil {
-			if err := p.hearNewcomers(s); err != nil {
-				release(done)
-				return asBytes, err
-			}
-		}
-		as := s.form(flags, ref)
-		err := p.awaitRoom(ctx, s, as, len(b.Payload))
-		if err == nil {
-			h.Flags = flags | as.flags()
-			err = p.trySend(s, h, b, ref, as, &done)
-		}
-		if !errors.Is(err, zsock.ErrAgain) {
-			release(done)
-			return as, err
-		}
-		if start.IsZero() {
-			start = time.Now()
-		}
-		if err := p.lookAround(ctx, s); err != nil {
-			release(done)
-			return as, err
-		}
-	}
-}
-
-// trySend sends a batch in one form, for as long as the socket waits at most. It
-// takes done where the bytes are lent.
-func (p *Publisher) trySend(s *shard, h *wire.Header, b *wire.Batch, ref *wire.Reference, as form, done *interface{ Release() }) error {
-	p.fillHeader(s, h, p.cfg.Now())
-	wire.PutHeader(s.header, h)
-	if as == asReference {
-		s.reference = wire.AppendReference(s.reference[:0], ref)
-		return s.socket.SendBatch(s.header, s.reference, nil, nil)
-	}
-	if *done == nil || len(b.Payload) < copyBelow || !p.mayLend(s, len(b.Payload)) {
-		return s.socket.SendBatch(s.header, b.Payload, b.Order, nil)
-	}
-	token := s.newToken()
-	err := s.socket.SendBatch(s.header, b.Payload, b.Order, token)
-	if err != nil {
-		s.spare = append(s.spare, token) // on an error nothing is held
-		return err
-	}
-	s.lend(token, *done, len(b.Payload))
-	*done = nil
-	return nil
-}
-
-// sendOwed sends the reference that the shard owes, if it does, and waits for it
-// as sendForm would.
-func (p *Publisher) sendOwed(ctx context.Context, s *shard) error {
-	through, err := s.tryOwed()
-	if through || err != nil {
-		return err
-	}
-	defer s.stalledSince(time.Now())
-	for !through && err == nil {
-		if err = errors.Join(s.pause(time.Millisecond), p.lookAround(ctx, s)); err == nil {
-			through, err = s.tryOwed()
-		}
-	}
-	return err
-}
-
-func (s *shard) stalledSince(start time.Time) {
-	if !start.IsZero() {
-		s.stats.Stalled += time.Since(start)
 	}
 }
 

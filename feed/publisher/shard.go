@@ -21,6 +21,8 @@ type shard struct {
 	poller *zsock.Poller // of the socket alone
 	stats  Stats         // of the shard; nothing about readers
 
+	epoch    wire.Epoch
+	hello    []byte     // payload of the epoch's hello
 	next     wire.Seq   // sequence of the next record
 	hash     wire.Hash  // rolling hash of the stream so far
 	lastSend wire.Nanos // of any message
@@ -36,9 +38,13 @@ type shard struct {
 	reference  []byte // frame, an allocation of its own
 	owedHeader []byte // likewise
 	owed       bool   // these two are to be sent before anything else
+	owesHello  bool   // and then a hello, before anything else of the epoch
+	before     place  // while it does: what its readers have seen before
 
 	greet   bool // a reader came that wants a hello
 	owesEnd bool // an end mark is due
+
+	owesBeat bool // a heartbeat is due, however lately something was sent
 }
 
 // loan is bytes that are lent to libzmq.

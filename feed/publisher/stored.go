@@ -3,6 +3,7 @@ package publisher
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/tapedeck/tapedeck/internal/zsock"
 	"github.com/tapedeck/tapedeck/wire"
@@ -81,16 +82,24 @@ func (s *shard) owe(h *wire.Header, ref *wire.Reference) {
 	s.owed = true
 }
 
-// tryOwed sends the reference that is owed, if one is, and reports whether none
-// is left.
-func (s *shard) tryOwed() (bool, error) {
-	if !s.owed {
-		return true, nil
+// tryOwed sends what must go out before anything else: the reference of a batch
+// whose copy has gone out, and the hello of an epoch that has begun. It reports
+// whether nothing of it is left.
+func (p *Publisher) tryOwed(s *shard) (bool, error) {
+	if s.owed {
+		err := s.socket.TrySend(s.owedHeader, s.reference)
+		if errors.Is(err, zsock.ErrAgain) {
+			return false, nil
+		}
+		s.owed = err != nil
+		if err != nil {
+			return false, fmt.Errorf("publisher: shard %d: %w", s.number, err)
+		}
 	}
-	err := s.socket.TrySend(s.owedHeader, s.reference)
-	if errors.Is(err, zsock.ErrAgain) {
-		return false, nil
+	if s.owesHello {
+		sent, err := p.put(s, wire.FlagHello, s.hello)
+		s.owesHello = !sent
+		return sent, err
 	}
-	s.owed = err != nil
-	return err == nil, err
+	return true, nil
 }

@@ -1,0 +1,132 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// TestNotice: a notice goes out on shard 0, between batches, and takes no sequence.
+func TestNotice(t *testing.T) {
+	p := open(t, Config{Endpoints: []string{anyPort, anyPort}, Lossless: true, Session: session, Now: func() wire.Nanos { return 1e18 }})
+	first, second := connect(t, p.Endpoints()[0], zsock.SUB), connect(t, p.Endpoints()[1], zsock.SUB)
+	for _, r := range []*raw{first, second} {
+		r.subscribe(wire.ReferenceTopics()...) // notices are among them
+		until(t, p, r.readable)
+		until(t, p, func() bool { return !p.shards[0].greet && !p.shards[1].greet })
+	}
+	batch := makeBatch(t, 100)
+	if err := errors.Join(
+		p.Send(t.Context(), 0, batch, nil), p.Notice(wire.SquawkTopic, []byte(`{"n":0}`)),
+		p.Notice(wire.OperatorPrefix+"deck", nil), p.Notice(wire.SquawkTopic, []byte(`{"n":1}`)),
+		p.Send(t.Context(), 0, batch, nil), p.Send(t.Context(), 1, batch, nil),
+	); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for len(got) < 5 {
+		b := first.must()
+		switch b.Flags {
+		case wire.FlagHello:
+		case wire.FlagNotice:
+			r, err := b.Notice()
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := r.Fields()
+			got = append(got, fmt.Sprintf("%s %d %s at %d, before %d", f.Topic, f.TopicSeq, f.Body, f.Event, b.FirstSeq))
+		default:
+			got = append(got, fmt.Sprint("batch at ", b.FirstSeq))
+		}
+	}
+	const at = 1_000_000_000_000_000_000
+	n := batch.Count
+	want := []string{
+		"batch at 0", fmt.Sprintf(`TPDK!squawk 0 {"n":0} at %d, before %d`, at, n), fmt.Sprintf("TPDK!deck 0  at %d, before %d", at, n),
+		fmt.Sprintf(`TPDK!squawk 1 {"n":1} at %d, before %d`, at, n), fmt.Sprint("batch at ", n),
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	for b := second.must(); b.Flags != 0; b = second.must() {
+		if b.Flags == wire.FlagNotice {
+			t.Error("a notice on shard 1")
+		}
+	}
+	if st := p.Stats(); st.Notices != 3 || st.Unsaid != 0 || st.Records != 3*uint64(n) {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+func TestNoticeIsRefused(t *testing.T) {
+	p := open(t, Config{})
+	for topic, body := range map[string]int{"XNAS.AAPL": 1, "": 1, "TPDK?x": 1, wire.OperatorPrefix + strings.Repeat("x", 251): 1, wire.SquawkTopic: noticeBodyMax + 1} {
+		if err := p.Notice(topic, make([]byte, body)); !errors.Is(err, ErrNotice) {
+			t.Errorf("topic %.20q, %d bytes: %v", topic, body, err)
+		}
+	}
+	if err := p.Notice(wire.SquawkTopic, make([]byte, noticeBodyMax)); err != nil {
+		t.Error(err)
+	}
+	if err := p.End(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Notice(wire.SquawkTopic, nil); !errors.Is(err, ErrEnded) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+// TestNoticesAreBounded: what finds no room waits; of much, the newest, and the
+// rest is counted.
+func TestNoticesAreBounded(t *testing.T) {
+	p := open(t, Config{Lossless: true, QueueBytes: 1, Session: session})
+	r := connect(t, p.Endpoints()[0], zsock.SUB)
+	r.subscribe("")
+	until(t, p, r.readable)
+	batch := makeBatch(t, 1<<20)
+	var err error
+	for err == nil {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		err = p.Send(ctx, 0, batch, nil)
+		cancel()
+	}
+	const more = 10
+	for i := range noticesMax + more {
+		if err := p.Notice(wire.SquawkTopic, fmt.Append(nil, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st := p.Stats(); st.Notices != 0 || st.Unsaid != more {
+		t.Errorf("stats %+v", st)
+	}
+	done := make(chan error, 1)
+	go func() {
+		for p.Stats().Notices < noticesMax {
+			if err := p.listen(t.Context(), time.Millisecond); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	for i := more; i < noticesMax+more; {
+		b := r.must()
+		if b.Flags != wire.FlagNotice {
+			continue
+		}
+		n, err := b.Notice()
+		if err != nil || string(n.Body()) != fmt.Sprint(i) || int(n.TopicSeq()) != i {
+			t.Fatalf("notice %q with topic sequence %d, %v; want %d", n.Body(), n.TopicSeq(), err, i)
+		}
+		i++
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
