@@ -1,0 +1,218 @@
+package zsock
+
+/*
+#cgo noescape td_parts_recv
+#cgo nocallback td_parts_recv
+#cgo noescape td_parts_send
+#cgo nocallback td_parts_send
+#cgo noescape td_frame_send
+#cgo nocallback td_frame_send
+#cgo noescape td_parts_clear
+#cgo nocallback td_parts_clear
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zmq.h>
+
+#define TD_PARTS_MAX 16
+
+typedef struct {
+	zmq_msg_t msg[TD_PARTS_MAX];
+	void *data[TD_PARTS_MAX];
+	size_t size[TD_PARTS_MAX];
+	int kept;  // frames held, to be closed
+	int total; // frames the message had
+} td_parts;
+
+static void td_parts_clear(td_parts *p)
+{
+	for (int i = 0; i < p->kept; i++)
+		zmq_msg_close(&p->msg[i]);
+	p->kept = p->total = 0;
+}
+
+static int td_parts_recv(void *socket, td_parts *p)
+{
+	zmq_msg_t extra;
+	td_parts_clear(p);
+	for (;;) {
+		zmq_msg_t *msg = p->total < TD_PARTS_MAX ? &p->msg[p->total] : &extra;
+		int rc, more;
+		zmq_msg_init(msg);
+		do {
+			rc = zmq_msg_recv(msg, socket, 0);
+		} while (rc < 0 && errno == EINTR);
+		if (rc < 0) {
+			int err = errno;
+			zmq_msg_close(msg);
+			td_parts_clear(p);
+			return err;
+		}
+		more = zmq_msg_more(msg);
+		if (msg == &extra) {
+			zmq_msg_close(&extra);
+		} else {
+			p->data[p->kept] = zmq_msg_data(msg);
+			p->size[p->kept] = zmq_msg_size(msg);
+			p->kept++;
+		}
+		p->total++;
+		if (!more)
+			return 0;
+	}
+}
+
+static int td_send_once(zmq_msg_t *msg, void *socket, int flags)
+{
+	int rc;
+	do {
+		rc = zmq_msg_send(msg, socket, flags);
+	} while (rc < 0 && errno == EINTR);
+	if (rc < 0) {
+		int err = errno;
+		zmq_msg_close(msg);
+		return err;
+	}
+	return 0;
+}
+
+static int td_frame_send(void *socket, const void *data, size_t size, int flags)
+{
+	zmq_msg_t msg;
+	if (zmq_msg_init_size(&msg, size) != 0)
+		return errno;
+	if (size > 0)
+		memcpy(zmq_msg_data(&msg), data, size);
+	return td_send_once(&msg, socket, flags);
+}
+
+// Frames [from, kept) go out; libzmq counts references to the large ones and
+// copies the small ones. p keeps them.
+static int td_parts_send(void *socket, td_parts *p, int from)
+{
+	for (int i = from; i < p->kept; i++) {
+		zmq_msg_t msg;
+		int err;
+		zmq_msg_init(&msg);
+		if (zmq_msg_copy(&msg, &p->msg[i]) != 0)
+			return errno;
+		err = td_send_once(&msg, socket, i + 1 < p->kept ? ZMQ_SNDMORE : 0);
+		if (err != 0)
+			return err;
+	}
+	return 0;
+}
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"unsafe"
+)
+
+// PartsMax is how many frames a Parts holds.
+const PartsMax = C.TD_PARTS_MAX
+
+// Errors of messages that are passed on.
+var (
+	// ErrUnreachable: a ROUTER knows no peer of that identity.
+	ErrUnreachable = errors.New("zsock: no such peer")
+	// ErrFrames: the message had more than PartsMax frames. It was dropped.
+	ErrFrames = errors.New("zsock: message has too many frames")
+)
+
+// Parts is a received message whose frames can be sent on, to any socket of any
+// context, without copying the large ones: a proxy's message. It lies in C
+// memory and must be closed. It is bound to no socket: whoever holds it may use
+// it, one goroutine at a time.
+type Parts struct {
+	c *C.td_parts
+}
+
+// NewParts returns an empty message.
+func NewParts() *Parts { return &Parts{c: (*C.td_parts)(C.calloc(1, C.sizeof_td_parts))} }
+
+// Clear lets the frames go.
+func (p *Parts) Clear() { C.td_parts_clear(p.c) }
+
+// Close lets the frames go and frees the message. It is not to be used again.
+func (p *Parts) Close() {
+	if p.c == nil {
+		return
+	}
+	C.td_parts_clear(p.c)
+	C.free(unsafe.Pointer(p.c))
+	p.c = nil
+}
+
+// Len is how many frames the message has.
+func (p *Parts) Len() int { return int(p.c.kept) }
+
+// Frame returns frame i, borrowed until p is received into again, cleared or
+// closed. Frames that the message does not have are nil.
+func (p *Parts) Frame(i int) []byte {
+	if i < 0 || i >= int(p.c.kept) {
+		return nil
+	}
+	return unsafe.Slice((*byte)(p.c.data[i]), int(p.c.size[i]))
+}
+
+// Size is the size of all frames together, bytes.
+func (p *Parts) Size() int {
+	n := 0
+	for i := range int(p.c.kept) {
+		n += int(p.c.size[i])
+	}
+	return n
+}
+
+// RecvParts lets go what p held and receives the next message into it. It waits
+// for the configured receive timeout and then returns ErrAgain.
+func (s *Socket) RecvParts(p *Parts) error {
+	if rc := C.td_parts_recv(s.raw, p.c); rc != 0 {
+		return partsError(int(rc))
+	}
+	if p.c.total > p.c.kept {
+		p.Clear()
+		return ErrFrames
+	}
+	return nil
+}
+
+// SendParts sends the frames of lead, copied, and then those of p from frame
+// from on, where they lie; p keeps them, and may be nil. It waits for the configured send timeout
+// and then returns ErrAgain; on any error nothing was sent. A ROUTER that must
+// reach its peers returns ErrUnreachable for an identity it does not know.
+func (s *Socket) SendParts(p *Parts, from int, lead ...[]byte) error {
+	rest := 0
+	if p != nil {
+		rest = max(p.Len()-from, 0)
+	}
+	if len(lead)+rest == 0 {
+		return fmt.Errorf("zsock: message without frames")
+	}
+	for i, f := range lead {
+		flags := C.int(C.ZMQ_SNDMORE)
+		if i == len(lead)-1 && rest == 0 {
+			flags = 0
+		}
+		// Only the first frame can meet a full queue or an unknown peer.
+		if rc := C.td_frame_send(s.raw, unsafe.Pointer(unsafe.SliceData(f)), C.size_t(len(f)), flags); rc != 0 {
+			return partsError(int(rc))
+		}
+	}
+	if rest == 0 {
+		return nil
+	}
+	return partsError(int(C.td_parts_send(s.raw, p.c, C.int(from))))
+}
+
+func partsError(errno int) error {
+	if syscall.Errno(errno) == syscall.EHOSTUNREACH {
+		return ErrUnreachable
+	}
+	return errnoError(errno)
+}
