@@ -13,7 +13,8 @@ type Reader struct {
 	ID string `json:"id"`
 	// Name is what it calls itself.
 	Name string `json:"name"`
-	// Verdict is the worst of its connections', Since when it has that.
+	// Verdict is the worst of its connections', Since the time of the last squawk
+	// about it, or else of its coming.
 	Verdict Verdict    `json:"verdict"`
 	Since   wire.Nanos `json:"since"`
 	// LagNs is the greatest lag that it reports, Lost the records that it misses,
@@ -62,7 +63,8 @@ func (r *Registry) List() []Reader {
 }
 
 func (who *reader) list() Reader {
-	one := Reader{ID: hexID(who.id), Name: who.name, Verdict: who.verdict, Since: who.since}
+	one := Reader{ID: hexID(who.id), Name: who.name, Since: who.since}
+	one.Verdict, _ = who.worst()
 	for _, l := range who.lines {
 		c := Connection{
 			Shard: l.place.shard, Peer: l.address(), LagNs: int64(l.lag), Lost: l.lost, Reported: l.heard,

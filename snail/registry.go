@@ -111,53 +111,61 @@ func (r *Registry) Join(now wire.Nanos, id wire.ReaderID, name string, shard int
 	case here != nil && anonymous:
 		return true // who it is is known already
 	case here != nil && here.reader.id != id && here.reader.id != (wire.ReaderID{}):
-		r.drop(here) // another reader's, and gone: an address has one connection
+		r.move(here, placeOf(here.reader.id, shard, "")) // an address has one connection: the other reader's is gone
 		here = nil
-	case here != nil && own != nil && here != own:
-		r.drop(own) // the same reader's, before it connected anew
 	}
-	l := cmp.Or(here, own)
-	switch {
+	switch l := cmp.Or(here, own); {
 	case l == nil && len(r.lines) >= r.cfg.Connections:
 		r.refused++
 		return false
 	case l == nil:
-		l = &line{}
-	default:
-		r.drop(l)
-		if l.place != at {
-			l.reconnect()
+		l = &line{place: at}
+		r.lines[at] = l
+		r.attach(now, l, id)
+	case l.reader.id == id:
+		r.move(l, at)
+	default: // it was nobody's
+		r.attach(now, l, id)
+		if own != nil {
+			r.drop(own) // the same reader's, before it connected anew
 		}
 	}
-	r.put(now, l, id, name, at)
+	if who := r.lines[at].reader; name != "" {
+		who.name = cut(name, wire.ReaderNameMax)
+	}
 	return true
+}
+
+// attach makes a line one of the reader's with the id, who is made where there is
+// none. A reader that begins with a line that was squawked about begins with that
+// verdict.
+func (r *Registry) attach(now wire.Nanos, l *line, id wire.ReaderID) {
+	who := r.readers[id]
+	if who == nil {
+		who = &reader{id: id, since: now}
+		if l.reader != nil {
+			who.verdict, who.since = l.reader.verdict, l.reader.since
+		}
+	}
+	if id != (wire.ReaderID{}) {
+		r.readers[id] = who
+	}
+	l.reader, who.lines = who, append(who.lines, l)
+}
+
+// move gives a line another address, or the one it has.
+func (r *Registry) move(l *line, at place) {
+	if l.place == at {
+		return
+	}
+	delete(r.lines, l.place)
+	l.place, r.lines[at] = at, l
+	l.reconnect()
 }
 
 // reconnect forgets what the queue of an earlier connection said.
 func (l *line) reconnect() {
 	l.queued, l.acked, l.waiting, l.moved, l.seen, l.stuck, l.calm = 0, 0, false, 0, 0, false, 0
-}
-
-// put adds a line to its reader, which is made where there is none. A line that
-// comes with a verdict may make its reader's worse without a squawk: who it is
-// about was squawked before.
-func (r *Registry) put(now wire.Nanos, l *line, id wire.ReaderID, name string, at place) {
-	who := r.readers[id]
-	if who == nil || id == (wire.ReaderID{}) {
-		who = &reader{id: id, name: cut(name, wire.ReaderNameMax), since: now}
-	}
-	if id != (wire.ReaderID{}) {
-		r.readers[id] = who
-	}
-	if name != "" {
-		who.name = cut(name, wire.ReaderNameMax)
-	}
-	l.reader, l.place = who, at
-	who.lines = append(who.lines, l)
-	r.lines[at] = l
-	if v, _ := who.worst(); v != who.verdict {
-		who.verdict, who.since = v, now
-	}
 }
 
 // drop removes a line, and its reader with the last one.
@@ -231,23 +239,19 @@ func (r *Registry) Observe(now wire.Nanos, shard int, peer string, queued int64,
 		r.unknown++
 		return Squawk{}, false
 	}
-	if l.watch(max(now, l.seen), queued, acked, &r.cfg) {
-		return l.reader.settle(now)
-	}
-	return Squawk{}, false
+	l.watch(max(now, l.seen), queued, acked, &r.cfg)
+	return l.reader.settle(now)
 }
 
-// watch updates what is known of the connection's queue and reports whether it
-// has become stuck, or is so no more. Since acked only ever grows, two looks with
+// watch updates what is known of the connection's queue. Since acked only ever grows, two looks with
 // the same value and bytes queued at both say that none were taken in between,
 // however far apart the looks are.
-func (l *line) watch(now wire.Nanos, queued int64, acked uint64, cfg *RegistryConfig) bool {
+func (l *line) watch(now wire.Nanos, queued int64, acked uint64, cfg *RegistryConfig) {
 	still := l.waiting && acked == l.acked
 	l.seen, l.queued, l.acked, l.waiting = now, queued, acked, queued > 0
 	if !still || !l.waiting {
 		l.moved = now
 	}
-	was := l.stuck
 	switch stalled := l.waiting && since(l.moved, now) >= cfg.Stall; {
 	case stalled:
 		l.stuck, l.calm = true, 0
@@ -256,7 +260,6 @@ func (l *line) watch(now wire.Nanos, queued int64, acked uint64, cfg *RegistryCo
 	case l.stuck && l.calm != 0 && since(l.calm, now) >= cfg.Calm:
 		l.stuck = false
 	}
-	return l.stuck != was
 }
 
 // verdict is the worse of what the reader says and what its queue says.
