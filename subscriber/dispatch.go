@@ -1,6 +1,7 @@
 package subscriber
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/tapedeck/tapedeck/internal/zsock"
@@ -66,6 +67,12 @@ func (d *dispatcher) HandleSession(shard int, epoch wire.Epoch, s *wire.Session)
 // HandleEnd implements Handler.
 func (d *dispatcher) HandleEnd(shard int, epoch wire.Epoch, complete bool) {
 	d.tell(shard, leaseEnd, note{epoch: epoch, complete: complete})
+}
+
+// HandleNotice implements NoticeHandler. A notice is rare and small, so workers get
+// a copy of it.
+func (d *dispatcher) HandleNotice(shard int, r wire.Record) {
+	d.tell(shard, leaseNotice, note{notice: bytes.Clone(r)})
 }
 
 // tell puts a note between the batches. It is lost when the run is stopped, as

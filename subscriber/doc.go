@@ -5,7 +5,9 @@
 // Per shard the loop holds the epoch, the next sequence and the rolling hash.
 // Sequences that never arrive are reported as gaps [from, to), repeated ones
 // are dropped and counted, frames that are no batches are refused and counted.
-// At the end mark the shard knows whether it has seen everything.
+// At the end mark the shard knows whether it has seen everything. A publisher that
+// goes elsewhere in its source begins a new epoch and says how far the one before
+// had come: a loss at its end is a gap of that epoch, and nothing is broken off.
 //
 // A Handler is called from the receive loops: for one shard never concurrently,
 // for different shards concurrently.

@@ -35,6 +35,7 @@ const (
 	leaseGap
 	leaseSession
 	leaseEnd
+	leaseNotice
 )
 
 // note is what is told between batches.
@@ -43,6 +44,7 @@ type note struct {
 	from, to wire.Seq
 	session  *wire.Session
 	complete bool
+	notice   wire.Record // a copy
 }
 
 // place is where a record is in its batch's payload, bytes, and which one it is.

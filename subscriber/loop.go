@@ -23,6 +23,7 @@ type loop struct {
 	warned     bool       // a refused frame has been reported
 	heard      bool       // a message of the stream has come since the clock was read
 	references references
+	report     reporting
 	message    *zsock.Message
 	batch      wire.Batch // of the message at hand; a variable would be moved to the heap for the handler
 	counters   counters
@@ -83,6 +84,9 @@ func (l *loop) receive(ctx context.Context) (err error) {
 			if err := l.take(); err != nil {
 				return err
 			}
+		}
+		if err := l.report.send(l); err != nil {
+			return fmt.Errorf("subscriber: shard %d: %w", l.shard, err)
 		}
 		// What was refused is not the stream's word: a foreign publisher at the
 		// endpoint is silence, too.
@@ -157,14 +161,24 @@ func (l *loop) ours(h *wire.Header) bool {
 }
 
 func (l *loop) deliver(b *wire.Batch) error {
+	var notice wire.Record
+	if b.Flags&wire.FlagNotice != 0 {
+		var err error
+		if notice, err = b.Notice(); err != nil {
+			l.refuse(err)
+			return nil
+		}
+	}
 	step := l.stream.Take(&b.Header)
 	if step.Stale {
-		l.refuse(fmt.Errorf("message of epoch %d, which has been left", b.Epoch))
+		l.refuseStale(b.Epoch)
 		return nil
 	}
 	l.heard = true
 	if step.NewEpoch {
-		l.ready = false
+		if err := l.enter(b); err != nil {
+			return err
+		}
 	}
 	h, c := l.sub.handler, &l.counters
 	if step.GapFrom != step.GapTo {
@@ -174,6 +188,11 @@ func (l *loop) deliver(b *wire.Batch) error {
 	case b.Flags&wire.FlagHello != 0:
 		if err := l.takeHello(b); err != nil {
 			return err
+		}
+	case notice != nil:
+		c.notices.Add(1)
+		if l.sub.notices != nil {
+			l.sub.notices.HandleNotice(l.shard, notice)
 		}
 	case !b.Bare() && step.Skip < b.Count:
 		if err := l.hand(b, step.Skip); err != nil {
@@ -193,6 +212,16 @@ func (l *loop) deliver(b *wire.Batch) error {
 	return nil
 }
 
+// enter is called with an epoch's first message.
+func (l *loop) enter(b *wire.Batch) error {
+	l.ready = false
+	if b.Flags&wire.FlagHello != 0 || l.stream.epochs == 1 {
+		return nil // who has just subscribed is greeted in any case
+	}
+	// The hello was lost with what else a full queue had no room for.
+	return l.socket.Subscribe(wire.HelloTopic())
+}
+
 // takeHello hands the session on and tells the publisher, on the same socket,
 // that this reader receives.
 func (l *loop) takeHello(b *wire.Batch) error {
@@ -203,8 +232,14 @@ func (l *loop) takeHello(b *wire.Batch) error {
 			return nil
 		}
 		l.session = b.Epoch
+		tail, head := l.stream.Start(s.Start)
+		for _, m := range []Missing{tail, head} {
+			if !m.None() {
+				l.sub.handler.HandleGap(l.shard, m.Epoch, m.From, m.To)
+			}
+		}
 		l.sub.handler.HandleSession(l.shard, b.Epoch, &s)
-		if err := l.negotiate(b.Epoch, &s); err != nil {
+		if err := l.negotiate(&s); err != nil {
 			return err
 		}
 	}
@@ -245,6 +280,10 @@ func (l *loop) publish() {
 	c.ended.Store(s.ended)
 	c.early.Store(s.early)
 	c.complete.Store(s.Complete())
+}
+
+func (l *loop) refuseStale(epoch wire.Epoch) {
+	l.refuse(fmt.Errorf("message of epoch %d, which has been left", epoch))
 }
 
 // refuse counts a message that is not of this stream and reports the first one.

@@ -30,9 +30,10 @@ type OpenTape func(id string, at wire.TapePlace) (Referred, error)
 // sends references for as long as anybody wants them. So at no moment does a
 // batch go missing.
 type references struct {
-	tape  Referred   // of the current epoch, or nil
-	epoch wire.Epoch // that tape is of
-	taken bool       // the socket is subscribed to wire.ReferenceTopics, not to everything
+	tape  Referred // or nil
+	id    string   // of the tape, and where the publisher says it is
+	place wire.TapePlace
+	taken bool // the socket is subscribed to wire.ReferenceTopics, not to everything
 	at    wire.Reference
 }
 
@@ -40,16 +41,20 @@ type references struct {
 var errReference = errors.New("a reference to bytes that are not on the tape")
 
 // negotiate decides how this loop takes an epoch's batches.
-func (l *loop) negotiate(epoch wire.Epoch, s *wire.Session) error {
+func (l *loop) negotiate(s *wire.Session) error {
+	r := &l.references
+	if s.Start != nil && s.ByReference != nil && r.tape != nil && r.taken && r.id == s.Tape && r.place == *s.ByReference {
+		return nil // the same publisher goes on with the same tape
+	}
 	if err := l.closeTape(); err != nil {
 		return err
 	}
 	if open := l.sub.cfg.OpenTape; open != nil && s.ByReference != nil {
 		if t, err := open(s.Tape, *s.ByReference); err == nil {
-			l.references.tape, l.references.epoch = t, epoch
+			r.tape, r.id, r.place = t, s.Tape, *s.ByReference
 		}
 	}
-	return l.takeReferences(l.references.tape != nil)
+	return l.takeReferences(r.tape != nil)
 }
 
 // takeReferences subscribes to references instead of everything, or back. The
@@ -100,7 +105,11 @@ func (l *loop) resolve(m *zsock.Message) (bool, error) {
 		return false, nil
 	}
 	r := &l.references
-	if !l.ours(&h) || r.tape == nil || r.epoch != h.Epoch || l.seen(&h) {
+	if !l.ours(&h) || r.tape == nil || l.seen(&h) {
+		return false, nil
+	}
+	if l.stream.hasLeft(h.Epoch) {
+		l.refuseStale(h.Epoch)
 		return false, nil
 	}
 	r.at = at // a variable would be moved to the heap for the tape

@@ -25,11 +25,23 @@ type Stream struct {
 	lost     uint64
 	dups     uint64
 	epochs   uint64
-	broken   uint64 // epochs that were followed by another without an end mark
+	broken   uint64 // epochs that were followed by another, without an end mark or a start that says why
 	diverged uint64 // times that the rolling hash differed though nothing was missing
 
 	// Epochs that were followed by another. A message of one of them is late.
 	left [leftMax]wire.Epoch
+	// Where the last of them was left, until it is known how the epoch at hand
+	// began.
+	before departure
+}
+
+// departure is where an epoch was left.
+type departure struct {
+	epoch   wire.Epoch // 0: there was none, or it is settled
+	next    wire.Seq
+	hash    wire.Hash
+	overlap bool // as in Stream
+	ended   bool
 }
 
 // leftMax is how many left epochs are remembered.
@@ -55,7 +67,7 @@ type Step struct {
 func (s *Stream) Take(h *wire.Header) Step {
 	var step Step
 	if !s.begun || h.Epoch != s.epoch {
-		if slices.Contains(s.left[:], h.Epoch) {
+		if s.hasLeft(h.Epoch) {
 			step.Stale, step.Skip = true, h.Count
 			return step
 		}
@@ -93,6 +105,11 @@ func (s *Stream) Take(h *wire.Header) Step {
 	return step
 }
 
+// hasLeft reports whether an epoch was followed by another.
+func (s *Stream) hasLeft(epoch wire.Epoch) bool {
+	return epoch != s.epoch && slices.Contains(s.left[:], epoch)
+}
+
 // checkHash compares the rolling hash before a batch with the publisher's. After
 // a gap it takes the publisher's over, so that what follows is checked again.
 func (s *Stream) checkHash(h *wire.Header, step *Step) {
@@ -117,6 +134,7 @@ func (s *Stream) begin(h *wire.Header) {
 		if !s.ended {
 			s.broken++
 		}
+		s.before = departure{epoch: s.epoch, next: s.next, hash: s.hash, overlap: s.overlap, ended: s.ended}
 	}
 	s.begun, s.ended, s.agreed, s.early, s.spoiled, s.overlap = true, false, false, false, false, false
 	s.epoch, s.start, s.next, s.hash = h.Epoch, h.FirstSeq, h.FirstSeq, h.Hash

@@ -33,6 +33,15 @@ type Handler interface {
 	HandleEnd(shard int, epoch wire.Epoch, complete bool)
 }
 
+// NoticeHandler is a Handler, or a WorkerHandler, that takes notices: what the
+// publisher says about itself and its readers. They are no part of the stream: they
+// have no sequence, and one that was lost shows nowhere.
+type NoticeHandler interface {
+	// HandleNotice takes a record of wire.KindNotice, borrowed until return. It is
+	// called as HandleBatch is.
+	HandleNotice(shard int, r wire.Record)
+}
+
 // Config is what a Subscriber is made from. The zero value of a field means its
 // default.
 type Config struct {
@@ -77,8 +86,9 @@ type Summary struct {
 	Corrupt   uint64 // batches whose payload did not match its checksum
 	Referred  uint64 // batches that came by reference
 	Fallbacks uint64 // times that references did not lead to bytes, and bytes were taken instead
+	Notices   uint64 // messages by which the publisher spoke about itself
 	Epochs    uint64 // the most that any shard saw
-	Broken    uint64 // times that an epoch was followed by another without an end mark
+	Broken    uint64 // times that an epoch was followed by another, without an end mark or a word of the same publisher
 	Diverged  uint64 // times that the rolling hash differed though nothing was missing
 	Early     bool   // a publisher stopped before its source was through
 	Ended     bool   // every shard's last epoch has ended
@@ -118,9 +128,12 @@ func (s Summary) Why() string {
 type Subscriber struct {
 	cfg     Config
 	handler Handler
-	keeper  keeper // the handler, where it keeps batches
+	keeper  keeper        // the handler, where it keeps batches
+	notices NoticeHandler // the handler, where it takes them
 	id      wire.ReaderID
 	loops   []*loop
+
+	reportEvery time.Duration // between reports that say the same verdict
 }
 
 // receiveSlice is how long a receive waits before it looks at the context.
@@ -154,8 +167,9 @@ func New(cfg Config, h Handler) (*Subscriber, error) {
 	if cfg.Warn == nil {
 		cfg.Warn = func(int, error) {}
 	}
-	s := &Subscriber{cfg: cfg, handler: h}
+	s := &Subscriber{cfg: cfg, handler: h, reportEvery: reportEvery}
 	s.keeper, _ = h.(keeper)
+	s.notices, _ = h.(NoticeHandler)
 	_, _ = rand.Read(s.id[:]) // never fails
 	for i := range cfg.Endpoints {
 		s.loops = append(s.loops, &loop{sub: s, shard: i})
@@ -202,6 +216,7 @@ type counters struct {
 	gaps, lost, repeated     atomic.Uint64
 	refused, corrupt         atomic.Uint64
 	referred, fallbacks      atomic.Uint64
+	notices                  atomic.Uint64
 	epochs, broken, diverged atomic.Uint64
 	ended, early, complete   atomic.Bool
 	firstSend, lastSend      atomic.Int64
@@ -219,6 +234,7 @@ func (l *loop) addTo(sum *Summary) {
 	sum.Corrupt += c.corrupt.Load()
 	sum.Referred += c.referred.Load()
 	sum.Fallbacks += c.fallbacks.Load()
+	sum.Notices += c.notices.Load()
 	sum.Epochs = max(sum.Epochs, c.epochs.Load())
 	sum.Broken += c.broken.Load()
 	sum.Diverged += c.diverged.Load()

@@ -81,6 +81,10 @@ func (w *worker) handle(l *lease) error {
 		h.HandleSession(shard, n.epoch, n.session)
 	case leaseEnd:
 		h.HandleEnd(shard, n.epoch, n.complete)
+	case leaseNotice:
+		if h, ok := h.(NoticeHandler); ok {
+			h.HandleNotice(shard, n.notice)
+		}
 	default:
 		w.share = NewShare(&l.batch, l.skip)
 		if w.all.byTopic() {

@@ -46,8 +46,8 @@ func ParseDispatch(s string) (Dispatch, error) {
 
 // WorkerHandler takes what one worker is given. Its methods are called by the
 // worker's goroutine alone. With ByTopic a shard's batches and what lies between
-// them come in the order of the shard, and gaps, sessions and ends go to every
-// worker. With Any each goes to one, whichever is free, so that an end may come
+// them come in the order of the shard, and gaps, sessions, ends and notices go to
+// every worker. With Any each goes to one, whichever is free, so that an end may come
 // while others still have batches in hand.
 type WorkerHandler interface {
 	// HandleShare takes the worker's part of a batch, borrowed until return. It
@@ -279,6 +279,9 @@ func (w *Workers) Summary() WorkersSummary {
 	}
 	return sum
 }
+
+// Report says how the reader fares on a shard: see Subscriber.Report.
+func (w *Workers) Report(shard int, r wire.ReaderReport) { w.sub.Report(shard, r) }
 
 // cpu returns the CPU of a worker, or none.
 func (w *Workers) cpu(i int) int {

@@ -1,0 +1,49 @@
+package subscriber
+
+import "github.com/tapedeck/tapedeck/wire"
+
+// Missing are sequences [From, To) of an epoch that did not arrive. Nothing is
+// missing where they are equal.
+type Missing struct {
+	Epoch    wire.Epoch
+	From, To wire.Seq
+}
+
+// None reports whether nothing is missing.
+func (m Missing) None() bool { return m.From == m.To }
+
+// Start takes in how the epoch at hand began, which a hello of it says: nil where it
+// does not. It is called after Take has taken that hello's header; of further
+// hellos of the epoch it makes nothing.
+//
+// Where the epoch before is the one that the publisher says it has left, that was
+// not broken off. What is missing at its end is tail. This reader was there when the
+// new one began: what it has not seen of the beginning, since messages were lost
+// together with the first hello, is head.
+func (s *Stream) Start(start *wire.SessionStart) (tail, head Missing) {
+	left := s.before
+	s.before = departure{}
+	if start == nil || left.epoch == 0 || left.epoch != start.PreviousEpoch || left.ended {
+		return tail, head
+	}
+	s.broken--
+	switch {
+	case start.PreviousNext > left.next:
+		tail = Missing{left.epoch, left.next, start.PreviousNext}
+		s.miss(tail)
+	case start.PreviousNext < left.next, start.PreviousHash != left.hash && !left.overlap:
+		s.diverged++
+	}
+	if s.start > 0 {
+		head = Missing{s.epoch, 0, s.start}
+		s.start = 0
+		s.spoil()
+		s.miss(head)
+	}
+	return tail, head
+}
+
+func (s *Stream) miss(m Missing) {
+	s.gaps++
+	s.lost += uint64(m.To - m.From)
+}
