@@ -28,11 +28,8 @@ func New(w *tape.Writer) *Recorder { return &Recorder{w: w} }
 // HandleBatch writes the records of a batch, without the first skip of them,
 // which have come before. It copies what it keeps. The error is the writer's.
 func (r *Recorder) HandleBatch(b *wire.Batch, skip uint32) error {
-	if skip == 0 {
-		return r.w.AppendBatch(b)
-	}
-	if b.Flags&wire.FlagSnapshotBatch != 0 {
-		return nil // last values are no news, as AppendBatch holds it
+	if skip == 0 || b.Flags&wire.FlagSnapshotBatch != 0 {
+		return r.w.AppendBatch(b) // of last values it takes note
 	}
 	at := tape.At{Shard: int(b.Shard), Epoch: b.Epoch, Seq: b.FirstSeq, Send: b.Send}
 	ordinals := b.Ordinals()

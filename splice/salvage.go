@@ -127,7 +127,7 @@ func (r ranges) lost(rep *tape.Report, refused []tape.Problem) []tape.Gap {
 	for key, list := range r {
 		have[key] = slices.Clone(list)
 	}
-	for _, g := range rep.Gaps {
+	for _, g := range slices.Concat(rep.Gaps, rep.LastValues) {
 		key := stream{g.Epoch, g.Shard}
 		have[key] = append(have[key], span{g.From, g.To})
 	}

@@ -4,12 +4,16 @@ import "github.com/tapedeck/tapedeck/wire"
 
 // AppendBatch adds the records of a batch, copying them; the batch's header and
 // order frame must belong to it. Small batches that follow one another share a
-// block. A batch without records (end mark, heartbeat, hello) and a batch of
-// last values adds nothing. Errors are those of Append; a batch is added whole
-// or not at all.
+// block. A batch without records (end mark, heartbeat, hello) adds nothing. Nor
+// does a batch of last values, which repeat what came before; but the tape takes
+// note that its sequences are no gap. Errors are those of Append; a batch is added
+// whole or not at all.
 func (w *Writer) AppendBatch(batch *wire.Batch) error {
-	if batch.Bare() || batch.Flags&wire.FlagSnapshotBatch != 0 {
+	if batch.Bare() {
 		return nil
+	}
+	if batch.Flags&wire.FlagSnapshotBatch != 0 {
+		return w.pass(batch)
 	}
 	last, dense, ok := orderLast(batch.Order, batch.FirstOrdinal, batch.Count)
 	if !ok || batch.Count == 0 {

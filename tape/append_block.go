@@ -28,7 +28,9 @@ func (w *Writer) AppendBlock(block *Block, keep bool) error {
 	if err != nil {
 		return err
 	}
+	lastValues := info.LastValues && b.sameJump(block)
 	j.take(block, &sum)
+	j.info.LastValues = lastValues
 	if keep || info.Codec == w.cfg.Codec {
 		if err := j.keep(block); err != nil {
 			b.job = nil

@@ -72,8 +72,11 @@ const (
 const (
 	// flagNoSend: no send time is known; the fields hold the receive times.
 	flagNoSend = 1 << 0
+	// flagLastValues: the sequences between the shard's block before it and this
+	// one, or between the start of the epoch and this one, were last values.
+	flagLastValues = 1 << 1
 
-	blockFlagsKnown = flagNoSend
+	blockFlagsKnown = flagNoSend | flagLastValues
 )
 
 // Span is a closed range of times.
@@ -112,7 +115,11 @@ type BlockInfo struct {
 	Shard        uint16
 	Codec        Codec
 	NoSend       bool // the source gave no send time
-	Chain        Digest
+	// LastValues: the sequences between the shard's block before it in the epoch, or
+	// the start of the epoch, and this block were last values, sent as batches with
+	// wire.FlagSnapshotBatch. They were not recorded, and nothing is missing.
+	LastValues bool
+	Chain      Digest
 }
 
 // Next is the sequence that follows the block.
@@ -160,6 +167,9 @@ func putBlockHeader(dst []byte, b *BlockInfo) {
 	flags := uint16(0)
 	if b.NoSend {
 		flags |= flagNoSend
+	}
+	if b.LastValues {
+		flags |= flagLastValues
 	}
 	le.PutUint16(dst[blkFlagsOff:], flags)
 	le.PutUint32(dst[blkStoredSizeOff:], b.StoredSize)
@@ -224,6 +234,7 @@ func loadBlockInfo(h []byte) BlockInfo {
 	b := BlockInfo{
 		Codec:        Codec(h[blkCodecOff]),
 		NoSend:       le.Uint16(h[blkFlagsOff:])&flagNoSend != 0,
+		LastValues:   le.Uint16(h[blkFlagsOff:])&flagLastValues != 0,
 		StoredSize:   le.Uint32(h[blkStoredSizeOff:]),
 		PayloadSize:  le.Uint32(h[blkPayloadSizeOff:]),
 		OrderSize:    le.Uint32(h[blkOrderSizeOff:]),

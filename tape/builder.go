@@ -60,6 +60,7 @@ type builder struct {
 	next    wire.Seq     // of the next record, were there no gap
 	ordinal wire.Ordinal // of the last record
 	seen    []wire.Epoch // epochs that are over
+	told    told
 	closed  bool
 }
 

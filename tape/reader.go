@@ -146,6 +146,12 @@ func (t *Tape) load(info *BlockInfo, unchecked bool) (*Block, error) {
 	if err != nil {
 		return nil, err
 	}
+	return t.view(s, m, info, unchecked)
+}
+
+// view returns a block of a mapped segment with one reference. It takes over the
+// caller's reference to the mapping.
+func (t *Tape) view(s *segment, m *mapping, info *BlockInfo, unchecked bool) (*Block, error) {
 	t.resident.passed(s, m, info.Offset)
 	start := info.Offset + BlockHeaderSize
 	stored := m.data[start : start+int64(info.StoredSize)]
@@ -161,7 +167,7 @@ func (t *Tape) load(info *BlockInfo, unchecked bool) (*Block, error) {
 		b.Batch = info.batch(stored, t.meta.Shards)
 		return b, nil
 	}
-	err = t.decodeBlock(b, info, stored)
+	err := t.decodeBlock(b, info, stored)
 	if rerr := m.release(); err == nil {
 		err = rerr
 	}

@@ -31,6 +31,8 @@ type Tape struct {
 	decode     bufferPool
 	blocksFree blockPool
 	resident   resident
+	recent     recentBlocks
+	spans      spanTables
 
 	closed atomic.Bool
 
@@ -304,6 +306,7 @@ func (t *Tape) Close() error {
 	if t.closed.Swap(true) {
 		return nil
 	}
+	t.recent.close()
 	var err error
 	for _, s := range t.segments {
 		s.mu.Lock()

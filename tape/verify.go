@@ -23,7 +23,10 @@ type Report struct {
 	Problems []Problem
 	Warnings []Problem // what concerns no record: a missing index, files that are not the tape's
 	Gaps     []Gap     // what the recording itself lacks
-	Torn     *Torn     // of an unclosed tape
+	// LastValues are sequences that repeated what came before, in a snapshot, and
+	// were not recorded: nothing is missing.
+	LastValues []Gap
+	Torn       *Torn // of an unclosed tape
 }
 
 // OK reports whether every byte is as it should be. Gaps, warnings and a torn

@@ -17,6 +17,7 @@ type joiner struct {
 	damage  *Problem // the latest of them
 	chain   Digest
 	known   bool // chain is that of the block before
+	removed bool // retention has removed what came before the first block
 	number  int  // of the next block
 	totals  Totals
 	edges   []shardEdges
@@ -27,7 +28,7 @@ type joiner struct {
 // join walks over all segments and holds the sums against the manifest.
 func (v *verifier) join() {
 	start := v.tape.meta.start()
-	j := &joiner{v: v, shards: map[uint16]*shardCheck{}, known: v.trusted || start.Segment == 0, chain: start.Digest, number: start.Blocks, keys: newKeyJoin(),
+	j := &joiner{v: v, shards: map[uint16]*shardCheck{}, known: v.trusted || start.Segment == 0, chain: start.Digest, number: start.Blocks, removed: start.Blocks > 0, keys: newKeyJoin(),
 		edges: make([]shardEdges, v.tape.meta.Shards)}
 	for i, s := range v.segments {
 		if i > 0 && v.segments[i-1].number+1 != s.number || i == 0 && s.number > start.Segment {
@@ -131,17 +132,22 @@ func (j *joiner) damaged(s *checkedSegment, b *checkedBlock) {
 func (j *joiner) follow(s *checkedSegment, b *BlockInfo) {
 	c, reason := j.shard(b.Shard), ""
 	switch {
+	case c.epoch == 0 && j.removed:
 	case c.epoch == 0:
+		j.started(b)
 	case c.epoch != b.Epoch && slices.Contains(c.seen, b.Epoch):
 		reason = "an epoch that was over comes back"
 	case c.epoch != b.Epoch:
 		c.seen = append(c.seen, c.epoch)
+		j.started(b)
 	case b.FirstSeq < c.next:
 		reason = "sequences go back"
 	case b.FirstOrdinal <= c.ordinal:
 		reason = "ordinals go back"
 	case b.FirstSeq > c.next && c.damages < j.damages:
 		j.damage.Affected += fmt.Sprintf("; shard %d, epoch %d, sequences %d to %d", b.Shard, uint64(b.Epoch), c.next, b.FirstSeq-1)
+	case b.FirstSeq > c.next && b.LastValues:
+		j.v.report.LastValues = append(j.v.report.LastValues, Gap{Epoch: b.Epoch, Shard: int(b.Shard), From: c.next, To: b.FirstSeq})
 	case b.FirstSeq > c.next:
 		j.v.report.Gaps = append(j.v.report.Gaps, Gap{Epoch: b.Epoch, Shard: int(b.Shard), From: c.next, To: b.FirstSeq})
 	}
@@ -150,6 +156,13 @@ func (j *joiner) follow(s *checkedSegment, b *BlockInfo) {
 		s.add(Problem{File: segmentName(b.Segment), Offset: b.Offset, Bytes: b.end() - b.Offset, Reason: reason, Affected: b.affected(), Block: &info})
 	}
 	c.epoch, c.next, c.ordinal, c.damages = b.Epoch, b.Next(), b.LastOrdinal, j.damages
+}
+
+// started notes that an epoch begins, on a shard, with last values.
+func (j *joiner) started(b *BlockInfo) {
+	if b.LastValues && b.FirstSeq > 0 {
+		j.v.report.LastValues = append(j.v.report.LastValues, Gap{Epoch: b.Epoch, Shard: int(b.Shard), To: b.FirstSeq})
+	}
 }
 
 // sums holds the whole against manifest and topics file. With damaged blocks

@@ -275,6 +275,7 @@ func (w *Writer) room(b *builder, at *At, size int) (*job, error) {
 			return nil, *p
 		}
 		j.begin(at)
+		j.info.LastValues = b.explained(at)
 		b.job = j
 		w.arm()
 	}
