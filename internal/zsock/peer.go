@@ -1,0 +1,43 @@
+package zsock
+
+import (
+	"strconv"
+
+	zmq "github.com/pebbe/zmq4"
+)
+
+// Peer is where a frame came from, as libzmq says it.
+type Peer struct {
+	// Address of the other end, without a port: an IP address, or for ipc a text
+	// that ends with ":uid:gid:pid". "" where the transport has none, as inproc.
+	Address string
+	// FD is the descriptor of the connection in this process, or NoFD. It is
+	// libzmq's: when the frame is read the connection may be gone, and the number
+	// may be another file's. See OpenConnection.
+	FD int
+}
+
+// NoFD is the descriptor of a Peer that has none.
+const NoFD = -1
+
+// The metadata of a message. The second is what ZMQ_SRCFD reads; it has no
+// documented name.
+const (
+	propertyAddress = "Peer-Address"
+	propertyFD      = "__fd"
+)
+
+// TryRecvFrameFrom is TryRecvFrame that also says where the frame came from. On an
+// XPUB socket, what tells of a subscription's end at a peer's departure comes from
+// nowhere.
+func (s *Socket) TryRecvFrameFrom() ([]byte, Peer, error) {
+	b, properties, err := s.z.RecvBytesWithMetadata(zmq.DONTWAIT, propertyAddress, propertyFD)
+	if err != nil {
+		return nil, Peer{FD: NoFD}, wrap(err)
+	}
+	from := Peer{Address: properties[propertyAddress], FD: NoFD}
+	if fd, err := strconv.ParseUint(properties[propertyFD], 10, 31); err == nil {
+		from.FD = int(fd)
+	}
+	return b, from, nil
+}
