@@ -46,6 +46,10 @@ type SocketConfig struct {
 
 	NoDrop  bool // XPUB: a full queue of one peer makes Send wait, instead of dropping for it
 	Verbose bool // XPUB: report every subscription, not only the first to a topic
+
+	// ManualLastValue, of an XPUB: a subscription waits for AcceptSubscription,
+	// and the first message sent after a receive is for that peer alone.
+	ManualLastValue bool
 }
 
 // Socket is one ZeroMQ socket. It belongs to one goroutine.
@@ -91,6 +95,9 @@ func (s *Socket) configure(cfg SocketConfig) error {
 	}
 	if cfg.Verbose {
 		errs = append(errs, s.z.SetXpubVerbose(1))
+	}
+	if cfg.ManualLastValue {
+		errs = append(errs, s.manualLastValue())
 	}
 	return errors.Join(errs...)
 }
