@@ -3,7 +3,6 @@ package tape
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"slices"
 	"sort"
 
@@ -128,41 +127,11 @@ func (t *Tape) LastBefore(ctx context.Context, pos Position, topics func(topic [
 // comes to that ordinal. The error wraps ErrNoSeq where the tape does not have
 // the epoch.
 func (t *Tape) LastBeforeOrdinal(ctx context.Context, epoch wire.Epoch, ordinal wire.Ordinal, topics func(topic []byte) bool) (*Last, error) {
-	epochs := t.shards().epochs
-	rank := slices.Index(epochs, epoch)
-	if rank < 0 {
-		return nil, fmt.Errorf("%w: the tape has no epoch %d", ErrNoSeq, uint64(epoch))
+	cut, err := t.cutAtOrdinal(epoch, ordinal)
+	if err != nil {
+		return nil, err
 	}
-	// side is below zero for a block wholly before the ordinal, above for one
-	// wholly behind it.
-	side := func(b *BlockInfo) int {
-		r := rank
-		if b.Epoch != epoch {
-			r = slices.Index(epochs, b.Epoch)
-		}
-		switch {
-		case r < rank || r == rank && b.LastOrdinal < ordinal:
-			return -1
-		case r > rank || b.FirstOrdinal >= ordinal:
-			return 1
-		}
-		return 0
-	}
-	cut := lastCut{keyframe: t.blocks}
-	for n := range t.blocks {
-		b := t.Block(n)
-		s := side(&b)
-		if s >= 0 && cut.keyframe == t.blocks {
-			cut.keyframe = n
-		}
-		if s <= 0 {
-			cut.end = n + 1
-		}
-	}
-	cut.whole = func(b *BlockInfo) bool { return side(b) < 0 }
-	cut.skip = func(b *BlockInfo) bool { return side(b) > 0 }
-	cut.wants = func(_ wire.Record, _ int, o wire.Ordinal) bool { return o < ordinal }
-	return t.last(ctx, &cut, topics)
+	return t.last(ctx, cut, topics)
 }
 
 // lastCut says which records lie before a moment. Functions that are nil answer
@@ -184,74 +153,65 @@ func (c *lastCut) skips(b *BlockInfo) bool { return c.skip != nil && c.skip(b) }
 
 func (c *lastCut) takes(b *BlockInfo) bool { return c.whole == nil || c.whole(b) }
 
-// last finds the keyframe, and scans the blocks between it and the moment.
+// last finds everything and puts it in order of the topics.
 func (t *Tape) last(ctx context.Context, cut *lastCut, topics func([]byte) bool) (*Last, error) {
-	if t.isClosed() {
-		return nil, ErrClosed
-	}
-	l := &Last{stats: LastStats{Keyframe: -1}}
-	base := t.lastBase(l, cut, topics)
-	var blocks []BlockInfo
-	for n := cut.end - 1; n >= max(l.stats.Keyframe, 0); n-- {
-		b := t.Block(n)
-		if cut.skips(&b) {
-			continue
-		}
-		blocks = append(blocks, b)
-		l.stats.BlockBytes += int64(b.StoredSize)
-	}
-	l.stats.Blocks = len(blocks)
-	s := &lastScan{tape: t, cut: cut, topics: topics, base: base, blocks: blocks}
-	if err := s.run(ctx); err != nil {
+	w, err := t.walkLast(cut, topics)
+	if err != nil {
 		return nil, err
 	}
-	l.list, l.stats.Records = s.result()
-	return l, nil
+	defer w.Close()
+	var (
+		found []lastRecord // in blocks, by their numbers in w.found
+		keep  arena
+	)
+	for !w.last {
+		for _, r := range w.list {
+			if w.news(r.rec.Topic()) {
+				found = append(found, lastRecord{rec: keep.copy(r.rec), place: r.place})
+			}
+		}
+		if err := w.more(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return &Last{list: joinLast(&w.found, found, w.list), stats: w.stats}, nil
 }
 
-// lastBase reads the keyframe to begin with, and returns its records in order of
-// their topics.
-func (t *Tape) lastBase(l *Last, cut *lastCut, topics func([]byte) bool) []lastRecord {
-	pass := func(p Problem) {
-		if !slices.ContainsFunc(l.stats.Passed, func(q Problem) bool { return q.File == p.File }) {
-			l.stats.Passed = append(l.stats.Passed, p)
+// joinLast joins what blocks and keyframe have, in order of the topics. numbers has
+// the topics of what was found in blocks, which is newer; base is in order.
+func joinLast(numbers *topicNumbers, found, base []lastRecord) []lastRecord {
+	for i := range base {
+		if n := numbers.find(base[i].rec.Topic()); n >= 0 {
+			base[i], found[n].rec = found[n], nil
 		}
 	}
-	for n := cut.keyframe; ; {
-		k := t.keyframeUpTo(n, pass)
-		if k == nil {
-			return nil
-		}
-		base, reason := t.readBase(l, k, cut, topics)
-		if reason == "" {
-			l.stats.Keyframe, l.stats.KeyframeBytes = k.block, int64(k.storedSize)
-			return base
-		}
-		p := keyProblem(k.segment.number, reason)
-		p.Offset, p.Bytes = k.offset, int64(k.storedSize)
-		pass(p)
-		n = k.block - 1
+	fresh := slices.DeleteFunc(found, func(r lastRecord) bool { return r.rec == nil })
+	slices.SortFunc(fresh, compareTopics)
+	if len(base) == 0 {
+		return fresh
 	}
+	list := make([]lastRecord, 0, len(base)+len(fresh))
+	for _, f := range fresh {
+		n, _ := slices.BinarySearchFunc(base, f, compareTopics)
+		list = append(append(list, base[:n]...), f)
+		base = base[n:]
+	}
+	return append(list, base...)
 }
 
-// readBase reads one keyframe. Where the tape's first segments were removed, the
-// first keyframe stands for them, and may then hold records that are not wanted.
-func (t *Tape) readBase(l *Last, k *keyframe, cut *lastCut, topics func([]byte) bool) ([]lastRecord, string) {
-	raw, reason := t.loadKeyframe(k)
-	if reason != "" {
-		return nil, reason
+func compareTopics(a, b lastRecord) int { return bytes.Compare(a.rec.Topic(), b.rec.Topic()) }
+
+// arena is memory for copies of records, in large pieces.
+type arena struct{ free []byte }
+
+// arenaSize is how much room for copies is made at once, bytes.
+const arenaSize = 1 << 20
+
+func (a *arena) copy(rec wire.Record) wire.Record {
+	if cap(a.free)-len(a.free) < len(rec) {
+		a.free = make([]byte, 0, max(arenaSize, len(rec)))
 	}
-	head := cut.upTo != nil && !cut.upTo(&k.keyEntry)
-	list, unknown := make([]lastRecord, 0, k.topics), 0
-	reason = k.walk(raw, t.meta.Shards, func(rec wire.Record, p place) {
-		switch {
-		case topics != nil && !topics(rec.Topic()):
-		case head && !cut.wantsHead(rec):
-			unknown++
-		default:
-			list = append(list, lastRecord{rec: rec, place: p})
-		}
-	})
-	l.stats.Unknown = unknown
-	return list, reason
+	at := len(a.free)
+	a.free = append(a.free, rec...)
+	return wire.Record(a.free[at:len(a.free):len(a.free)])
 }

@@ -4,109 +4,145 @@ import (
 	"bytes"
 	"context"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
-
-	"github.com/tapedeck/tapedeck/wire"
 )
 
-// lastScan looks for the last records in blocks, from the newest back, several
-// blocks at once.
+// lastScan looks for last records in blocks, from the newest back, several blocks
+// at once, and hands on what each block adds in the order of the blocks: the
+// newest comes at once, whatever there is behind it.
 type lastScan struct {
 	tape   *Tape
 	cut    *lastCut
 	topics func([]byte) bool
-	base   []lastRecord // by topic; what the keyframe has
-	blocks []BlockInfo  // from the newest back
+	blocks []BlockInfo // from the newest back
 
-	known   map[string]int32 // topics of base
-	workers []*lastWorker
+	next atomic.Int64       // place in blocks that the next worker takes
+	free chan *lastBlock    // a worker needs one to take a block, so only so many are underway
+	done chan *lastBlock    // in the order in which workers are through
+	stop chan struct{}      // closed when nobody wants more
+	wait sync.WaitGroup     // for the workers
+	held map[int]*lastBlock // done before their turn
+	turn int                // place in blocks of the next one to be handed on
 }
 
-// lastWorker has what one worker found.
-type lastWorker struct {
-	scan    *lastScan
-	found   []foundRecord    // first the base's topics, then new ones
-	fresh   map[string]int32 // new topics: their places in found
-	touched []int32          // by the current block
-	last    int32            // topic of the record before in the block
-	name    []byte           // that topic; empty at the start of a block
+// lastBlock is what one block adds: of each topic that its worker has met in no
+// newer block the block's last record. A topic may come again in an older block
+// that another worker has.
+type lastBlock struct {
+	at      int // place in lastScan.blocks
+	block   *Block
+	list    []lastRecord // borrowed from block
 	records uint64
-	arena   []byte
+	err     error
 }
 
-// foundRecord is the last record of a topic among the blocks that a worker had.
-type foundRecord struct {
-	rec   wire.Record // copied once its block is done
-	place place
-	block int // counted from 1; 0 where there is none yet
-}
-
-// run scans the blocks.
-func (s *lastScan) run(ctx context.Context) error {
-	s.index()
-	n := min(runtime.GOMAXPROCS(0), 8, len(s.blocks))
-	errs := make([]error, n)
-	var next atomic.Int64
-	var group sync.WaitGroup
-	for i := range n {
-		w := &lastWorker{scan: s, found: make([]foundRecord, len(s.base)), fresh: map[string]int32{}}
-		s.workers = append(s.workers, w)
-		group.Go(func() {
-			for errs[i] == nil {
-				at := int(next.Add(1)) - 1
-				if at >= len(s.blocks) {
-					return
-				}
-				if errs[i] = ctx.Err(); errs[i] == nil {
-					errs[i] = w.block(&s.blocks[at])
-				}
-			}
-		})
+// newLastScan starts scanning.
+func newLastScan(t *Tape, cut *lastCut, topics func([]byte) bool, blocks []BlockInfo) *lastScan {
+	workers := min(runtime.GOMAXPROCS(0), 8, len(blocks))
+	underway := min(4*workers, len(blocks))
+	s := &lastScan{
+		tape: t, cut: cut, topics: topics, blocks: blocks, held: map[int]*lastBlock{},
+		free: make(chan *lastBlock, underway), done: make(chan *lastBlock, underway), stop: make(chan struct{}),
 	}
-	group.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
+	for range underway {
+		s.free <- &lastBlock{}
+	}
+	for range workers {
+		w := &lastWorker{scan: s}
+		s.wait.Go(w.run)
+	}
+	return s
+}
+
+// take returns what the next block adds, or nil behind the last one. Where ctx
+// ends first it may be called again.
+func (s *lastScan) take(ctx context.Context) (*lastBlock, error) {
+	if s.turn == len(s.blocks) {
+		return nil, nil
+	}
+	for s.held[s.turn] == nil {
+		select {
+		case b := <-s.done:
+			s.held[b.at] = b
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
 		}
 	}
-	return nil
+	b := s.held[s.turn]
+	delete(s.held, s.turn)
+	s.turn++
+	return b, b.err
 }
 
-// index makes the look-up of the base's topics. Their names are one string, so
-// that it costs one allocation.
-func (s *lastScan) index() {
-	if len(s.blocks) == 0 {
-		return
+// giveBack ends the use of what take returned.
+func (s *lastScan) giveBack(b *lastBlock) {
+	b.drop()
+	s.free <- b
+}
+
+func (b *lastBlock) drop() {
+	if b.block != nil {
+		b.block.Release()
 	}
-	size := 0
-	for i := range s.base {
-		size += len(s.base[i].rec.Topic())
+	*b = lastBlock{list: b.list[:0]}
+}
+
+// close ends the scan. What take returned must have been given back.
+func (s *lastScan) close() {
+	close(s.stop)
+	s.wait.Wait()
+	for len(s.done) > 0 {
+		(<-s.done).drop()
 	}
-	buf := make([]byte, 0, size)
-	for i := range s.base {
-		buf = append(buf, s.base[i].rec.Topic()...)
+	for _, b := range s.held {
+		b.drop()
 	}
-	names := string(buf)
-	s.known = make(map[string]int32, len(s.base))
-	for i := range s.base {
-		n := len(s.base[i].rec.Topic())
-		s.known[names[:n]] = int32(i)
-		names = names[n:]
+	s.held, s.turn = nil, len(s.blocks)
+}
+
+// lastWorker scans blocks. It meets its blocks from the newest back, so what it has
+// met already is newer.
+type lastWorker struct {
+	scan   *lastScan
+	topics topicNumbers
+	met    []metTopic // by number
+	last   int32      // topic of the record before in the block
+	name   []byte     // that topic; empty at the start of a block
+}
+
+// metTopic is where a worker met a topic last.
+type metTopic struct {
+	block int32 // the block's place in lastScan.blocks, counted from 1; 0: the topic is not wanted
+	index int32 // place in the block's list
+}
+
+func (w *lastWorker) run() {
+	for {
+		var b *lastBlock
+		select {
+		case b = <-w.scan.free:
+		case <-w.scan.stop:
+			return
+		}
+		if b.at = int(w.scan.next.Add(1)) - 1; b.at >= len(w.scan.blocks) {
+			return
+		}
+		b.err = w.block(b)
+		w.scan.done <- b
 	}
 }
 
-// block takes in one block. A worker meets its blocks from the newest back, so
-// what it has already is newer.
-func (w *lastWorker) block(info *BlockInfo) error {
+// block takes in one block.
+func (w *lastWorker) block(out *lastBlock) error {
+	info := &w.scan.blocks[out.at]
 	b, err := w.scan.tape.load(info, false)
 	if err != nil {
 		return err
 	}
-	defer b.Release()
+	out.block = b
 	whole := w.scan.cut.takes(info)
-	w.touched, w.name = w.touched[:0], nil
+	w.name = nil
 	ordinals, i := b.Ordinals(), 0
 	walk := b.Records()
 	for ; walk.Next(); i++ {
@@ -114,109 +150,34 @@ func (w *lastWorker) block(info *BlockInfo) error {
 		if !whole && !w.scan.cut.wants(rec, i, ordinal) {
 			continue
 		}
-		f := w.topic(rec.Topic(), info.Number)
-		if f == nil {
-			continue
+		if index := w.index(rec.Topic(), out); index >= 0 {
+			out.list[index] = lastRecord{rec: rec, place: place{epoch: info.Epoch, seq: walk.Seq(), ordinal: ordinal, shard: info.Shard}}
 		}
-		f.rec = rec
-		f.place = place{epoch: info.Epoch, seq: walk.Seq(), ordinal: ordinal, shard: info.Shard}
 	}
-	w.records += uint64(i)
+	out.records = uint64(i)
 	if err := walk.Err(); err != nil {
 		return corrupt(info, err.Error(), err)
-	}
-	for _, id := range w.touched {
-		w.found[id].rec = w.copy(w.found[id].rec)
 	}
 	return nil
 }
 
-// topic returns where a block's record of a topic goes, or nil where it is not
-// wanted.
-func (w *lastWorker) topic(topic []byte, block int) *foundRecord {
-	id := w.last
+// index returns where in the block's list a topic's record goes, or -1 where it is
+// not wanted, or there is a newer one.
+func (w *lastWorker) index(topic []byte, out *lastBlock) int32 {
 	if !bytes.Equal(w.name, topic) { // runs of one topic are common
-		var ok bool
-		if id, ok = w.look(topic); !ok {
-			return nil
-		}
-		w.last, w.name = id, topic
-	}
-	f := &w.found[id]
-	switch f.block {
-	case block + 1:
-		return f
-	case 0:
-		f.block = block + 1
-		w.touched = append(w.touched, id)
-		return f
-	}
-	return nil // there is a newer one
-}
-
-// look returns a wanted topic's place in found.
-func (w *lastWorker) look(topic []byte) (int32, bool) {
-	if id, ok := w.scan.known[string(topic)]; ok {
-		return id, true
-	}
-	if id, ok := w.fresh[string(topic)]; ok {
-		return id, true
-	}
-	if w.scan.topics != nil && !w.scan.topics(topic) {
-		return 0, false
-	}
-	id := int32(len(w.found))
-	w.found = append(w.found, foundRecord{})
-	w.fresh[string(topic)] = id
-	return id, true
-}
-
-// arenaSize is how much room for copies is made at once, bytes.
-const arenaSize = 1 << 20
-
-func (w *lastWorker) copy(rec wire.Record) wire.Record {
-	if cap(w.arena)-len(w.arena) < len(rec) {
-		w.arena = make([]byte, 0, max(arenaSize, len(rec)))
-	}
-	at := len(w.arena)
-	w.arena = append(w.arena, rec...)
-	return wire.Record(w.arena[at:len(w.arena):len(w.arena)])
-}
-
-// result puts together what keyframe and workers have, in order of the topics.
-func (s *lastScan) result() (list []lastRecord, records uint64) {
-	list = s.base
-	fresh := map[string]*foundRecord{}
-	for i := range list {
-		if best := s.best(i); best != nil {
-			list[i] = lastRecord{rec: best.rec, place: best.place}
-		}
-	}
-	for _, w := range s.workers {
-		records += w.records
-		for topic, id := range w.fresh {
-			f := &w.found[id]
-			if o := fresh[topic]; f.block > 0 && (o == nil || f.block > o.block) {
-				fresh[topic] = f
+		number, first := w.topics.put(topic)
+		if first {
+			m := metTopic{}
+			if w.scan.topics == nil || w.scan.topics(topic) {
+				m = metTopic{block: int32(out.at + 1), index: int32(len(out.list))}
+				out.list = append(out.list, lastRecord{})
 			}
+			w.met = append(w.met, m)
 		}
+		w.last, w.name = number, topic
 	}
-	if len(fresh) == 0 {
-		return list, records
+	if m := w.met[w.last]; int(m.block) == out.at+1 {
+		return m.index
 	}
-	for _, f := range fresh {
-		list = append(list, lastRecord{rec: f.rec, place: f.place})
-	}
-	slices.SortFunc(list, func(a, b lastRecord) int { return bytes.Compare(a.rec.Topic(), b.rec.Topic()) })
-	return list, records
-}
-
-// best returns the newest record that a worker found of a topic of the base.
-func (s *lastScan) best(i int) (best *foundRecord) {
-	for _, w := range s.workers {
-		if f := &w.found[i]; f.block > 0 && (best == nil || f.block > best.block) {
-			best = f
-		}
-	}
-	return best
+	return -1
 }

@@ -1,6 +1,8 @@
 package tape
 
 import (
+	"slices"
+
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -21,6 +23,7 @@ type Records struct {
 	first   int // blocks before it and from end on hold nothing wanted
 	end     int
 	epochs  []wire.Epoch // still to come
+	from    wire.Ordinal // in the first of them
 	cursors []cursor
 	heap    []*cursor // by ordinal; the top holds the current record
 	err     error
@@ -87,14 +90,24 @@ func (r *Records) wanted(rec wire.Record) bool {
 func (r *Records) startEpoch() {
 	tables := r.tape.shards()
 	for i := range r.cursors {
+		if r.cfg.Shards != nil && !slices.Contains(r.cfg.Shards, i) {
+			continue
+		}
 		c := &r.cursors[i]
 		c.blocks = tables.shards[i].run(r.epochs[0])
-		if r.advance(c) {
+		if r.from > 0 {
+			c.blocks = r.tape.blocksFrom(c.blocks, r.from)
+		}
+		some := r.advance(c)
+		for some && c.ordinal < r.from {
+			some = r.advance(c)
+		}
+		if some {
 			r.heap = append(r.heap, c)
 			r.up(len(r.heap) - 1)
 		}
 	}
-	r.epochs = r.epochs[1:]
+	r.epochs, r.from = r.epochs[1:], 0
 }
 
 // replaceTop moves the top cursor on and puts it where it belongs.
