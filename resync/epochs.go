@@ -1,0 +1,153 @@
+package resync
+
+import (
+	"slices"
+
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// follows takes note of what a publisher says about the epoch before one of its
+// own: that it ended at next, with that rolling hash, without an end mark.
+func (m *machine) follows(id, before wire.Epoch, next wire.Seq, hash wire.Hash) {
+	e := m.find(id)
+	if e == nil || before == 0 || before == id || m.wasLeft(before) {
+		return
+	}
+	p := m.find(before)
+	if p == nil {
+		if e.begun || m.opening || e.id == m.first {
+			return // nothing before it was asked for
+		}
+		// A whole epoch went by unseen.
+		p = &epoch{id: before, known: true, whole: true}
+		m.insertBefore(e, p)
+	}
+	m.extend(p, next)
+	if p.chained && p.liveNext == next && p.liveHash != hash {
+		m.diverge(p)
+	}
+	if p.ended {
+		return
+	}
+	p.ended, p.end = true, next
+	m.extend(p, next)
+}
+
+func (m *machine) insertBefore(e, p *epoch) {
+	for i, q := range m.epochs {
+		if q == e {
+			m.epochs = append(m.epochs[:i:i], append([]*epoch{p}, m.epochs[i:]...)...)
+			return
+		}
+	}
+}
+
+func (m *machine) find(id wire.Epoch) *epoch {
+	// The newest is nearly always the one.
+	for i := len(m.epochs) - 1; i >= 0; i-- {
+		if m.epochs[i].id == id {
+			return m.epochs[i]
+		}
+	}
+	return nil
+}
+
+func (m *machine) wasLeft(id wire.Epoch) bool {
+	return slices.Contains(m.left[:], id)
+}
+
+// epochOf returns the state of an epoch; a new one goes to the end of the queue.
+// Of an epoch that has been left it is nil. seen is the sequence that the live
+// stream was at when the epoch was first seen.
+func (m *machine) epochOf(id wire.Epoch, seen wire.Seq) *epoch {
+	if e := m.find(id); e != nil {
+		if !e.live {
+			e.live, e.seen = true, seen
+		}
+		return e
+	}
+	if m.wasLeft(id) {
+		return nil
+	}
+	e := &epoch{id: id, seen: seen, live: true}
+	switch {
+	case m.opening:
+		// open decides where it begins.
+	case m.first == 0:
+		// This reader joins here.
+		e.known, e.next, e.whole = true, seen, seen == 0
+		m.first = id
+	default:
+		e.known, e.whole = true, true
+	}
+	m.epochs = append(m.epochs, e)
+	return e
+}
+
+// start is where delivery of an epoch shall begin.
+type start struct {
+	epoch wire.Epoch
+	from  wire.Seq
+}
+
+// wait makes the machine hold everything until open.
+func (m *machine) wait() { m.opening = true }
+
+// open says where to begin: with these epochs, oldest first, and which epochs are
+// older. Epochs that the live stream has shown before one of the starts are older,
+// too. Those that it has shown after them are delivered after them, from their
+// beginning; with no starts at all, from where the first was joined.
+func (m *machine) open(starts []start, older []wire.Epoch) {
+	m.opening = false
+	seen, last := m.epochs, 0
+	m.epochs = nil
+	for _, s := range starts {
+		e := &epoch{id: s.epoch}
+		for i, l := range seen {
+			if l.id == s.epoch {
+				e, last = l, max(last, i)
+			}
+		}
+		if e.known {
+			continue // twice in the list: the first one counts
+		}
+		e.known, e.next, e.whole, e.top = true, s.from, true, max(e.top, s.from)
+		m.epochs = append(m.epochs, e)
+	}
+	for i, e := range seen {
+		switch {
+		case e.known:
+			continue
+		case i < last || slices.Contains(older, e.id):
+			m.drain(e)
+			m.leave(e.id)
+			continue
+		case len(m.epochs) == 0:
+			e.known, e.next, e.whole = true, e.seen, e.seen == 0
+		default:
+			e.known, e.whole = true, true
+		}
+		m.epochs = append(m.epochs, e)
+	}
+	for _, id := range older[max(len(older)-leftMax, 0):] {
+		m.leave(id)
+	}
+	if len(m.epochs) > 0 {
+		m.first = m.epochs[0].id
+	}
+}
+
+// leave takes note that nothing more of an epoch is wanted.
+func (m *machine) leave(id wire.Epoch) {
+	if !m.wasLeft(id) {
+		m.left[m.leftN%leftMax] = id
+		m.leftN++
+	}
+}
+
+// drain drops everything that is held of an epoch.
+func (m *machine) drain(e *epoch) {
+	for len(e.held) > 0 {
+		m.drop(e.held.shift())
+	}
+}

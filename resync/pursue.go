@@ -1,0 +1,288 @@
+package resync
+
+import (
+	"time"
+
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// ask is the request that runs. There is one at most per shard: order needs the
+// first gap first, and a request streams as much as its gap has.
+type ask struct {
+	id       uint64 // 0: none
+	server   int
+	epoch    wire.Epoch
+	to       wire.Seq      // may be Open
+	deadline time.Duration // by when it must have brought something
+}
+
+// gap is the first gap of the front epoch, and how it has been pursued.
+type gap struct {
+	open    bool
+	to      wire.Seq // Open: what lies behind the last known sequence is asked for
+	tries   int      // requests in a row that brought nothing
+	retryAt time.Duration
+	server  int        // to ask next
+	gone    []wire.Seq // per server: sequences below are not to be had there
+	reason  Reason     // of the last failure
+}
+
+// bridge is how many records between two gaps are asked for again, so that both
+// are one request.
+const bridge = 256
+
+// missing is the end of what must be asked for at the front epoch's next, and
+// where the first gap ends.
+func (m *machine) missing(e *epoch) (to, first wire.Seq, ok bool) {
+	if len(e.held) == 0 {
+		switch {
+		case len(m.epochs) > 1 && !e.ended:
+			return Open, Open, true // another epoch follows, and this one's end is not known
+		case e.top > e.next:
+			return e.top, e.top, true
+		}
+		return 0, 0, false
+	}
+	first = e.held[0].batch.FirstSeq
+	to = first
+	for list := e.held; ; {
+		end, ahead := list.covered(to)
+		if len(ahead) == 0 || end-to > bridge {
+			return to, first, true
+		}
+		to, list = ahead[0].batch.FirstSeq, ahead
+	}
+}
+
+// pursue does what can be done now about the gap that begins at e.next.
+func (m *machine) pursue(now time.Duration, e *epoch, to, first wire.Seq) action {
+	g := &m.gap
+	if !g.open || g.to == Open && first != Open {
+		m.openGap(first)
+	}
+	if first != Open {
+		g.to = max(g.to, first) // it may have grown
+	}
+	if m.ask.id != 0 {
+		if now < m.ask.deadline {
+			return action{}
+		}
+		id := m.ask.id
+		m.failed(now, id, failure{reason: ReasonSlow})
+		return action{do: doCancel, id: id}
+	}
+	if until, reason := m.hopeless(e, first); reason != 0 {
+		return m.giveUp(e, until, reason)
+	}
+	if now < g.retryAt {
+		return action{}
+	}
+	for g.gone[g.server] > e.next {
+		g.server = (g.server + 1) % m.cfg.servers // hopeless has seen that there is one
+	}
+	m.asked++
+	m.ask = ask{id: m.asked, server: g.server, epoch: e.id, to: to, deadline: now + m.cfg.patience}
+	m.count.Requests++
+	if g.tries > 0 {
+		m.count.Retries++
+	}
+	return action{do: doRequest, id: m.ask.id, server: g.server, span: m.span(e, e.next, to)}
+}
+
+func (m *machine) span(e *epoch, from, to wire.Seq) Span {
+	return Span{Epoch: e.id, Shard: m.shard, From: from, To: to}
+}
+
+func (m *machine) openGap(to wire.Seq) {
+	clear(m.gap.gone)
+	m.gap = gap{open: true, to: to, server: m.gap.server, gone: m.gap.gone}
+	if to != Open {
+		m.count.Gaps++
+	}
+}
+
+// closeGap takes note that the front epoch has come to the end of its gap.
+func (m *machine) closeGap(e *epoch) {
+	if m.gap.open && e.next >= m.gap.to {
+		m.gap.open = false
+		m.count.Healed++
+	}
+}
+
+// hopeless reports whether nobody has what is missing at e.next, and up to where.
+func (m *machine) hopeless(e *epoch, first wire.Seq) (until wire.Seq, reason Reason) {
+	g := &m.gap
+	if m.cfg.servers == 0 {
+		return first, ReasonNoServer
+	}
+	until = Open
+	for _, gone := range g.gone {
+		until = min(until, gone)
+	}
+	switch {
+	case until > e.next:
+		return min(until, first), g.reason
+	case g.tries >= m.cfg.attempts*m.cfg.servers:
+		return first, g.reason
+	}
+	return 0, 0
+}
+
+// giveUp leaves out what is missing up to until.
+func (m *machine) giveUp(e *epoch, until wire.Seq, reason Reason) action {
+	probe := until == Open
+	if probe {
+		// What is known to be missing, and whatever came behind it.
+		until = max(e.top, e.next)
+		e.ended, e.end, e.broken = true, until, true
+		e.whole = false
+	}
+	from := e.next
+	e.next = until
+	// The rest of the gap, where only its beginning is gone, is another gap.
+	m.gap.open = false
+	if from == until {
+		return action{} // only the end is unknown
+	}
+	e.whole = false
+	m.count.GaveUp++
+	m.count.Lost += uint64(until - from)
+	return action{do: doLost, span: m.span(e, from, until), reason: reason}
+}
+
+// progress takes note that a request has brought something.
+func (m *machine) progress(now time.Duration, id uint64) {
+	if id == m.ask.id && id != 0 {
+		m.ask.deadline = now + m.cfg.patience
+	}
+}
+
+// done takes note that a request is through: everything up to next was sent.
+// ended: that is where the epoch ends. good: what came was what was sent.
+func (m *machine) done(now time.Duration, id uint64, next wire.Seq, ended, good bool) {
+	if id != m.ask.id || id == 0 {
+		return
+	}
+	e, to := m.epochs[0], m.ask.to
+	if e.id != m.ask.epoch {
+		m.ask = ask{}
+		return
+	}
+	if !good {
+		// What came cannot be taken back.
+		m.diverge(e)
+	}
+	switch {
+	case to != Open && e.next < to, to == Open && next > e.next:
+		// Not everything, in spite of what the server says.
+		m.failed(now, id, failure{reason: ReasonShort})
+		return
+	case to == Open && e.top > e.next:
+		m.failed(now, id, failure{reason: ReasonNotYet})
+		return
+	case to == Open && !e.ended:
+		e.ended, e.end, e.broken = true, e.next, !ended
+		e.whole = e.whole && ended
+	}
+	m.ask = ask{}
+}
+
+// failure is how a request failed.
+type failure struct {
+	reason Reason
+	next   wire.Seq // the server has sent everything before
+	skip   wire.Seq // ReasonGone: where what can be had begins again, or 0
+	wait   time.Duration
+}
+
+// failed takes note that a request has failed. What it brought before is good.
+func (m *machine) failed(now time.Duration, id uint64, f failure) {
+	if id != m.ask.id || id == 0 {
+		return
+	}
+	server, to, e, g := m.ask.server, m.ask.to, m.epochs[0], &m.gap
+	stale := e.id != m.ask.epoch
+	m.ask = ask{}
+	if stale || !g.open {
+		return
+	}
+	switch {
+	case f.reason == ReasonRefused:
+		g.gone[server] = Open
+	case f.reason != ReasonGone:
+	case f.next > e.next:
+		f.reason = ReasonShort // what is gone comes later; what was sent before was lost
+	case f.skip == 0:
+		g.gone[server] = to
+	case f.skip > e.next:
+		g.gone[server] = f.skip
+	default:
+		return // what is gone has come by another way meanwhile
+	}
+	g.reason = f.reason
+	g.tries++
+	g.server = (server + 1) % m.cfg.servers
+	wait := time.Duration(0)
+	if g.tries%m.cfg.servers == 0 {
+		wait = m.pause(g.tries/m.cfg.servers - 1)
+	}
+	if g.server == server {
+		wait = max(wait, min(f.wait, m.cfg.backoffTo))
+	}
+	g.retryAt = now + wait
+}
+
+// pause is how long to wait before round n+1: it doubles, and is drawn from its
+// upper half, so that readers that lost the same do not come back as one.
+func (m *machine) pause(n int) time.Duration {
+	d := m.cfg.backoffTo
+	if n < 32 && m.cfg.backoff<<n > 0 {
+		d = min(d, m.cfg.backoff<<n)
+	}
+	m.random = m.random*6364136223846793005 + 1442695040888963407 // Knuth, MMIX
+	return d/2 + time.Duration(float64(d/2)*float64(m.random>>11)/(1<<53))
+}
+
+// Reason says why something was given up.
+type Reason uint8
+
+// The reasons.
+const (
+	ReasonNoServer Reason = iota + 1 // there is nobody to ask
+	ReasonGone                       // every server says that it does not have it
+	ReasonUnknown                    // no server knows the epoch
+	ReasonNotYet                     // no server has it yet
+	ReasonNoAnswer                   // no server answers
+	ReasonSlow                       // nothing came within the patience
+	ReasonFailed                     // the servers failed, or were busy
+	ReasonRefused                    // the servers do not serve refills
+	ReasonShort                      // a server ended early, without a reason
+	ReasonBad                        // what came was not what was asked for
+)
+
+var reasonNames = []string{"", "no server to ask", "gone at every server", "unknown to every server", "not there yet",
+	"no server answers", "too slow", "failed at every server", "refused by every server", "servers send less than they say",
+	"servers send what was not asked for"}
+
+// String returns the reason in words.
+func (r Reason) String() string {
+	if int(r) < len(reasonNames) {
+		return reasonNames[r]
+	}
+	return "unknown reason"
+}
+
+// reasonOf is what a server's answer means.
+func reasonOf(c Code) Reason {
+	switch c {
+	case CodeGone:
+		return ReasonGone
+	case CodeUnknownEpoch:
+		return ReasonUnknown
+	case CodeNotYet:
+		return ReasonNotYet
+	case CodeBadRequest, CodeVersion, CodeNotServed:
+		return ReasonRefused
+	}
+	return ReasonFailed
+}
