@@ -40,6 +40,7 @@ var rules = []rule{
 	{"internal/zsock", nil, "the one package that imports ZeroMQ imports nothing of ours"},
 	{"internal/archtest", nil, "the rules import nothing"},
 	{"bench", []string{"wire", "tape", "shard", "feed", "subscriber", "recorder", "replay", "internal/zsock"}, "benchmarks measure everything, and nothing but cmd runs them"},
+	{"examples", []string{"wire", "subscriber", "resync"}, "an example shows what a program of the outside can do, so it uses what that could"},
 	{"cmd", []string{"*"}, "commands wire everything together"},
 }
 
@@ -49,7 +50,7 @@ var third = []struct {
 	rooms []string
 	why   string
 }{
-	{"github.com/pebbe/zmq4", []string{"internal/zsock"}, "sockets have one owner, so their traps are handled in one place"},
+	{"github.com/pebbe/zmq4", []string{"internal/zsock", "examples"}, "sockets have one owner, so their traps are handled in one place"},
 	{"github.com/spf13/cobra", []string{"cmd"}, "flags are the commands' business"},
 	{"github.com/vbauerster/mpb/v8", []string{"cmd"}, "libraries report numbers, commands draw them"},
 	{"github.com/BurntSushi/toml", []string{"shard/placement"}, "one file that people write, one reader of it"},

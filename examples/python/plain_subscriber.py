@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""A subscriber of the plain stream: last values first, then everything new.
+
+    tapedeck lvc --shards tcp://127.0.0.1:7100 --plain tcp://127.0.0.1:7200
+    python3 plain_subscriber.py tcp://127.0.0.1:7200 --topics GLBX.MDP3.ES --count 1000
+
+Needs pyzmq (Debian: python3-zmq) and nothing of Tapedeck. The stream is described
+in docs/WIRE.md, section 12. Checks every topic's sequence and ends with exit code
+3 when a record was missing or came twice.
+"""
+
+import argparse
+import json
+import struct
+import sys
+from collections import namedtuple
+
+import zmq
+
+HEADER = struct.Struct("<4sBBBBBxHHxxQQIIqqq")
+Header = namedtuple(
+    "Header",
+    "signature version size flags kind record_flags shard shards epoch seq"
+    " topic_seq place event_time receive_time send_time",
+)
+SNAPSHOT, EMPTY, LAST, INCOMPLETE = 1, 2, 4, 8
+DELETE, NOTICE = 10, 11
+
+
+def entries(frames):
+    """Yield (topic, header, body) of a message: one of a record, many of an answer."""
+    if len(frames) % 3:
+        raise ValueError(f"message of {len(frames)} frames")
+    for topic, head, body in zip(*[iter(frames)] * 3):
+        if len(head) != HEADER.size:
+            raise ValueError(f"header of {len(head)} bytes")
+        header = Header._make(HEADER.unpack(head))
+        if header.signature != b"TPLV" or header.version != 1:
+            raise ValueError("not the plain stream, or a newer version of it")
+        yield topic, header, body
+
+
+class Continuity:
+    """Whether every topic's records come one after the other."""
+
+    def __init__(self):
+        self.next = {}  # (epoch, topic) -> topic sequence expected
+        self.missing = self.repeated = 0
+
+    def take(self, topic, header):
+        key = header.epoch, topic
+        expected = self.next.get(key)
+        if expected is not None:
+            ahead = (header.topic_seq - expected) & 0xFFFFFFFF
+            if 0 < ahead < 1 << 31:
+                self.missing += ahead
+            elif ahead:
+                self.repeated += 1
+                return
+        self.next[key] = (header.topic_seq + 1) & 0xFFFFFFFF
+
+
+def show(topic, header, body):
+    print(
+        json.dumps(
+            {
+                "topic": topic.decode(errors="replace"),
+                "kind": header.kind,
+                "snapshot": bool(header.flags & SNAPSHOT),
+                "epoch": header.epoch,
+                "shard": header.shard,
+                "seq": header.seq,
+                "topic_seq": header.topic_seq,
+                "event_time": header.event_time,
+                "body_size": len(body),
+            }
+        )
+    )
+
+
+def main():
+    args = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    args.add_argument("endpoint", help="the proxy's --plain endpoint")
+    args.add_argument("--topics", action="append", help="prefix, may be repeated (default: every topic)")
+    args.add_argument("--count", type=int, default=0, help="end after so many live records (default: at the end of the stream)")
+    args.add_argument("--timeout", type=float, default=10, help="seconds of silence after which to give up")
+    args.add_argument("--print", action="store_true", help="print every record as a line of JSON")
+    args = args.parse_args()
+
+    socket = zmq.Context.instance().socket(zmq.SUB)
+    socket.setsockopt(zmq.RCVHWM, 100_000)
+    socket.setsockopt(zmq.RCVTIMEO, int(args.timeout * 1000))
+    socket.connect(args.endpoint)
+    waiting = [t.encode() for t in args.topics or [""]]  # for their answers
+    for topic in waiting:
+        socket.setsockopt(zmq.SUBSCRIBE, topic)
+    socket.setsockopt(zmq.SUBSCRIBE, b"TPDK!end")
+
+    continuity, snapshot, live, shards, ended = Continuity(), 0, 0, 1, set()
+    while not args.count or live < args.count:
+        try:
+            frames = socket.recv_multipart()
+        except zmq.Again:
+            print(f"nothing for {args.timeout} s", file=sys.stderr)
+            break
+        for topic, header, body in entries(frames):
+            if header.kind == NOTICE and header.flags & EMPTY:
+                continue  # the answer to a subscription that matches nothing yet
+            if topic == b"TPDK!end":
+                ended.add(json.loads(body)["shard"])
+                continue
+            if topic.startswith(b"TPDK!"):
+                continue  # the proxy about itself
+            if header.flags & SNAPSHOT:
+                snapshot += 1
+                # A value as of now: what comes live continues it.
+                continuity.next[header.epoch, topic] = (header.topic_seq + 1) & 0xFFFFFFFF
+            else:
+                live += 1
+                continuity.take(topic, header)
+            shards = header.shards
+            if args.print:
+                show(topic, header, body)
+        if ended and len(ended) == shards:
+            break
+
+    summary = {
+        "last_values": snapshot,
+        "live": live,
+        "topics": len(continuity.next),
+        "missing": continuity.missing,
+        "repeated": continuity.repeated,
+        "ended": bool(ended),
+    }
+    print(json.dumps(summary))
+    return 3 if continuity.missing or continuity.repeated else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
