@@ -1,8 +1,6 @@
 package chp
 
-import (
-	"time"
-)
+import "time"
 
 // Answer is one snapshot on its way to one requester: its messages, made one
 // after the other. One goroutine uses it, and closes it.
@@ -13,6 +11,7 @@ type Answer struct {
 	subtree  []byte
 	now      func() time.Time
 	counters *counters
+	closed   func() // told once; nil: nobody
 
 	entries  uint64 // messages given so far
 	ended    bool   // the last message was given
@@ -82,5 +81,8 @@ func (a *Answer) Close() {
 		a.capture.Close()
 		a.capture = nil
 		a.ended = true
+		if a.closed != nil {
+			a.closed()
+		}
 	}
 }
