@@ -156,11 +156,19 @@ type raw struct {
 
 func connect(t testing.TB, endpoint string, typ zsock.Type) *raw {
 	t.Helper()
+	return connectQueue(t, endpoint, typ, 0)
+}
+
+// connectQueue is connect with a receive queue of some messages.
+func connectQueue(t testing.TB, endpoint string, typ zsock.Type, queue int) *raw {
+	t.Helper()
 	ctx, err := zsock.NewContext(zsock.NoCPU)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := ctx.NewSocket(typ, zsock.SocketConfig{RecvTimeout: zsock.Forever, SendTimeout: zsock.Forever, Linger: time.Second})
+	s, err := ctx.NewSocket(typ, zsock.SocketConfig{
+		RecvTimeout: zsock.Forever, SendTimeout: zsock.Forever, Linger: time.Second, ReceiveQueue: queue,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -201,6 +201,7 @@ func (p *Publisher) attend(s *shard) error {
 	}
 	now := p.cfg.Now()
 	s.lastHear = now
+	p.look(s)
 	if _, err := p.tryOwed(s); err != nil {
 		return err
 	}
@@ -271,20 +272,20 @@ func (p *Publisher) lookAround(ctx context.Context, held *shard) error {
 // hear takes in everything that waits on one shard.
 func (p *Publisher) hear(s *shard) error {
 	for s.socket.Readable() {
-		frame, err := s.socket.TryRecvFrame()
+		frame, from, err := s.socket.TryRecvFrameFrom()
 		if errors.Is(err, zsock.ErrAgain) {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("publisher: shard %d: %w", s.number, err)
 		}
-		s.greet = p.take(s, frame) || s.greet
+		s.greet = p.take(s, frame, from) || s.greet
 	}
 	return nil
 }
 
 // take takes in one frame and reports whether a reader came that wants a hello.
-func (p *Publisher) take(s *shard, frame []byte) (greet bool) {
+func (p *Publisher) take(s *shard, frame []byte, from zsock.Peer) (greet bool) {
 	if len(frame) == 0 || frame[0] > 1 {
 		s.stats.Foreign++
 		return false
@@ -295,12 +296,27 @@ func (p *Publisher) take(s *shard, frame []byte) (greet bool) {
 		// A reader that stays from session to session subscribes to all it ever
 		// did when it connects anew: this word was for another publisher.
 		return false
+	case sig == wire.SignalUnreport:
+		return false
+	case sig == wire.SignalReport:
+		if !p.report(s, frame) {
+			s.stats.Refused++
+		}
+		return false
 	case sig != wire.SignalNone:
 		p.readers.take(s.number, sig, id, name)
+		if sig == wire.SignalReady {
+			p.join(s, id, name, from)
+		} else if sig == wire.SignalLeft {
+			p.squawk(p.registry.Leave(p.steady(), id, s.number))
+		}
 		return false
 	case bytes.HasPrefix(frame[1:], []byte(wire.Signature+"?")):
 		s.stats.Refused++
 		return false
+	}
+	if frame[0] == 1 {
+		p.join(s, wire.ReaderID{}, "", from)
 	}
 	s.filters.take(frame[1:], frame[0] == 1)
 	return frame[0] == 1

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/snail"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -47,6 +48,11 @@ type Config struct {
 	// EndWait bounds how long End waits for readers that stay but do not
 	// confirm the end. Default: for ever in lossless mode, 5 s in live mode.
 	EndWait time.Duration
+	// Squawk is called when a reader becomes late, stuck, well again, or goes while
+	// it is not well: what is also sent as a notice on wire.SquawkTopic. It is
+	// called from every goroutine that calls the publisher, must return soon, and
+	// must not call the publisher. Default: nothing.
+	Squawk func(snail.Squawk)
 	// Now is the wall clock. It is called from every goroutine that sends. Default:
 	// the system's.
 	Now func() wire.Nanos
@@ -84,6 +90,8 @@ type Stats struct {
 	Notices  uint64        // that went out
 	Unsaid   uint64        // notices that were dropped for want of room
 	Stalled  time.Duration // lossless: time spent waiting for the slowest reader, all shards together
+	Reports  uint64        // that readers made of themselves
+	Unlisted uint64        // connections and reports that ReaderList leaves out: it is full, or who reported is not on it
 	Foreign  uint64        // frames from peers that are no subscriptions
 	Refused  uint64        // subscriptions whose reader signal made no sense
 	Joined   int           // readers that said they receive on at least one shard
@@ -98,6 +106,7 @@ func (st *Stats) add(o *Stats) {
 	st.Referred += o.Referred
 	st.Notices += o.Notices
 	st.Stalled += o.Stalled
+	st.Reports += o.Reports
 	st.Foreign += o.Foreign
 	st.Refused += o.Refused
 }
@@ -111,8 +120,14 @@ type Publisher struct {
 	ready   []int
 	readers readers
 	notices notices
-	ended   atomic.Bool
-	linger  bool // Close lets what is unsent go out
+
+	registry *snail.Registry // what people are told of the readers
+	began    struct {
+		at   time.Time
+		wall wire.Nanos
+	}
+	ended  atomic.Bool
+	linger bool // Close lets what is unsent go out
 }
 
 // ErrEnded: Send after End.
@@ -128,8 +143,14 @@ func New(cfg Config) (*Publisher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("publisher: session: %w", err)
 	}
-	p := &Publisher{cfg: cfg, readers: readers{shards: len(cfg.Endpoints)}}
+	registry, err := snail.NewRegistry(snail.RegistryConfig{})
+	if err != nil {
+		return nil, fmt.Errorf("publisher: %w", err)
+	}
+	p := &Publisher{cfg: cfg, readers: readers{shards: len(cfg.Endpoints)}, registry: registry}
 	p.epoch.Store(uint64(cfg.Epoch))
+	p.began.at = time.Now()
+	p.began.wall = wire.NanosOf(p.began.at)
 	sockets := make([]*zsock.Socket, 0, len(cfg.Endpoints))
 	for i, endpoint := range cfg.Endpoints {
 		s, err := openShard(&p.cfg, i, endpoint)
@@ -199,6 +220,8 @@ func (p *Publisher) Stats() Stats {
 		s.mu.Unlock()
 	}
 	st.Unsaid = p.notices.dropped.Load()
+	left := p.registry.Counts()
+	st.Unlisted = left.Refused + left.Unknown
 	st.Joined, st.Left, st.Finished = p.readers.counts()
 	return st
 }

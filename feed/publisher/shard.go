@@ -34,6 +34,7 @@ type shard struct {
 	lentBytes int
 	spare     []*zsock.Token
 
+	watch      watch
 	filters    filters
 	reference  []byte // frame, an allocation of its own
 	owedHeader []byte // likewise
