@@ -203,6 +203,10 @@ func TestWaiter(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+	w.Watch(router)
+	if ready := wait(Forever); len(ready) != 1 || ready[0] != 0 {
+		t.Errorf("watching another list of sockets: %v", ready)
+	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -39,22 +39,31 @@ type Waiter struct {
 	fd int        // eventfd; -1: closed
 }
 
-// NewWaiter returns a Waiter for the given sockets. It must be closed.
+// NewWaiter returns a Waiter for the given sockets. It must be closed, after it
+// has waited for the last time.
 func NewWaiter(sockets ...*Socket) (*Waiter, error) {
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("zsock: new waiter: %w", err)
 	}
+	w := &Waiter{fd: fd}
+	w.Watch(sockets...)
+	return w, nil
+}
+
+// Watch makes the Waiter wait for these sockets instead of those before, never
+// while Wait runs.
+func (w *Waiter) Watch(sockets ...*Socket) {
 	n := len(sockets) + 1
+	C.free(unsafe.Pointer(unsafe.SliceData(w.items)))
 	mem := (*C.zmq_pollitem_t)(C.calloc(C.size_t(n), C.sizeof_zmq_pollitem_t))
-	w := &Waiter{items: unsafe.Slice(mem, n), sockets: len(sockets), fd: fd}
+	w.items, w.sockets = unsafe.Slice(mem, n), len(sockets)
 	for i, s := range sockets {
 		w.items[i].socket = s.raw
 		w.items[i].events = C.ZMQ_POLLIN
 	}
-	w.items[n-1].fd = C.int(fd)
+	w.items[n-1].fd = C.int(w.fd)
 	w.items[n-1].events = C.ZMQ_POLLIN
-	return w, nil
 }
 
 // Wake ends the Wait that runs, or the next one. Any goroutine may call it, also

@@ -1,0 +1,196 @@
+package pirate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tapedeck/tapedeck/internal/zsock"
+)
+
+// TestMain runs the tests, and fails if a goroutine outlives them. The test
+// binary is also the worker process that TestKill kills.
+func TestMain(m *testing.M) {
+	if endpoint := os.Getenv(killEndpoint); endpoint != "" {
+		workUntilKilled(endpoint)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// The heartbeat interval of the tests is short, and a silence long enough for a
+// machine that is busy with other things.
+const (
+	beat     = 20 * time.Millisecond
+	liveness = 100
+)
+
+func newContext(t testing.TB) *zsock.Context {
+	t.Helper()
+	ctx, err := zsock.NewContext(zsock.NoCPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := ctx.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return ctx
+}
+
+// runQueue runs a queue until the test ends or stop is called.
+func runQueue(t testing.TB, cfg QueueConfig) (q *Queue, stop func()) {
+	t.Helper()
+	orDefault(&cfg.Heartbeat, beat)
+	orDefault(&cfg.Liveness, liveness)
+	q, err := NewQueue(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q, background(t, q.Run, q.Close)
+}
+
+// background runs a thing until the test ends or stop is called.
+func background(t testing.TB, run func(context.Context) error, shut func() error) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := errors.Join(<-ended, shut()); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+func runWorker(t testing.TB, cfg WorkerConfig) (w *Worker, stop func()) {
+	t.Helper()
+	orDefault(&cfg.Heartbeat, beat)
+	orDefault(&cfg.Backoff, beat)
+	orDefault(&cfg.Liveness, liveness)
+	w, err := NewWorker(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w, background(t, w.Run, func() error { return nil })
+}
+
+// echo answers with the name of the worker and the request.
+func echo(name string) Handler {
+	return func(_ context.Context, request [][]byte) Reply {
+		reply := [][]byte{[]byte(name)}
+		for _, f := range request {
+			reply = append(reply, append([]byte(nil), f...))
+		}
+		return Reply{Frames: reply}
+	}
+}
+
+func newClient(t testing.TB, cfg ClientConfig) *Client {
+	t.Helper()
+	orDefault(&cfg.Backoff, time.Millisecond)
+	c, err := NewClient(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// raw is a socket of a peer written by somebody else: what it sends and receives
+// is spelled out frame by frame.
+type raw struct {
+	t *testing.T
+	s *zsock.Socket
+}
+
+func newRaw(t *testing.T, ctx *zsock.Context, kind zsock.Type) *raw {
+	t.Helper()
+	s, err := ctx.NewSocket(kind, zsock.SocketConfig{RecvTimeout: zsock.Forever, SendTimeout: zsock.Forever})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &raw{t, s}
+	t.Cleanup(r.close)
+	return r
+}
+
+func (r *raw) close() {
+	if r.s != nil {
+		_ = r.s.Close()
+		r.s = nil
+	}
+}
+
+func (r *raw) connect(endpoint string) {
+	r.t.Helper()
+	if err := r.s.Connect(endpoint); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *raw) send(frames ...string) {
+	r.t.Helper()
+	message := make([][]byte, len(frames))
+	for i, f := range frames {
+		message[i] = []byte(f)
+	}
+	if err := r.s.SendParts(nil, 0, message...); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *raw) recv() []string {
+	r.t.Helper()
+	message, err := r.s.RecvFrames()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	frames := make([]string, len(message))
+	for i, f := range message {
+		frames[i] = string(f)
+	}
+	return frames
+}
+
+// recvWork returns the next message that is no heartbeat, from frame at on.
+func (r *raw) recvWork(at int) []string {
+	r.t.Helper()
+	for {
+		if m := r.recv(); len(m) != at+1 || m[at] != "\x02" {
+			return m
+		}
+	}
+}
+
+func (r *raw) want(got []string, want ...string) {
+	r.t.Helper()
+	if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
+		r.t.Fatalf("got %q, want %q", got, want)
+	}
+}
+
+// until waits for a condition that other goroutines bring about.
+func until(cond func() bool) {
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for !cond() {
+		<-again.C
+	}
+}
