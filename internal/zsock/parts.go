@@ -7,6 +7,8 @@ package zsock
 #cgo nocallback td_parts_send
 #cgo noescape td_frame_send
 #cgo nocallback td_frame_send
+#cgo noescape td_parts_append
+#cgo nocallback td_parts_append
 #cgo noescape td_parts_clear
 #cgo nocallback td_parts_clear
 #include <errno.h>
@@ -63,6 +65,22 @@ static int td_parts_recv(void *socket, td_parts *p)
 	}
 }
 
+static int td_parts_append(td_parts *p, const void *data, size_t size)
+{
+	zmq_msg_t *msg = &p->msg[p->kept];
+	if (p->kept == TD_PARTS_MAX)
+		return E2BIG;
+	if (zmq_msg_init_size(msg, size) != 0)
+		return errno;
+	if (size > 0)
+		memcpy(zmq_msg_data(msg), data, size);
+	p->data[p->kept] = zmq_msg_data(msg);
+	p->size[p->kept] = size;
+	p->kept++;
+	p->total++;
+	return 0;
+}
+
 static int td_send_once(zmq_msg_t *msg, void *socket, int flags)
 {
 	int rc;
@@ -108,7 +126,6 @@ import "C"
 
 import (
 	"errors"
-	"fmt"
 	"syscall"
 	"unsafe"
 )
@@ -120,7 +137,8 @@ const PartsMax = C.TD_PARTS_MAX
 var (
 	// ErrUnreachable: a ROUTER knows no peer of that identity.
 	ErrUnreachable = errors.New("zsock: no such peer")
-	// ErrFrames: the message had more than PartsMax frames. It was dropped.
+	// ErrFrames: the message had, or would have, more than PartsMax frames. A
+	// received one was dropped.
 	ErrFrames = errors.New("zsock: message has too many frames")
 )
 
@@ -160,6 +178,19 @@ func (p *Parts) Frame(i int) []byte {
 	return unsafe.Slice((*byte)(p.c.data[i]), int(p.c.size[i]))
 }
 
+// Append adds a frame with a copy of b, so that it can be sent many times without
+// another one. The error is ErrFrames where there is no room.
+func (p *Parts) Append(b []byte) error {
+	switch errno := C.td_parts_append(p.c, unsafe.Pointer(unsafe.SliceData(b)), C.size_t(len(b))); syscall.Errno(errno) {
+	case 0:
+		return nil
+	case syscall.E2BIG:
+		return ErrFrames
+	default:
+		return partsError(int(errno))
+	}
+}
+
 // Size is the size of all frames together, bytes.
 func (p *Parts) Size() int {
 	n := 0
@@ -183,16 +214,17 @@ func (s *Socket) RecvParts(p *Parts) error {
 }
 
 // SendParts sends the frames of lead, copied, and then those of p from frame
-// from on, where they lie; p keeps them, and may be nil. It waits for the configured send timeout
-// and then returns ErrAgain; on any error nothing was sent. A ROUTER that must
-// reach its peers returns ErrUnreachable for an identity it does not know.
+// from on, where they lie; p keeps them, and may be nil. It waits for the
+// configured send timeout and then returns ErrAgain; on any error nothing was
+// sent. A ROUTER that must reach its peers returns ErrUnreachable for an identity
+// it does not know.
 func (s *Socket) SendParts(p *Parts, from int, lead ...[]byte) error {
 	rest := 0
 	if p != nil {
 		rest = max(p.Len()-from, 0)
 	}
 	if len(lead)+rest == 0 {
-		return fmt.Errorf("zsock: message without frames")
+		return errors.New("zsock: message without frames")
 	}
 	for i, f := range lead {
 		flags := C.int(C.ZMQ_SNDMORE)

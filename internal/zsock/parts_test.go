@@ -118,6 +118,37 @@ func TestPartsNeverHalfSent(t *testing.T) {
 	}
 }
 
+// TestPartsAppend: what was put together goes out as often as is wanted.
+func TestPartsAppend(t *testing.T) {
+	router, dealer := routers(t, "inproc://append")
+	p, in := NewParts(), NewParts()
+	defer p.Close()
+	defer in.Close()
+	large := bytes.Repeat([]byte("x"), 1000)
+	if err := errors.Join(p.Append(nil), p.Append([]byte("small")), p.Append(large)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := errors.Join(dealer.SendParts(p, 0), router.RecvParts(in)); err != nil {
+			t.Fatal(err)
+		}
+		if in.Len() != 4 || len(in.Frame(1)) != 0 || string(in.Frame(2)) != "small" || !bytes.Equal(in.Frame(3), large) {
+			t.Errorf("received %d frames", in.Len())
+		}
+		if &in.Frame(3)[0] != &p.Frame(2)[0] {
+			t.Error("the large frame was copied when it was sent")
+		}
+	}
+	for range PartsMax - 3 {
+		if err := p.Append(nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Append(nil); !errors.Is(err, ErrFrames) || p.Len() != PartsMax {
+		t.Errorf("%d frames, %v", p.Len(), err)
+	}
+}
+
 func TestPartsTooMany(t *testing.T) {
 	router, dealer := routers(t, "inproc://many")
 	p := NewParts()
