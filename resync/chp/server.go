@@ -51,7 +51,6 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, state: newState(&cfg), now: time.Now, serving: map[string]bool{}}
 	if err := s.open(); err != nil {
-		s.running = false
 		return nil, errors.Join(fmt.Errorf("chp: open server: %w", err), s.Close())
 	}
 	return s, nil
