@@ -56,6 +56,21 @@ func TestThroughput(t *testing.T) {
 	}
 }
 
+func TestSnail(t *testing.T) {
+	rep, err := Snail(t.Context(), Env{Runs: 1}, SnailConfig{Readers: 3, Rate: 4000, Tick: 500, Size: 4000, Seconds: 0.3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range rep.Cases {
+		c := &rep.Cases[i]
+		wants(t, c, "before_p999_ns", "after_p999_ns", "after_to_before_p999")
+		if n, want := c.Histograms["before"].TotalCount(), int64(1200*(3-i)); n != want {
+			t.Errorf("%s: %d samples before, want %d", c.title(), n, want)
+		}
+	}
+	wants(t, &rep.Cases[1], "named_after_ms")
+}
+
 func TestLatency(t *testing.T) {
 	rep, err := Latency(t.Context(), Env{Runs: 1}, LatencyConfig{Rate: 5000, Seconds: 0.2, Burst: 50})
 	if err != nil {

@@ -103,10 +103,11 @@ type live struct {
 	count   uint32
 	ordinal wire.Ordinal
 	due     wire.Nanos
+	kind    wire.Kind
 }
 
 func newLive(ctx context.Context, pub *publisher.Publisher, topics, size int) *live {
-	l := &live{ctx: ctx, pub: pub, seqs: make([]uint32, topics), body: make([]byte, size)}
+	l := &live{ctx: ctx, pub: pub, seqs: make([]uint32, topics), body: make([]byte, size), kind: wire.KindQuote}
 	for i := range topics {
 		l.topics = append(l.topics, fmt.Appendf(nil, "BENCH.%05d", i))
 	}
@@ -121,7 +122,7 @@ func (l *live) emit(intended int64) error {
 	binary.LittleEndian.PutUint64(l.body, uint64(intended))
 	var err error
 	l.payload, err = wire.AppendRecord(l.payload, &wire.Fields{
-		Topic: l.topics[t], Body: l.body, Event: wire.Nanos(intended), Receive: wire.Nanos(intended), TopicSeq: l.seqs[t], Kind: wire.KindQuote,
+		Topic: l.topics[t], Body: l.body, Event: wire.Nanos(intended), Receive: wire.Nanos(intended), TopicSeq: l.seqs[t], Kind: l.kind,
 	})
 	l.seqs[t]++
 	l.count++

@@ -37,13 +37,16 @@ type Result struct {
 	CPUSeconds float64 `json:"cpu_seconds"`
 	RSSBytes   uint64  `json:"rss_bytes"` // peak
 	Gaps       uint64  `json:"gaps"`
+	Lost       uint64  `json:"lost"`
 	Batches    uint64  `json:"batches"`
 	Referred   uint64  `json:"referred"` // batches that came by reference
 	Fallbacks  uint64  `json:"fallbacks"`
 	Complete   bool    `json:"complete"`
 	Topics     int     `json:"topics"`
 	Histogram  []byte  `json:"histogram,omitempty"` // HdrHistogram V2, ns
-	Error      string  `json:"error,omitempty"`
+	// Phases are histograms of each phase of a run, as Histogram.
+	Phases [][]byte `json:"phases,omitempty"`
+	Error  string   `json:"error,omitempty"`
 }
 
 // ready is what a worker says when it can be sent to.
@@ -149,6 +152,7 @@ var roles = map[string]func(ctx context.Context, job *Job, say func(ready) error
 	"tcp-sink":   tcpSink,
 	"zmq-sink":   zmqSink,
 	"zmq-timed":  zmqTimedSink,
+	"phased":     phasedSubscriber,
 }
 
 // usage returns the CPU time and the peak resident set of this process. The

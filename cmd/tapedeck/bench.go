@@ -42,7 +42,7 @@ do not. The subscriber is a process of its own. docs/BENCH.md has the method.`,
 	fl.StringVar(&f.dir, "dir", "", "folder for tapes (default: /dev/shm where it is, else the temporary folder)")
 	fl.StringVar(&f.hgrm, "hgrm", "", "write each histogram to PREFIX-NAME.hgrm")
 	fl.StringVar(&f.html, "html", "", "write the report with plots to this file")
-	cmd.AddCommand(newBenchThroughput(&f), newBenchLatency(&f), newBenchPacing(&f), newBenchScale(&f), newBenchLocal(&f), newBenchDiff())
+	cmd.AddCommand(newBenchThroughput(&f), newBenchLatency(&f), newBenchPacing(&f), newBenchScale(&f), newBenchLocal(&f), newBenchSnail(&f), newBenchDiff())
 	return cmd
 }
 
@@ -159,6 +159,24 @@ func newBenchScale(f *benchFlags) *cobra.Command {
 	fl.IntSliceVar(&cfg.Topics, "topics", nil, "(default 10, 1000, 100000)")
 	fl.IntSliceVar(&cfg.Subscribers, "subscribers", nil, "(default 1, 2, 4)")
 	fl.IntSliceVar(&cfg.Sizes, "sizes", nil, "bytes of a body (default 40, 100, 1000)")
+	return cmd
+}
+
+func newBenchSnail(f *benchFlags) *cobra.Command {
+	var cfg bench.SnailConfig
+	cmd := &cobra.Command{
+		Use:   "snail",
+		Short: "What a reader that stops reading does to the others, and how soon it is named",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd, func(ctx context.Context, env bench.Env) (*bench.Report, error) { return bench.Snail(ctx, env, cfg) })
+		},
+	}
+	fl := cmd.Flags()
+	fl.IntVar(&cfg.Readers, "readers", 0, "of which one stops (default 20)")
+	fl.Float64Var(&cfg.Rate, "rate", 0, "records a second (default 100,000)")
+	fl.Float64Var(&cfg.Tick, "bursts", 0, "that the rate is sent in, a second (default 1000)")
+	fl.IntVar(&cfg.Size, "size", 0, "bytes of a body (default 100)")
+	fl.Float64Var(&cfg.Seconds, "seconds", 0, "that each half of a run takes (default 3)")
 	return cmd
 }
 
