@@ -253,5 +253,7 @@ func (a *agent) hugz(m *Message, now time.Time) {
 		a.again(now, &a.stats.unsure)
 	case len(a.subtree) == 0 && last < a.sequence:
 		a.again(now, &a.stats.restarts)
+	case last <= a.sequence:
+		a.proven = true // nothing was missed up to here
 	}
 }
