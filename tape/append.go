@@ -82,6 +82,7 @@ func (w *Writer) resume(t *Tape, cfg *Config) error {
 	d.kept = t.retained()
 	d.segments, d.number = t.meta.Segments, t.first+len(t.meta.Segments)
 	d.chain, d.blocks, w.number = *t.meta.Digest, t.base+t.blocks, t.base+t.blocks
+	w.live.catalog.seed(t)
 	for i := range w.shard {
 		w.shard[i].resume(t, &t.shards().shards[i])
 	}

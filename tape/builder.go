@@ -29,6 +29,8 @@ type job struct {
 	kept   bool          // stored is filled already
 	topics []topicDelta  // what the block adds to its topics
 	done   chan struct{} // one signal: encoded
+	sealed sealedBlock   // guarded by the catalog's lock
+	lent   bool          // readers have raw; guarded by the builder's lock, then the catalog's
 
 	sync chan<- error // not nil: no block, a barrier
 	soft bool         // a barrier nobody waits for

@@ -36,6 +36,7 @@ func (w *Writer) Abort() error {
 	if w.closed && w.closeErr == nil {
 		return nil
 	}
+	_ = w.live.Close() // nothing in it fails
 	if !w.closed {
 		w.closed = true
 		w.stop()
@@ -104,6 +105,7 @@ func (w *Writer) complete() error {
 	if !w.cfg.Temporary {
 		return nil
 	}
+	_ = w.live.Close() // its files move; nothing in it fails
 	return w.giveName()
 }
 

@@ -66,14 +66,17 @@ func (d *disk) run() {
 				w.fail(err)
 			}
 		}
+		if w.failed() != nil {
+			w.live.catalog.lost(j)
+		}
 		w.recycle(j)
 	}
 }
 
 // recycle hands a block's buffers back, or lets go of them where a large record
-// made them grow.
+// made them grow or readers have them.
 func (w *Writer) recycle(j *job) {
-	if cap(j.raw) > 4*(w.cfg.BlockSize+BlockHeaderSize) {
+	if j.lent || cap(j.raw) > 4*(w.cfg.BlockSize+BlockHeaderSize) {
 		j = nil
 	}
 	w.free <- j
@@ -116,6 +119,7 @@ func (d *disk) put(j *job) error {
 	}
 	d.size += need
 	d.account(j)
+	d.w.live.catalog.wrote(j, d.index.entries, d.size)
 	return nil
 }
 
@@ -143,7 +147,9 @@ func (d *disk) begin() error {
 	}
 	d.file, d.size, d.allocated, d.synced, d.records = f, 0, 0, 0, 0
 	d.payload, d.stored, d.begun = 0, 0, time.Now()
-	d.index = index{entries: d.index.entries[:0], first: d.blocks}
+	// Readers of the last segment may have its entries.
+	d.index = index{entries: make([]byte, 0, len(d.index.entries)), first: d.blocks}
+	d.w.live.catalog.begin(d.number, d.blocks)
 	if err := d.allocate(SegmentHeaderSize); err != nil {
 		return err
 	}
@@ -232,6 +238,7 @@ func (d *disk) seal() error {
 		Records: d.records, FirstOrdinal: d.ordinal, Keyframes: keyframes, Digest: d.chain,
 	})
 	d.note()
+	d.w.live.catalog.seal()
 	d.number++
 	return nil
 }

@@ -29,7 +29,8 @@ func (d *disk) retain() {
 	}
 	w.metaMu.Lock()
 	defer w.metaMu.Unlock()
-	r := retainer{fs: w.cfg.FS, dir: w.work, meta: &w.meta, list: d.kept}
+	r := retainer{fs: w.cfg.FS, dir: w.work, meta: &w.meta, list: d.kept,
+		removing: func(first int) { w.live.forget(w.live.catalog.retain(first)) }}
 	n := r.surplus(&w.cfg.Retain, min(w.cfg.SegmentSize, w.cfg.Retain.Size/4), wire.NanosOf(time.Now()))
 	report, err := r.drop(n)
 	d.kept = r.list

@@ -53,16 +53,21 @@ func (t *Tape) mapSegment(s *segment) (*mapping, error) {
 		last := s.index.info(n - 1)
 		end = last.end()
 	}
-	if end != int64(int(end)) {
+	return t.mapFile(s.number, end)
+}
+
+// mapFile maps the first size bytes of a segment's file, with one reference.
+func (t *Tape) mapFile(number int, size int64) (*mapping, error) {
+	if size != int64(int(size)) {
 		return nil, errors.New("segment does not fit the address space")
 	}
-	f, err := t.fs.Open(t.path(segmentName(s.number)), fsys.Read)
+	f, err := t.fs.Open(t.path(segmentName(number)), fsys.Read)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	m := &mapping{}
-	m.data, m.unmap, err = f.Map(int(end))
+	m.data, m.unmap, err = f.Map(int(size))
 	m.refs.Store(1)
 	return m, err
 }

@@ -88,7 +88,7 @@ func (t *Tape) ReadSeq(ctx context.Context, epoch wire.Epoch, shard int, from, t
 	if info.FirstSeq > from {
 		// What retention removed is not what the first block left speaks of.
 		e := gapError(&info, from)
-		e.LastValues = info.LastValues && (info.Number != run[0] || t.base == 0)
+		e.LastValues = info.LastValues && (info.Number != t.shards().shards[shard].blocks[0] || t.base == 0)
 		return b, nil, e
 	}
 	s := t.segmentNumber(info.Segment)

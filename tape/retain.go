@@ -121,6 +121,9 @@ type retainer struct {
 	dir  string
 	meta *manifest
 	list []retainedSegment // sealed segments, oldest first
+	// removing, where it is set, is told of the new first segment before the files
+	// of those before it go.
+	removing func(first int)
 }
 
 // surplus returns how many segments have to go. coming is how much the next
@@ -175,6 +178,9 @@ func (r *retainer) drop(n int) (report RetainReport, err error) {
 		return report, err
 	}
 	*r.meta = m
+	if r.removing != nil {
+		r.removing(m.firstSegment())
+	}
 	gone := r.list[:n]
 	r.list = append([]retainedSegment(nil), r.list[n:]...)
 	for i := range gone {

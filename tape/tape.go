@@ -185,11 +185,13 @@ func (t *Tape) openIndex(s *segment, size int64, blocks int) error {
 	return nil
 }
 
+const reasonNoIndex = "index is missing"
+
 // loadIndex reads and checks an index file.
 func (t *Tape) loadIndex(s *segment) string {
 	data, err := fsys.ReadFile(t.fs, t.path(indexName(s.number)), indexSizeMax)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "index is missing"
+		return reasonNoIndex
 	}
 	if err != nil {
 		return err.Error()

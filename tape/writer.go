@@ -17,7 +17,7 @@ import (
 
 // Writer writes a tape. Append, AppendFields, AppendBatch, Sync and Stats may be
 // called from any number of goroutines; the records of one shard must come in
-// order. Locks nest in one order: flush, a builder's mu, enqueue.
+// order. Locks nest in one order: flush, a builder's mu, enqueue, the catalog's.
 type Writer struct {
 	cfg   Config
 	dir   string // where the tape is to be
@@ -41,6 +41,7 @@ type Writer struct {
 	encoders sync.WaitGroup
 	disk     sync.WaitGroup
 	out      disk // owned by the disk goroutine
+	live     *Live
 	stats    statsBox
 
 	metaMu sync.Mutex
@@ -141,6 +142,7 @@ func newManifest(cfg *Config) manifest {
 func newWriter(dir, work string, cfg Config, lock io.Closer) *Writer {
 	w := &Writer{cfg: cfg, dir: dir, work: work, lock: lock, shard: make([]builder, cfg.Shards)}
 	w.out = disk{w: w, edges: make([]shardEdges, cfg.Shards)}
+	w.live = newLive(w, cfg.FS, work, cfg.Shards)
 	return w
 }
 
@@ -150,6 +152,7 @@ func (w *Writer) start() error {
 		w.out.keys = w.newKeyframer()
 	}
 	encoders := min(max(1, runtime.GOMAXPROCS(0)), 8)
+	w.live.view.meta = &manifest{ID: w.meta.ID, Shards: w.meta.Shards}
 	// Every shard may hold one open block; as many again may be under way, so
 	// that no append waits for a block that nobody will finish.
 	jobs := len(w.shard) + 2*encoders + 2
@@ -314,6 +317,7 @@ func (w *Writer) push(j *job) {
 	defer w.enqueue.Unlock()
 	j.info.Number = w.number
 	w.number++
+	w.live.catalog.push(j)
 	w.queue <- j
 	w.encode <- j
 }
