@@ -184,6 +184,9 @@ func (l *loop) deliver(b *wire.Batch) error {
 	if step.GapFrom != step.GapTo {
 		h.HandleGap(l.shard, b.Epoch, step.GapFrom, step.GapTo)
 	}
+	if b.Bare() && notice == nil && l.sub.marks != nil {
+		l.sub.marks.HandleMark(l.shard, &b.Header)
+	}
 	switch {
 	case b.Flags&wire.FlagHello != 0:
 		if err := l.takeHello(b); err != nil {

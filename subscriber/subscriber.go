@@ -130,6 +130,7 @@ type Subscriber struct {
 	handler Handler
 	keeper  keeper        // the handler, where it keeps batches
 	notices NoticeHandler // the handler, where it takes them
+	marks   MarkHandler   // the handler, where it takes them
 	id      wire.ReaderID
 	loops   []*loop
 
@@ -170,6 +171,7 @@ func New(cfg Config, h Handler) (*Subscriber, error) {
 	s := &Subscriber{cfg: cfg, handler: h, reportEvery: reportEvery}
 	s.keeper, _ = h.(keeper)
 	s.notices, _ = h.(NoticeHandler)
+	s.marks, _ = h.(MarkHandler)
 	_, _ = rand.Read(s.id[:]) // never fails
 	for i := range cfg.Endpoints {
 		s.loops = append(s.loops, &loop{sub: s, shard: i})
