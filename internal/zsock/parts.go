@@ -65,7 +65,7 @@ static int td_parts_recv(void *socket, td_parts *p)
 	}
 }
 
-static int td_parts_append(td_parts *p, const void *data, size_t size)
+static int td_parts_append(td_parts *p, const char *data, size_t size)
 {
 	zmq_msg_t *msg = &p->msg[p->kept];
 	if (p->kept == TD_PARTS_MAX)
@@ -95,7 +95,7 @@ static int td_send_once(zmq_msg_t *msg, void *socket, int flags)
 	return 0;
 }
 
-static int td_frame_send(void *socket, const void *data, size_t size, int flags)
+static int td_frame_send(void *socket, const char *data, size_t size, int flags)
 {
 	zmq_msg_t msg;
 	if (zmq_msg_init_size(&msg, size) != 0)
@@ -181,7 +181,7 @@ func (p *Parts) Frame(i int) []byte {
 // Append adds a frame with a copy of b, so that it can be sent many times without
 // another one. The error is ErrFrames where there is no room.
 func (p *Parts) Append(b []byte) error {
-	switch errno := C.td_parts_append(p.c, unsafe.Pointer(unsafe.SliceData(b)), C.size_t(len(b))); syscall.Errno(errno) {
+	switch errno := C.td_parts_append(p.c, chars(b), C.size_t(len(b))); syscall.Errno(errno) {
 	case 0:
 		return nil
 	case syscall.E2BIG:
@@ -232,7 +232,7 @@ func (s *Socket) SendParts(p *Parts, from int, lead ...[]byte) error {
 			flags = 0
 		}
 		// Only the first frame can meet a full queue or an unknown peer.
-		if rc := C.td_frame_send(s.raw, unsafe.Pointer(unsafe.SliceData(f)), C.size_t(len(f)), flags); rc != 0 {
+		if rc := C.td_frame_send(s.raw, chars(f), C.size_t(len(f)), flags); rc != 0 {
 			return partsError(int(rc))
 		}
 	}
@@ -241,6 +241,11 @@ func (s *Socket) SendParts(p *Parts, from int, lead ...[]byte) error {
 	}
 	return partsError(int(C.td_parts_send(s.raw, p.c, C.int(from))))
 }
+
+// chars is where b begins. As a pointer to characters cgo need not look for
+// pointers in whatever b is a part of, and does not refuse a part of a struct
+// that has some.
+func chars(b []byte) *C.char { return (*C.char)(unsafe.Pointer(unsafe.SliceData(b))) }
 
 func partsError(errno int) error {
 	if syscall.Errno(errno) == syscall.EHOSTUNREACH {
