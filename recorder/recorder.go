@@ -9,9 +9,12 @@ import (
 )
 
 // Recorder writes a stream to a tape. Its Handle methods take what a subscriber
-// hands over and may be called from one goroutine per shard.
+// hands over and may be called from one goroutine per shard. What it has recorded
+// can be read meanwhile, from any number of goroutines: see Extents, Read and Find.
 type Recorder struct {
-	w *tape.Writer
+	w     *tape.Writer
+	live  func() *tape.Live // made at the first read
+	reads chan struct{}     // full while as many read as may
 
 	gaps, lost atomic.Uint64
 	ends       atomic.Int64
@@ -22,8 +25,11 @@ type Recorder struct {
 	err     error // of describing the tape
 }
 
-// New returns a recorder that writes to w. Closing w remains the caller's.
-func New(w *tape.Writer) *Recorder { return &Recorder{w: w} }
+// New returns a recorder that writes to w. Closing w remains the caller's. Where
+// something was read of the recording, the recorder must be closed, too.
+func New(w *tape.Writer) *Recorder {
+	return &Recorder{w: w, live: sync.OnceValue(w.Live), reads: make(chan struct{}, readsAtOnce())}
+}
 
 // HandleBatch writes the records of a batch, without the first skip of them,
 // which have come before. It copies what it keeps. The error is the writer's.
