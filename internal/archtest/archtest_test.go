@@ -34,6 +34,7 @@ var rules = []rule{
 	{"resync", []string{"wire", "internal/zsock", "control/pirate"}, "it heals a stream through Handler and asks a server; what is read, cmd hands over as Refills"},
 	{"control/pirate", []string{"internal/zsock"}, "requests and replies are bytes to it: what they mean is their handlers' business"},
 	{"resync/chp", []string{"internal/zsock"}, "a public protocol over a table of bytes: it knows no records, and whose table it shows it is told"},
+	{"lvc", []string{"wire", "snail", "shard", "internal/zsock", "internal/zmtp"}, "it takes batches from whoever receives them, and is asked for snapshots by whoever serves them"},
 	{"recorder", []string{"wire", "tape", "shard"}, "the recorder takes batches from whoever hands them over"},
 	{"replay", []string{"wire", "tape", "shard", "internal/prefix"}, "the deck hands batches to a publisher it knows by interface"},
 	{"splice", []string{"wire", "tape", "shard", "internal/prefix"}, "tapes from tapes: it reads and writes them as everybody does"},

@@ -101,3 +101,23 @@ func equalFold(key []byte, name string) bool {
 	}
 	return true
 }
+
+// NextFrame takes the first frame of b, which AppendFrame wrote, and returns what
+// follows it. ok is false at the end.
+func NextFrame(b []byte) (body []byte, more bool, rest []byte, ok bool) {
+	if len(b) < shortHead {
+		return nil, false, nil, false
+	}
+	n, size := shortHead, uint64(b[1])
+	if b[0]&flagLong != 0 {
+		if len(b) < longHead {
+			return nil, false, nil, false
+		}
+		n, size = longHead, binary.BigEndian.Uint64(b[1:])
+	}
+	if size > uint64(len(b)-n) {
+		return nil, false, nil, false
+	}
+	end := n + int(size)
+	return b[n:end], b[0]&flagMore != 0, b[end:], true
+}

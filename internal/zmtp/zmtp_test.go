@@ -110,6 +110,14 @@ func TestFrames(t *testing.T) {
 		if len(b) != 1+FrameSize(size) {
 			t.Errorf("%d bytes: a frame of %d", size, len(b)-1)
 		}
+		if got, more, rest, ok := NextFrame(append(b[1:len(b):len(b)], "next"...)); !ok || !more || string(rest) != "next" || !bytes.Equal(got, body) {
+			t.Errorf("%d bytes: NextFrame gives %d, %v, %q, %v", size, len(got), more, rest, ok)
+		}
+		for cut := range min(len(b)-1, 20) {
+			if _, _, _, ok := NextFrame(b[1 : 1+cut]); ok {
+				t.Errorf("%d bytes: NextFrame takes %d of them", size, cut)
+			}
+		}
 		s, err := Handshake(say(greeting[:], ready("SUB"), b[1:], AppendFrame(nil, body, false)))
 		if err != nil {
 			t.Fatal(err)

@@ -47,6 +47,8 @@ type SocketConfig struct {
 	NoDrop  bool // XPUB: a full queue of one peer makes Send wait, instead of dropping for it
 	Verbose bool // XPUB: report every subscription, not only the first to a topic
 
+	MulticastRate int64 // pgm and epgm: bits a second; 0: libzmq's 100,000
+
 	// ManualLastValue, of an XPUB: a subscription waits for AcceptSubscription,
 	// and the first message sent after a receive is for that peer alone.
 	ManualLastValue bool
@@ -95,6 +97,9 @@ func (s *Socket) configure(cfg SocketConfig) error {
 	}
 	if cfg.Verbose {
 		errs = append(errs, s.z.SetXpubVerbose(1))
+	}
+	if cfg.MulticastRate != 0 {
+		errs = append(errs, s.z.SetRate(int(max(cfg.MulticastRate/1000, 1))))
 	}
 	if cfg.ManualLastValue {
 		errs = append(errs, s.manualLastValue())

@@ -1,0 +1,52 @@
+package lvc
+
+// Stats are what a proxy counted. Counts only ever grow.
+type Stats struct {
+	Records uint64 `json:"records"` // taken in
+	Batches uint64 `json:"batches"`
+	Bytes   uint64 `json:"bytes"` // of records
+	Epochs  uint64 `json:"epochs"`
+	Gaps    uint64 `json:"gaps"` // times that records did not reach the proxy
+	Lost    uint64 `json:"lost"` // such records
+	Seeks   uint64 `json:"seeks"`
+
+	Topics        int    `json:"topics"`        // that have a last value, now
+	TableBytes    int64  `json:"table_bytes"`   // that they take, now
+	KeptBytes     int64  `json:"kept_bytes"`    // set aside for answers under way, now
+	Deleted       uint64 `json:"deleted"`       // topics whose last value was deleted
+	RefusedByFull uint64 `json:"refused_full"`  // records of new topics that did not fit the table
+	EvictedByFull uint64 `json:"evicted_full"`  // topics whose value did not fit any more
+	Full          bool   `json:"full"`          // values are missing for one of these reasons
+	Subscriptions uint64 `json:"subscriptions"` // answered
+	Readers       int    `json:"readers"`       // plain readers, now
+	Joined        uint64 `json:"joined"`        // plain readers, ever
+	Left          uint64 `json:"left"`          // plain readers that went
+	Refused       uint64 `json:"refused"`       // connections: no ZMTP 3, no SUB socket, or too many
+	TooLong       uint64 `json:"too_long"`      // subscriptions that can match nothing, or are too many
+	Foreign       uint64 `json:"foreign"`       // messages of readers that mean nothing
+	Dropped       uint64 `json:"dropped"`       // records, of readers with a full queue
+	CaughtUp      uint64 `json:"caught_up"`     // times that such a reader was given last values anew
+	LostAnswers   uint64 `json:"lost_answers"`  // readers cut off since what their answer needed took too much memory
+	Stalled       uint64 `json:"stalled"`       // readers cut off since they did not take their answer
+	Squawks       uint64 `json:"squawks"`
+	TapDropped    uint64 `json:"tap_dropped"` // messages that the tap's rate did not let through
+}
+
+// Stats returns what was counted so far.
+func (p *Proxy) Stats() Stats {
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
+	s, h, t := p.stats, &p.hub.counts, p.table
+	s.Topics, s.TableBytes, s.KeptBytes, s.Full = t.len(), t.bytes, t.kept, t.full()
+	s.Deleted, s.RefusedByFull, s.EvictedByFull = t.deleted, t.refused, t.evicted
+	s.Readers, s.Joined, s.Left, s.Refused = len(p.hub.readers)-len(p.outlets), h.joined, h.left, h.refused
+	s.TooLong, s.Foreign, s.CaughtUp, s.Dropped = h.tooLong, h.foreign, h.overflowed, h.dropped
+	for r := range p.hub.readers {
+		s.Dropped += r.dropped.Load()
+	}
+	s.LostAnswers, s.Stalled = p.lostAnswers.Load(), p.stalled.Load()
+	if p.tap != nil {
+		s.TapDropped = p.tap.dropped.Load()
+	}
+	return s
+}
