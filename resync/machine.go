@@ -225,8 +225,6 @@ func (m *machine) release(h *holding) {
 func (m *machine) mark(id wire.Epoch, next wire.Seq) {
 	if e := m.epochOf(id, next); e != nil {
 		m.extend(e, next)
-	} else {
-		m.count.Stale++
 	}
 }
 

@@ -223,7 +223,9 @@ const (
 	reasonCode      = "unknown error code or advice"
 	reasonText      = "text is too long"
 	reasonFlags     = "unknown flag"
+	reasonShort     = "less was sent than was asked for, and no reason given"
 	reasonMark      = "chunk is a mark or a reference"
+	reasonStray     = "chunk is not the one that comes next"
 )
 
 // milliseconds is d as the protocol carries it: rounded up, at least 1.

@@ -147,6 +147,7 @@ func (m *machine) giveUp(e *epoch, until wire.Seq, reason Reason) action {
 	e.whole = false
 	m.count.GaveUp++
 	m.count.Lost += uint64(until - from)
+	m.count.LostBy[min(reason, reasons-1)] += uint64(until - from)
 	return action{do: doLost, span: m.span(e, from, until), reason: reason}
 }
 
@@ -258,6 +259,8 @@ const (
 	ReasonRefused                    // the servers do not serve refills
 	ReasonShort                      // a server ended early, without a reason
 	ReasonBad                        // what came was not what was asked for
+
+	reasons = ReasonBad + 1
 )
 
 var reasonNames = []string{"", "no server to ask", "gone at every server", "unknown to every server", "not there yet",

@@ -1,0 +1,14 @@
+package zsock
+
+import "fmt"
+
+// OnlyConnected makes the socket queue messages only on connections that stand:
+// without one, sending gives ErrAgain, and what was queued when a connection breaks
+// is gone with it. So a request never reaches a peer long after nobody waits for
+// its answer. To be called before Connect.
+func (s *Socket) OnlyConnected() error {
+	if err := s.z.SetImmediate(true); err != nil {
+		return fmt.Errorf("zsock: queue on standing connections alone: %w", err)
+	}
+	return nil
+}
