@@ -32,18 +32,18 @@ func (r *Recorder) enter(ctx context.Context) (leave func(), err error) {
 func (r *Recorder) Extents() []tape.SeqSpan { return r.live().Extents() }
 
 // Read returns one batch whose first record has sequence from: at least that one
-// record, none at or after to, and about max payload bytes at most (one record may
+// record, none at or after to, and at most `most` payload bytes (one record may
 // be larger; 0 or below is no limit). Records, sequences and ordinals are as they
 // came; how they lie in batches is not. The batch is borrowed until release,
 // which must be called once. The error wraps tape.ErrUnknownEpoch, tape.ErrGone or
 // tape.ErrNotYet where the records are not there; it is then a *tape.SeqError.
-func (r *Recorder) Read(ctx context.Context, epoch wire.Epoch, shard int, from, to wire.Seq, max int) (b wire.Batch, release func(), err error) {
+func (r *Recorder) Read(ctx context.Context, epoch wire.Epoch, shard int, from, to wire.Seq, most int) (b wire.Batch, release func(), err error) {
 	leave, err := r.enter(ctx)
 	if err != nil {
 		return b, nil, err
 	}
 	defer leave()
-	return r.live().ReadSeq(ctx, epoch, shard, from, to, max)
+	return r.live().ReadSeq(ctx, epoch, shard, from, to, most)
 }
 
 // Find lists, for one shard after the other in stream order, the sequences from the
@@ -61,6 +61,11 @@ func (r *Recorder) Find(ctx context.Context, t wire.Nanos, clock string) ([]tape
 	defer leave()
 	return r.live().FindSpans(ctx, c, t)
 }
+
+// Tape opens a view of all that was handed over before the call, for last values
+// and for records in the one order over all shards. The caller closes it; until
+// then retention removes nothing. See tape.Live.Tape.
+func (r *Recorder) Tape(ctx context.Context) (*tape.Tape, error) { return r.live().Tape(ctx) }
 
 // Close ends reading. The tape's writer remains the caller's, and may be closed
 // before: what was recorded can be read until then.

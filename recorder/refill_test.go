@@ -256,6 +256,42 @@ func TestRefill(t *testing.T) {
 	}
 }
 
+// TestRefillLastValues: a view of a recording has every topic's last record.
+func TestRefillLastValues(t *testing.T) {
+	_, w := create(t, tape.Config{Shards: 2, BlockSize: 4 << 10})
+	r := New(w)
+	s := &refillStream{shard: 1}
+	const n = 500
+	if err := r.HandleBatch(s.batch(t, 30, 0, n), 0); err != nil {
+		t.Fatal(err)
+	}
+	v, err := r.Tape(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.HandleBatch(s.batch(t, 30, n, 2*n), 0); err != nil { // comes later
+		t.Fatal(err)
+	}
+	last, err := v.Last(t.Context(), tape.LastConfig{At: wire.NanosMax})
+	if err != nil {
+		t.Fatal(err)
+	}
+	topics := 0
+	for ; last.Next(); topics++ {
+		at := last.At()
+		want := refillRecord(30, 1, at.Seq)
+		if at.Seq < n-97 || at.Seq >= n || string(last.Record().Topic()) != string(want.Topic) || string(last.Record().Body()) != string(want.Body) {
+			t.Errorf("%q at %+v", last.Record().Topic(), at)
+		}
+	}
+	if topics != 97 {
+		t.Errorf("%d topics", topics)
+	}
+	if err := errors.Join(v.Close(), w.Close(), r.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // checkRefilled reads all that a recorder has once its tape is closed, and holds it
 // against the tape.
 func checkRefilled(t *testing.T, r *Recorder, dir string) {

@@ -1,6 +1,7 @@
 package tape
 
 import (
+	"errors"
 	"io"
 	"path/filepath"
 	"testing"
@@ -66,6 +67,47 @@ func TestAppendBatchDoesNotAllocate(t *testing.T) {
 		at.Ordinal += wire.Ordinal(b.Count)
 	}); n > 0 {
 		t.Errorf("%v allocations a batch", n)
+	}
+}
+
+// Reading by sequence allocates what release needs, whatever the batch holds.
+func TestReadSeqAlloc(t *testing.T) {
+	skipUnderRace(t)
+	for _, codec := range codecs {
+		w, err := Create(filepath.Join(t.TempDir(), "a.tape"), Config{Codec: codec, BlockSize: 16 << 10, SyncInterval: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const n = 20_000
+		write(t, w, newGenerated(1, 1), n)
+		if err := w.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		l, tp := w.Live(), open(t, w.dir)
+		for name, src := range map[string]bySequence{"tape": tp, "live": l} {
+			for _, most := range []int{0, 3000} {
+				batches := 0
+				all := func() {
+					batches = 0
+					for seq := wire.Seq(0); seq < n; batches++ {
+						b, release, err := src.ReadSeq(t.Context(), 7, 0, seq, n, most)
+						if err != nil {
+							t.Fatal(err)
+						}
+						seq = b.Next()
+						release()
+					}
+				}
+				all() // the buffers are there then
+				// Of each block's first part the closure that loads it, as well.
+				if allocs := testing.AllocsPerRun(3, all) / float64(batches); allocs > 6 {
+					t.Errorf("%s, %v, %d: %v allocations a batch", name, codec, most, allocs)
+				}
+			}
+		}
+		if err := errors.Join(w.Close(), l.Close()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

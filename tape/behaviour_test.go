@@ -406,6 +406,12 @@ func TestReadWhileWriting(t *testing.T) {
 		if r.Err() != nil || n < most {
 			t.Fatalf("%d records after %d were seen; %v", n, most, r.Err())
 		}
+		if x := tp.Extents(); n > 0 && (len(x) != 1 || x[0] != SeqSpan{Epoch: 7, To: wire.Seq(n)}) {
+			t.Fatalf("%d records, extents %v", n, x)
+		}
+		if _, _, err := tp.ReadSeq(t.Context(), 7, 0, wire.Seq(n), wire.Seq(n)+1, 0); n > 0 && !errors.Is(err, ErrNotYet) {
+			t.Fatalf("what comes next: %v", err)
+		}
 		most = n
 		r.Close()
 		tp.Close()

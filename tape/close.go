@@ -96,10 +96,7 @@ func (w *Writer) complete() error {
 		}
 	}
 	d.totals.Topics = len(topics)
-	w.meta.Closed = true
-	w.meta.Segments, w.meta.Digest = d.segments, &d.chain
-	w.meta.Totals = newManifestTotals(&d.totals)
-	if err := writeManifest(w.cfg.FS, w.work, &w.meta); err != nil {
+	if err := w.closeManifest(); err != nil {
 		return err
 	}
 	if !w.cfg.Temporary {
@@ -107,6 +104,17 @@ func (w *Writer) complete() error {
 	}
 	_ = w.live.Close() // its files move; nothing in it fails
 	return w.giveName()
+}
+
+// closeManifest writes the manifest of the closed tape.
+func (w *Writer) closeManifest() error {
+	w.metaMu.Lock()
+	defer w.metaMu.Unlock()
+	d := &w.out
+	w.meta.Closed = true
+	w.meta.Segments, w.meta.Digest = d.segments, &d.chain
+	w.meta.Totals = newManifestTotals(&d.totals)
+	return writeManifest(w.cfg.FS, w.work, &w.meta)
 }
 
 // keptTotals computes the totals of an unclosed tape whose segments are sealed.

@@ -16,7 +16,9 @@
 // the promise of Config.SyncInterval.
 //
 // Reading: Open, which never changes anything on disk, then Reader for blocks
-// or Records for records in the one order over all shards. Verify checks every
+// or Records for records in the one order over all shards, or ReadSeq for any
+// range of a shard's sequences. Writer.Live reads by sequence while the tape is
+// being written, up to the record that was appended last. Verify checks every
 // byte; Recover cuts the torn tail of a tape whose writer died, keeping what it
 // cut aside.
 //

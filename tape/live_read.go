@@ -29,9 +29,11 @@ type Live struct {
 
 // Live returns the tape as it is being written. It is the same one at every call.
 func (w *Writer) Live() *Live {
-	w.live.catalog.mu.Lock()
-	w.live.catalog.read = true
-	w.live.catalog.mu.Unlock()
+	if !w.live.closed.Load() {
+		w.live.catalog.mu.Lock()
+		w.live.catalog.read = true
+		w.live.catalog.mu.Unlock()
+	}
 	return w.live
 }
 
@@ -77,7 +79,7 @@ func (l *Live) forget(list []*liveSegment) {
 // ReadSeq is Tape.ReadSeq for a tape that is being written. Where the writer has
 // stopped for an error, sequences that did not get to the disk give that error.
 // Batches of blocks that are not written yet lie in Go's memory, others outside.
-func (l *Live) ReadSeq(ctx context.Context, epoch wire.Epoch, shard int, from, to wire.Seq, max int) (b wire.Batch, release func(), err error) {
+func (l *Live) ReadSeq(ctx context.Context, epoch wire.Epoch, shard int, from, to wire.Seq, most int) (b wire.Batch, release func(), err error) {
 	switch {
 	case ctx.Err() != nil:
 		return b, nil, ctx.Err()
@@ -88,7 +90,7 @@ func (l *Live) ReadSeq(ctx context.Context, epoch wire.Epoch, shard int, from, t
 	case uint(shard) >= uint(len(l.w.shard)):
 		return b, nil, seqError(ErrUnknownEpoch, epoch, shard, from)
 	}
-	r := liveRead{live: l, epoch: epoch, shard: shard, from: from, to: to, most: max}
+	r := liveRead{live: l, epoch: epoch, shard: shard, from: from, to: to, most: most}
 	if b, release, err = r.sealed(); !errors.Is(err, errNotSealed) {
 		return b, release, err
 	}

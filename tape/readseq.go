@@ -60,7 +60,7 @@ func byEpoch(shards [][]SeqSpan, epochs []wire.Epoch) []SeqSpan {
 }
 
 // ReadSeq returns a batch whose first record has sequence from: at least that one
-// record, none at or after to, and about max payload bytes at most (one record
+// record, none at or after to, and at most `most` payload bytes (one record
 // may be larger; 0 or below is no limit). A block that is wanted whole comes as it
 // is; of others the part that is wanted, with count, sizes, checksum, ordinal
 // and order frame of that part. No byte of a record is copied. The batch's bytes
@@ -69,7 +69,7 @@ func byEpoch(shards [][]SeqSpan, epochs []wire.Epoch) []SeqSpan {
 //
 // It reads one block, found by the index. The error is a *SeqError where the tape
 // does not have sequence from, a *CorruptError where the block is damaged.
-func (t *Tape) ReadSeq(ctx context.Context, epoch wire.Epoch, shard int, from, to wire.Seq, max int) (b wire.Batch, release func(), err error) {
+func (t *Tape) ReadSeq(ctx context.Context, epoch wire.Epoch, shard int, from, to wire.Seq, most int) (b wire.Batch, release func(), err error) {
 	switch {
 	case ctx.Err() != nil:
 		return b, nil, ctx.Err()
@@ -92,7 +92,7 @@ func (t *Tape) ReadSeq(ctx context.Context, epoch wire.Epoch, shard int, from, t
 		return b, nil, e
 	}
 	s := t.segmentNumber(info.Segment)
-	return t.readPart(s, &info, from, to, max, func() (*Block, error) { return t.load(&info, false) })
+	return t.readPart(s, &info, from, to, most, func() (*Block, error) { return t.load(&info, false) })
 }
 
 // seekSeq returns the first block of a run that ends behind a sequence: the one

@@ -72,7 +72,9 @@ type Torn struct {
 
 // Open opens a tape for reading on the machine's file system. Of a closed tape
 // it reads manifest and indexes only; of an unclosed one it looks through the
-// last segment for its last whole block.
+// last segment for its last whole block. A tape that another process is writing
+// opens with what was on disk at that moment, and stays as it was; open it again
+// for what came since. In the process that writes it there is Writer.Live.
 func Open(dir string) (*Tape, error) { return OpenFS(fsys.OS{}, dir) }
 
 // OpenFS is Open on any file system.
