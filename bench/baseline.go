@@ -17,7 +17,7 @@ func tcpSink(_ context.Context, job *Job, say func(ready) error) (Result, error)
 		return Result{}, err
 	}
 	defer l.Close()
-	if err := say(ready{[]string{l.Addr().String()}}); err != nil {
+	if err := say(ready{Endpoints: []string{l.Addr().String()}}); err != nil {
 		return Result{}, err
 	}
 	c, err := l.Accept()
@@ -87,7 +87,7 @@ func zmqSink(_ context.Context, job *Job, say func(ready) error) (r Result, err 
 	if err != nil {
 		return r, err
 	}
-	if err := say(ready{[]string{endpoint}}); err != nil {
+	if err := say(ready{Endpoints: []string{endpoint}}); err != nil {
 		return r, err
 	}
 	// The first message starts the clock.

@@ -92,10 +92,15 @@ func latencyOurs(ctx context.Context, cfg *LatencyConfig, at schedule, count uin
 	return latency, lag, err
 }
 
+// sender is where live records go: a publisher.
+type sender interface {
+	Send(ctx context.Context, shard int, b *wire.Batch, done interface{ Release() }) error
+}
+
 // live publishes records as they come into being.
 type live struct {
 	ctx     context.Context
-	pub     *publisher.Publisher
+	pub     sender
 	topics  [][]byte
 	seqs    []uint32
 	body    []byte
@@ -106,10 +111,10 @@ type live struct {
 	kind    wire.Kind
 }
 
-func newLive(ctx context.Context, pub *publisher.Publisher, topics, size int) *live {
+func newLive(ctx context.Context, pub sender, topics, size int) *live {
 	l := &live{ctx: ctx, pub: pub, seqs: make([]uint32, topics), body: make([]byte, size), kind: wire.KindQuote}
 	for i := range topics {
-		l.topics = append(l.topics, fmt.Appendf(nil, "BENCH.%05d", i))
+		l.topics = append(l.topics, []byte(benchTopic(i)))
 	}
 	return l
 }
@@ -202,7 +207,7 @@ func zmqTimedSink(_ context.Context, job *Job, say func(ready) error) (r Result,
 	if err != nil {
 		return r, err
 	}
-	if err := say(ready{[]string{endpoint}}); err != nil {
+	if err := say(ready{Endpoints: []string{endpoint}}); err != nil {
 		return r, err
 	}
 	unpin, err := zsock.PinThread(zsock.NoCPU)

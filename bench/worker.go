@@ -27,6 +27,12 @@ type Job struct {
 	Latency   bool     `json:"latency,omitempty"` // measure each record against its event time
 	// ByReference takes batches by reference where the publisher offers them.
 	ByReference bool `json:"by_reference,omitempty"`
+	// Topics, and what else the readers of last values are told.
+	Topics   int        `json:"topics,omitempty"`
+	Progress uint64     `json:"progress,omitempty"` // records after which to say how many came
+	Joins    joinOrders `json:"joins,omitzero"`
+
+	in *bufio.Reader // of a worker, what it is told beside the job
 }
 
 // Result is what a worker found.
@@ -38,6 +44,7 @@ type Result struct {
 	RSSBytes   uint64  `json:"rss_bytes"` // peak
 	Gaps       uint64  `json:"gaps"`
 	Lost       uint64  `json:"lost"`
+	Dropped    uint64  `json:"dropped"` // for readers that were too slow
 	Batches    uint64  `json:"batches"`
 	Referred   uint64  `json:"referred"` // batches that came by reference
 	Fallbacks  uint64  `json:"fallbacks"`
@@ -46,12 +53,17 @@ type Result struct {
 	Histogram  []byte  `json:"histogram,omitempty"` // HdrHistogram V2, ns
 	// Phases are histograms of each phase of a run, as Histogram.
 	Phases [][]byte `json:"phases,omitempty"`
-	Error  string   `json:"error,omitempty"`
+	// Plain is what a reader of the plain stream found.
+	Plain plainTally `json:"plain,omitzero"`
+	Error string     `json:"error,omitempty"`
 }
 
-// ready is what a worker says when it can be sent to.
+// ready is what a worker says when it can be sent to, and what it says later while
+// it works.
 type ready struct {
-	Endpoints []string `json:"endpoints"`
+	Endpoints []string `json:"endpoints,omitempty"`
+	Records   uint64   `json:"records,omitempty"` // that have come so far
+	Error     string   `json:"error,omitempty"`   // its end before it was ready
 }
 
 // WorkerArg is the argument that makes the program a worker.
@@ -60,6 +72,7 @@ const WorkerArg = "bench-worker"
 // worker is a process that does a Job.
 type worker struct {
 	cmd   *exec.Cmd
+	in    io.Writer
 	out   *bufio.Reader
 	ready ready
 }
@@ -88,9 +101,9 @@ func startWorker(ctx context.Context, job Job) (*worker, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("bench: start a worker: %w", err)
 	}
-	w := &worker{cmd: cmd, out: bufio.NewReader(stdout)}
+	w := &worker{cmd: cmd, in: stdin, out: bufio.NewReader(stdout)}
 	if _, err = stdin.Write(append(line, '\n')); err == nil {
-		err = w.read(&w.ready)
+		err = w.hear()
 	}
 	if err != nil {
 		_ = cmd.Process.Kill()
@@ -108,6 +121,28 @@ func (w *worker) read(v any) error {
 		return fmt.Errorf("ended without an answer: %w", err)
 	}
 	return json.Unmarshal(line, v)
+}
+
+// hear waits for the next thing that the worker says before its result.
+func (w *worker) hear() error {
+	w.ready = ready{}
+	err := w.read(&w.ready)
+	if err == nil && w.ready.Error != "" {
+		err = errors.New(w.ready.Error)
+	}
+	return err
+}
+
+// cue tells the worker to go on; see Job.waitCue.
+func (w *worker) cue() error {
+	_, err := w.in.Write([]byte{'\n'})
+	return err
+}
+
+// waitCue waits, in the worker, for the measuring process to say go on.
+func (job *Job) waitCue() error {
+	_, err := job.in.ReadBytes('\n')
+	return err
 }
 
 // result waits for the worker's result and its end.
@@ -129,8 +164,12 @@ func (w *worker) kill() {
 // RunWorker is the other end: it reads a Job from in, does it and writes what it
 // found to out.
 func RunWorker(ctx context.Context, in io.Reader, out io.Writer) error {
-	var job Job
-	if err := json.NewDecoder(in).Decode(&job); err != nil {
+	job := Job{in: bufio.NewReader(in)}
+	line, err := job.in.ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &job)
+	}
+	if err != nil {
 		return fmt.Errorf("bench: worker job: %w", err)
 	}
 	role, ok := roles[job.Role]
@@ -153,6 +192,13 @@ var roles = map[string]func(ctx context.Context, job *Job, say func(ready) error
 	"zmq-sink":   zmqSink,
 	"zmq-timed":  zmqTimedSink,
 	"phased":     phasedSubscriber,
+
+	"lvc":         lvcProxy,
+	"xpub-cache":  xpubCache,
+	"xpub-manual": xpubCache,
+	"plain":       plainSubscriber,
+	"idle-joins":  idleJoins,
+	"busy-joins":  busyJoins,
 }
 
 // usage returns the CPU time and the peak resident set of this process. The

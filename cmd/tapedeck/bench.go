@@ -42,7 +42,7 @@ do not. The subscriber is a process of its own. docs/BENCH.md has the method.`,
 	fl.StringVar(&f.dir, "dir", "", "folder for tapes (default: /dev/shm where it is, else the temporary folder)")
 	fl.StringVar(&f.hgrm, "hgrm", "", "write each histogram to PREFIX-NAME.hgrm")
 	fl.StringVar(&f.html, "html", "", "write the report with plots to this file")
-	cmd.AddCommand(newBenchThroughput(&f), newBenchLatency(&f), newBenchPacing(&f), newBenchScale(&f), newBenchLocal(&f), newBenchSnail(&f), newBenchDiff())
+	cmd.AddCommand(newBenchThroughput(&f), newBenchLatency(&f), newBenchPacing(&f), newBenchScale(&f), newBenchLocal(&f), newBenchSnail(&f), newBenchJoin(&f), newBenchDiff())
 	return cmd
 }
 
@@ -318,6 +318,25 @@ func number(f float64) string {
 	return fmt.Sprintf("%.3g", f)
 }
 
+// caseName names a case by its first label, and by all of them where that is not
+// enough to tell it from another.
+func caseName(rep *bench.Report, i int) string {
+	labels := rep.Cases[i].Labels
+	name := fmt.Sprint(labels[0].Value)
+	same := 0
+	for _, c := range rep.Cases {
+		if c.Labels[0] == labels[0] {
+			same++
+		}
+	}
+	for _, l := range labels[1:] {
+		if same > 1 {
+			name += fmt.Sprintf("-%v", l.Value)
+		}
+	}
+	return name
+}
+
 // writeHgrm writes the histograms in HdrHistogram's percentile format, in µs.
 func (f *benchFlags) writeHgrm(rep *bench.Report) error {
 	if f.hgrm == "" {
@@ -325,7 +344,7 @@ func (f *benchFlags) writeHgrm(rep *bench.Report) error {
 	}
 	for i := range rep.Cases {
 		for name, h := range rep.Cases[i].Histograms {
-			path := fmt.Sprintf("%s-%s-%v.hgrm", f.hgrm, name, rep.Cases[i].Labels[0].Value)
+			path := fmt.Sprintf("%s-%s-%s.hgrm", f.hgrm, name, caseName(rep, i))
 			file, err := os.Create(path)
 			if err != nil {
 				return err
