@@ -1,0 +1,439 @@
+package resync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tapedeck/tapedeck/control/pirate"
+	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// desk is the loop of a Server: it owns the sockets and all requests.
+type desk struct {
+	s        *Server
+	clients  map[string]*client
+	ring     []*client // the same, in the order of their turns
+	sendsAt  int       // whose turn it is to be sent to, and to have something read
+	readsAt  int
+	reads    map[uint64]*read
+	asked    uint64 // reads so far
+	readers  int
+	rate     rate
+	waits    time.Duration // for the budget; 0: not
+	again    bool          // the last turn left something to do
+	hindered bool          // a client's queue was full
+	expired  time.Duration
+
+	captures captures
+	talks    talks
+	workers  sync.WaitGroup // goroutines of captures and talks
+
+	in    *zsock.Parts
+	head  []byte
+	body  []byte
+	count ServerCounters
+}
+
+// client is one that has requests.
+type client struct {
+	id       []byte
+	requests []*request
+	sendsAt  int // whose turn it is among its requests
+	readsAt  int
+	full     time.Duration // its queue is full: not to be sent to before
+	bytes    int           // read for it, or being read
+}
+
+// request is one that is being served.
+type request struct {
+	client  *client
+	id      RequestID
+	command Command
+	limit   time.Duration // for how long nothing may be sent
+	moved   time.Duration // when something was sent, or credit came
+	chunk   int
+	granted uint64
+	sent    uint64
+	digest  Digest
+	over    bool
+	reading int // reads under way
+
+	refill *refill  // of a refill
+	find   []byte   // of a find: the frame to be asked, until it has been
+	answer [][]byte // what ends it, once everything else was sent
+	failed *RequestError
+	watch  *capture // of a snapshot
+	at     int      // ... messages of it that were sent
+}
+
+// read is a request to the tape readers.
+type read struct {
+	request *request
+	lane    *lane // of a refill
+	bytes   int   // that it was counted with
+}
+
+func newDesk(s *Server) *desk {
+	d := &desk{s: s, clients: map[string]*client{}, reads: map[uint64]*read{}, rate: newRate(s.cfg.Rate), in: zsock.NewParts()}
+	d.captures = captures{desk: d, waiting: map[string]*capture{}}
+	d.talks.desk = d
+	return d
+}
+
+// run serves until ctx ends. inner outlives it, for what has to be ended in order.
+func (d *desk) run(ctx, inner context.Context, failed <-chan error) error {
+	inner, cancel := context.WithCancel(inner)
+	defer cancel()
+	d.captures.ctx = inner
+	for ctx.Err() == nil {
+		select {
+		case err := <-failed:
+			d.stop()
+			return fmt.Errorf("resync: server: %w", err)
+		default:
+		}
+		if _, err := d.s.waiter.Wait(nil, d.due()); err != nil {
+			return fmt.Errorf("resync: server: %w", err)
+		}
+		if err := errors.Join(d.drain(d.s.pool, d.fromPool), d.drain(d.s.front, d.fromClient)); err != nil {
+			return err
+		}
+		d.turn(d.s.now())
+	}
+	d.stop()
+	return nil
+}
+
+// wait waits for what run has started.
+func (d *desk) wait() {
+	d.workers.Wait()
+	d.captures.end()
+}
+
+// stop tells every client whose request runs.
+func (d *desk) stop() {
+	for _, c := range d.ring {
+		for _, r := range c.requests {
+			d.fail(r, &RequestError{Code: CodeStopping, Advice: AdviceOther})
+		}
+	}
+	d.tidy()
+	d.talks.stop()
+	d.publish()
+}
+
+// due is how long there is nothing to do if nothing arrives.
+func (d *desk) due() time.Duration {
+	switch {
+	case d.again:
+		return 0
+	case d.hindered:
+		return fullAgain
+	case len(d.clients) == 0:
+		return zsock.Forever
+	case d.waits > 0:
+		return min(d.waits, expireEvery)
+	}
+	return expireEvery
+}
+
+func (d *desk) drain(s *zsock.Socket, take func(now time.Duration)) error {
+	now := d.s.now()
+	for range turnMessages {
+		err := s.RecvParts(d.in)
+		switch {
+		case errors.Is(err, zsock.ErrAgain):
+			return nil
+		case errors.Is(err, zsock.ErrFrames):
+			d.count.Malformed++
+		case err != nil:
+			return fmt.Errorf("resync: server: %w", err)
+		default:
+			take(now)
+		}
+	}
+	return nil
+}
+
+func (d *desk) turn(now time.Duration) {
+	if now-d.expired >= expireEvery {
+		d.expired = now
+		d.readers = d.s.queue.State().Workers
+		d.expire(now)
+	}
+	d.captures.start()
+	d.hindered, d.waits = false, 0
+	d.read(now)
+	d.again = d.send(now)
+	if d.talks.turn(now) {
+		d.again = true
+	}
+	d.tidy()
+	d.publish()
+}
+
+// expire ends the requests whose deadline has passed.
+func (d *desk) expire(now time.Duration) {
+	for _, c := range d.ring {
+		for _, r := range c.requests {
+			if !r.over && now-r.moved >= r.limit {
+				d.fail(r, &RequestError{Code: CodeDeadline, Advice: AdviceRetry})
+			}
+		}
+	}
+	d.captures.bound()
+}
+
+// tidy forgets what is over.
+func (d *desk) tidy() {
+	clients := d.ring[:0]
+	for _, c := range d.ring {
+		requests := c.requests[:0]
+		for _, r := range c.requests {
+			if !r.over {
+				requests = append(requests, r)
+			}
+		}
+		clear(c.requests[len(requests):])
+		if c.requests = requests; len(requests) > 0 {
+			clients = append(clients, c)
+		} else {
+			delete(d.clients, string(c.id))
+		}
+	}
+	clear(d.ring[len(clients):])
+	d.ring = clients
+}
+
+// each calls visit for the clients in turn, beginning with the next one, until it
+// has seen all or visit says to stop.
+func (d *desk) each(turn *int, visit func(*client) bool) {
+	n := len(d.ring)
+	for i := range n {
+		if !visit(d.ring[(*turn+i)%n]) {
+			*turn = (*turn + i) % n
+			return
+		}
+	}
+	if n > 0 {
+		*turn = (*turn + 1) % n
+	}
+}
+
+// sendsPerTurn bounds how many messages go out before the sockets are looked at.
+const sendsPerTurn = 64
+
+// send sends one message to each client in turn, again and again, as long as
+// there is something and there is credit for it. It reports whether it stopped
+// before.
+func (d *desk) send(now time.Duration) (more bool) {
+	left := sendsPerTurn
+	for progress := true; progress; {
+		progress = false
+		d.each(&d.sendsAt, func(c *client) bool {
+			if left == 0 {
+				more = true
+				return false
+			}
+			if d.serve(now, c) {
+				progress = true
+				left--
+			}
+			return true
+		})
+		if more {
+			return true
+		}
+	}
+	return false
+}
+
+// serve sends one message of one of a client's requests, in turn.
+func (d *desk) serve(now time.Duration, c *client) bool {
+	if now < c.full {
+		d.hindered = true
+		return false
+	}
+	n := len(c.requests)
+	for i := range n {
+		r := c.requests[(c.sendsAt+i)%n]
+		if !r.over && d.step(now, r) {
+			c.sendsAt = (c.sendsAt + i + 1) % n
+			return true
+		}
+		if now < c.full {
+			return false
+		}
+	}
+	return false
+}
+
+// step sends one message of a request, if there is one and credit for it.
+func (d *desk) step(now time.Duration, r *request) bool {
+	switch {
+	case r.refill != nil:
+		return d.stepRefill(now, r)
+	case r.watch != nil:
+		return d.stepSnapshot(now, r)
+	case r.failed != nil:
+		d.fail(r, r.failed)
+		return r.over
+	case r.answer != nil:
+		return d.finish(r)
+	}
+	return false
+}
+
+func (d *desk) stepRefill(now time.Duration, r *request) bool {
+	f := r.refill
+	c := f.head()
+	if c == nil {
+		done, fail := f.ended()
+		switch {
+		case fail != nil:
+			d.fail(r, fail)
+		case done:
+			d.end(r, &End{Next: r.next(), Ended: f.last})
+		}
+		return r.over
+	}
+	if r.sent >= r.granted || !d.to(now, r.client, c.message.(*zsock.Parts), c.first) {
+		return false
+	}
+	r.took(now, c.header.Count, c.header.CRC, c.size)
+	r.client.bytes -= c.size
+	f.sent().message.Close()
+	d.sent(c.header.Count, c.size)
+	return true
+}
+
+// next is the sequence after the last one that was sent of a refill.
+func (r *request) next() wire.Seq {
+	if r.refill == nil {
+		return 0
+	}
+	return r.refill.span.From + wire.Seq(r.digest.Records)
+}
+
+// took takes note that a message with records was sent.
+func (r *request) took(now time.Duration, count, crc uint32, size int) {
+	r.digest.Add(count, crc, size)
+	r.sent += uint64(size)
+	r.moved = now
+}
+
+func (d *desk) sent(count uint32, size int) {
+	d.count.Records += uint64(count)
+	d.count.Bytes += uint64(size)
+	d.count.Chunks++
+}
+
+// to sends a message to a client. Where its queue is full it is tried again in a
+// moment; where it is gone its requests are over.
+func (d *desk) to(now time.Duration, c *client, p *zsock.Parts, from int, lead ...[]byte) bool {
+	var all [4][]byte
+	err := d.s.front.SendParts(p, from, append(append(all[:0], c.id), lead...)...)
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, zsock.ErrUnreachable):
+		for _, r := range c.requests {
+			if !r.over {
+				d.count.Unreachable++
+				d.drop(r)
+			}
+		}
+	default:
+		d.count.Full++
+		c.full = now + fullAgain
+		d.hindered = true
+	}
+	return false
+}
+
+// end ends a request with what was sent for it.
+func (d *desk) end(r *request, e *End) {
+	e.ID, e.Digest = r.id, r.digest
+	d.head, d.body = AppendEnd(d.head[:0], d.body[:0], e)
+	r.answer = [][]byte{d.head, d.body}
+	d.finish(r)
+	r.answer = nil
+}
+
+// finish sends what ends a request, and reports whether it went out.
+func (d *desk) finish(r *request) bool {
+	if !d.to(d.s.now(), r.client, nil, 0, r.answer...) {
+		return r.over
+	}
+	d.count.Ended++
+	d.drop(r)
+	return true
+}
+
+// fail ends a request with an error. Who does not read is told nothing, but no
+// more is sent to it either.
+func (d *desk) fail(r *request, e *RequestError) {
+	if r.over {
+		return
+	}
+	told := *e
+	told.ID, told.Next = r.id, r.next()
+	if told.Skip <= told.Next {
+		told.Skip = 0
+		if told.Advice == AdviceSkip {
+			told.Advice = AdviceOther
+		}
+	}
+	d.refuse(r.client.id, &told)
+	d.drop(r)
+}
+
+// drop forgets a request.
+func (d *desk) drop(r *request) {
+	r.over = true
+	if r.refill != nil {
+		r.client.bytes -= r.refill.bytes
+		r.refill.drop()
+	}
+	if r.watch != nil {
+		r.watch.leave(r)
+	}
+}
+
+// refuse sends an error that is about no running request.
+func (d *desk) refuse(id []byte, e *RequestError) {
+	d.count.Errors.add(e.Code)
+	d.head, d.body = AppendError(d.head[:0], d.body[:0], e)
+	if d.s.front.SendParts(nil, 0, id, d.head, d.body) != nil {
+		d.count.Dropped++
+	}
+}
+
+// publish lets other goroutines see the counters.
+func (d *desk) publish() {
+	state := ServerState{Clients: len(d.clients), Reading: len(d.reads), Bytes: d.captures.bytes.Load(), Readers: d.readers}
+	for _, c := range d.ring {
+		state.Requests += len(c.requests)
+		for _, r := range c.requests {
+			if r.refill != nil {
+				state.Bytes += int64(r.refill.bytes)
+			}
+		}
+	}
+	d.s.mu.Lock()
+	d.s.counters, d.s.state = d.count, state
+	d.s.mu.Unlock()
+}
+
+// poolError is the answer where the tape readers could not answer.
+func poolError(reason pirate.Reason) *RequestError {
+	e := &RequestError{Code: CodeFailed, Advice: AdviceRetry, Wait: busyAgain, Text: "tape readers: " + string(reason)}
+	if reason == pirate.ReasonNoWorker || reason == pirate.ReasonFull {
+		e.Code = CodeBusy
+	}
+	return e
+}
