@@ -125,6 +125,7 @@ func numbered(epoch wire.Epoch, shard, shards int, first wire.Seq, n, bodySize i
 
 // faults are what a testServer can do wrong. They are asked under its lock.
 type faults struct {
+	heard   chan Command                         // while deaf: what was said in vain
 	deaf    bool                                 // take nothing in, answer nothing
 	forget  func(r *RefillRequest) bool          // lose this request
 	fail    func(r *RefillRequest) *RequestError // answer this instead
@@ -203,7 +204,10 @@ func (s *testServer) serve(ctx context.Context, socket *zsock.Socket) {
 	var running []*testRequest
 	for ctx.Err() == nil {
 		for {
-			if len(running) > 0 && !socket.Readable() {
+			s.mu.Lock()
+			able := slices.ContainsFunc(running, func(r *testRequest) bool { return r.credit > 0 || s.faults.greedy })
+			s.mu.Unlock()
+			if able && !socket.Readable() {
 				break
 			}
 			frames, err := socket.RecvFrames()
@@ -222,6 +226,9 @@ func (s *testServer) serve(ctx context.Context, socket *zsock.Socket) {
 
 func (s *testServer) take(socket *zsock.Socket, running []*testRequest, peer []byte, frames [][]byte) []*testRequest {
 	h, err := ParseHead(frames[0], len(frames))
+	if s.faults.deaf && s.faults.heard != nil {
+		s.faults.heard <- h.Command
+	}
 	if err != nil || s.faults.deaf {
 		return running
 	}

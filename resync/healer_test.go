@@ -1,0 +1,672 @@
+package resync
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// sink is a Handler that checks order and records of each shard, and writes down
+// what else it is told.
+type sink struct {
+	mu       sync.Mutex
+	next     map[int]Span // per shard: epoch, and in To what comes next
+	records  uint64
+	refilled uint64
+	events   []string
+	fail     func(b *wire.Batch) error
+	wrong    error
+}
+
+func newSink() *sink { return &sink{next: map[int]Span{}} }
+
+func (k *sink) note(format string, args ...any) {
+	k.events = append(k.events, fmt.Sprintf(format, args...))
+}
+
+func (k *sink) take(b *wire.Batch, skip uint32) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.fail != nil {
+		if err := k.fail(b); err != nil {
+			return err
+		}
+	}
+	shard := int(b.Shard)
+	at := k.next[shard]
+	from := b.FirstSeq + wire.Seq(skip)
+	if at.Epoch == b.Epoch && at.To != from && k.wrong == nil {
+		k.wrong = fmt.Errorf("shard %d, epoch %d: [%d, %d) where %d comes next", shard, b.Epoch, from, b.Next(), at.To)
+	}
+	if at.Epoch != b.Epoch {
+		k.note("shard %d epoch %d from %d", shard, b.Epoch, from)
+	}
+	for w := b.Records(); w.Next(); {
+		body := w.Record().Body()
+		if e, n := binary.LittleEndian.Uint64(body), binary.LittleEndian.Uint64(body[8:]); (wire.Epoch(e) != b.Epoch || wire.Seq(n) != w.Seq()) && k.wrong == nil {
+			k.wrong = fmt.Errorf("shard %d, epoch %d, sequence %d is record %d of %d", shard, b.Epoch, w.Seq(), n, e)
+		}
+	}
+	k.records += uint64(b.Count - skip)
+	k.next[shard] = Span{Epoch: b.Epoch, To: b.Next()}
+	return nil
+}
+
+func (k *sink) HandleBatch(b *wire.Batch, skip uint32) error { return k.take(b, skip) }
+
+func (k *sink) HandleRefill(b *wire.Batch, skip uint32) error {
+	k.mu.Lock()
+	k.refilled += uint64(b.Count - skip)
+	k.mu.Unlock()
+	return k.take(b, skip)
+}
+
+func (k *sink) HandleGap(shard int, epoch wire.Epoch, from, to wire.Seq) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.note("shard %d epoch %d lost [%d, %d)", shard, epoch, from, to)
+	k.next[shard] = Span{Epoch: epoch, To: to}
+}
+
+func (k *sink) HandleSession(shard int, epoch wire.Epoch, s *wire.Session) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.note("shard %d epoch %d session %s", shard, epoch, s.Publisher)
+}
+
+func (k *sink) HandleEnd(shard int, epoch wire.Epoch, complete bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.note("shard %d epoch %d end at %d complete %v", shard, epoch, k.next[shard].To, complete)
+}
+
+// got checks what was written down.
+func (k *sink) got(t *testing.T, want ...string) {
+	t.Helper()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.wrong != nil {
+		t.Error(k.wrong)
+	}
+	if !slices.Equal(k.events, want) {
+		t.Errorf("handler saw\n%q, want\n%q", k.events, want)
+	}
+}
+
+// live is one shard's stream as a subscriber hands it on.
+type live struct {
+	h     *Healer
+	shard int
+	epoch wire.Epoch
+	next  wire.Seq // of the publisher
+	seen  wire.Seq // of the subscriber
+	hash  wire.Hash
+	kept  *history // where a recorder keeps it
+	size  int
+}
+
+func (l *live) batch(n int) *wire.Batch {
+	b := numbered(l.epoch, l.shard, len(l.h.shards), l.next, n, max(l.size, 16))
+	b.Hash = l.hash
+	l.hash, l.next = l.hash.Roll(b.Count, b.CRC), b.Next()
+	if l.kept != nil {
+		l.kept.add(b)
+	}
+	return b
+}
+
+// send sends n records that arrive.
+func (l *live) send(n int) error {
+	b := l.batch(n)
+	l.gap(b.FirstSeq)
+	l.seen = l.next
+	return l.h.HandleBatch(b, 0)
+}
+
+// lose sends n records that do not.
+func (l *live) lose(n int) { l.batch(n) }
+
+func (l *live) gap(at wire.Seq) {
+	if l.seen < at {
+		l.h.HandleGap(l.shard, l.epoch, l.seen, at)
+		l.seen = at
+	}
+}
+
+func (l *live) mark(flags wire.HeaderFlags) {
+	l.gap(l.next)
+	l.h.HandleMark(l.shard, &wire.Header{Epoch: l.epoch, Shard: uint16(l.shard), Shards: uint16(len(l.h.shards)), FirstSeq: l.next, Hash: l.hash, Flags: flags})
+}
+
+func (l *live) hello(publisher string, start *wire.SessionStart) {
+	l.mark(wire.FlagHello)
+	l.h.HandleSession(l.shard, l.epoch, &wire.Session{Publisher: publisher, Start: start})
+}
+
+func (l *live) end() {
+	l.mark(wire.FlagEnd)
+	l.h.HandleEnd(l.shard, l.epoch, false)
+}
+
+// begin goes over to another epoch.
+func (l *live) begin(epoch wire.Epoch) *wire.SessionStart {
+	s := &wire.SessionStart{Reason: "seek", PreviousEpoch: l.epoch, PreviousNext: l.next, PreviousHash: l.hash}
+	l.epoch, l.next, l.seen, l.hash = epoch, 0, 0, 0
+	return s
+}
+
+// startHealer runs a Healer until the test ends.
+func startHealer(t testing.TB, cfg HealerConfig, next Handler) *Healer {
+	t.Helper()
+	cfg.Shards = max(cfg.Shards, 1)
+	if cfg.Backoff == 0 {
+		cfg.Backoff = time.Millisecond
+	}
+	h, err := NewHealer(cfg, next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return h
+}
+
+func settle(t testing.TB, h *Healer) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // to fail with a word where it would hang
+	defer cancel()
+	if err := h.Settle(ctx); err != nil {
+		t.Fatalf("settle: %v; %+v", err, h.Stats())
+	}
+}
+
+// TestNothingMissing: what is whole goes through as it comes, on the caller's
+// goroutine, and nobody is asked.
+func TestNothingMissing(t *testing.T) {
+	k := newSink()
+	h := startHealer(t, HealerConfig{}, k)
+	l := &live{h: h, epoch: 7}
+	l.hello("p", nil)
+	for range 10 {
+		if err := l.send(5); err != nil {
+			t.Fatal(err)
+		}
+		if at := h.Positions(); !slices.Equal(at, []Span{{Epoch: 7, To: l.next}}) {
+			t.Fatalf("positions %v, want %d", at, l.next)
+		}
+	}
+	l.end()
+	settle(t, h)
+	k.got(t, "shard 0 epoch 7 session p", "shard 0 epoch 7 from 0", "shard 0 epoch 7 end at 50 complete true")
+	if st := h.Stats(); k.records != 50 || k.refilled != 0 || st.Gaps != 0 || st.Held != 0 || st.Completed != 1 {
+		t.Errorf("%d records, %+v", k.records, st)
+	}
+}
+
+// TestHeal: gaps in the middle, at the tail and at the very beginning of a second
+// epoch are filled, and the stream is complete.
+func TestHeal(t *testing.T) {
+	m := newHistory(1)
+	c := startClient(t, ClientConfig{}, startServer(t, m))
+	k := newSink()
+	h := startHealer(t, HealerConfig{Client: c}, k)
+	l := &live{h: h, epoch: 7, kept: m}
+	l.hello("one", nil)
+	for i := range 20 {
+		if i%5 == 2 {
+			l.lose(1000)
+		}
+		if err := l.send(10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.lose(7)
+	start := l.begin(8)
+	l.lose(3)
+	l.hello("two", start)
+	if err := l.send(10); err != nil {
+		t.Fatal(err)
+	}
+	l.lose(5)
+	l.end()
+	settle(t, h)
+	k.got(t, "shard 0 epoch 7 session one", "shard 0 epoch 7 from 0", "shard 0 epoch 8 session two", "shard 0 epoch 8 from 0",
+		"shard 0 epoch 8 end at 18 complete true")
+	st := h.Stats()
+	if want := uint64(20*10 + 4*1000 + 7 + 18); k.records != want || st.Refilled < 4015 || st.Gaps != st.Healed || st.Gaps < 4 || st.Lost != 0 ||
+		st.Missing != 0 || st.HeldBytes != 0 || st.Broken != 0 || st.Completed != 1 {
+		t.Errorf("%d records, want %d, %+v", k.records, want, st)
+	}
+}
+
+// TestGoneIsTold: what nobody has reaches the handler as a gap, in its place, and
+// the stream is not complete.
+func TestGoneIsTold(t *testing.T) {
+	m := newHistory(1)
+	c := startClient(t, ClientConfig{}, startServer(t, m))
+	k := newSink()
+	var warned []error
+	h := startHealer(t, HealerConfig{Client: c, Warn: func(_ int, err error) { warned = append(warned, err) }}, k)
+	l := &live{h: h, epoch: 7, kept: m}
+	_ = l.send(10)
+	l.lose(10)
+	l.kept = nil
+	l.lose(10) // nobody kept these
+	l.kept = m
+	l.lose(10)
+	_ = l.send(10)
+	l.end()
+	settle(t, h)
+	k.got(t, "shard 0 epoch 7 from 0", "shard 0 epoch 7 lost [20, 30)", "shard 0 epoch 7 end at 50 complete false")
+	var lost *LostError
+	if len(warned) != 1 || !errors.As(warned[0], &lost) || lost.Reason != ReasonGone || lost.Span != (Span{7, 0, 20, 30}) {
+		t.Errorf("warned of %v", warned)
+	}
+	if st := h.Stats(); st.Lost != 10 || st.LostBy[ReasonGone] != 10 || st.GaveUp != 1 || st.Partial != 1 || k.records != 40 {
+		t.Errorf("%d records, %+v", k.records, st)
+	}
+}
+
+// TestNobodyToAsk: without a client a Healer reports gaps as they come.
+func TestNobodyToAsk(t *testing.T) {
+	k := newSink()
+	h := startHealer(t, HealerConfig{}, k)
+	l := &live{h: h, epoch: 7}
+	_ = l.send(10)
+	l.lose(5)
+	_ = l.send(10)
+	l.begin(9)
+	_ = l.send(1)
+	l.end()
+	settle(t, h)
+	k.got(t, "shard 0 epoch 7 from 0", "shard 0 epoch 7 lost [10, 15)", "shard 0 epoch 9 from 0", "shard 0 epoch 9 end at 1 complete true")
+	if st := h.Stats(); st.Broken != 1 || st.LostBy[ReasonNoServer] != 5 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestServersFail: the next one is asked, and what no server answers for is given
+// up in the end.
+func TestServersFail(t *testing.T) {
+	m := newHistory(1)
+	a, b := startServer(t, m), startServer(t, m)
+	a.set(func(f *faults) { f.stopAt = 500 })
+	c := startClient(t, ClientConfig{Silence: 80 * time.Millisecond}, a, b)
+	k := newSink()
+	h := startHealer(t, HealerConfig{Client: c, Attempts: 2}, k)
+	l := &live{h: h, epoch: 7, kept: m}
+	_ = l.send(10)
+	for range 100 {
+		l.lose(10)
+	}
+	_ = l.send(10)
+	settle(t, h)
+	if st := h.Stats(); k.records != 1020 || st.Requests != 2 || st.Healed != 1 {
+		t.Fatalf("%d records, %+v", k.records, st)
+	}
+	for _, s := range []*testServer{a, b} {
+		s.set(func(f *faults) { f.deaf = true })
+	}
+	l.lose(10)
+	_ = l.send(10)
+	l.end()
+	settle(t, h)
+	k.got(t, "shard 0 epoch 7 from 0", "shard 0 epoch 7 lost [1020, 1030)", "shard 0 epoch 7 end at 1040 complete false")
+	if st := h.Stats(); st.LostBy[ReasonNoAnswer] != 10 || st.Requests != 6 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestRefillDiffers: a refill whose digest is another is no proof.
+func TestRefillDiffers(t *testing.T) {
+	m := newHistory(1)
+	s := startServer(t, m)
+	s.set(func(f *faults) { f.digest = true })
+	k := newSink()
+	h := startHealer(t, HealerConfig{Client: startClient(t, ClientConfig{}, s)}, k)
+	l := &live{h: h, epoch: 7, kept: m}
+	_ = l.send(10)
+	l.lose(10)
+	_ = l.send(10)
+	l.end()
+	settle(t, h)
+	k.got(t, "shard 0 epoch 7 from 0", "shard 0 epoch 7 end at 30 complete false")
+	if st := h.Stats(); st.Diverged != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestLiveHashDiffers: neither is a live stream whose rolling hash is another.
+func TestLiveHashDiffers(t *testing.T) {
+	k := newSink()
+	h := startHealer(t, HealerConfig{}, k)
+	l := &live{h: h, epoch: 7}
+	_ = l.send(10)
+	l.hash++
+	_ = l.send(10)
+	l.end()
+	settle(t, h)
+	k.got(t, "shard 0 epoch 7 from 0", "shard 0 epoch 7 end at 20 complete false")
+}
+
+// TestJoinLate: who joins late has no proof of the beginning, and does not ask for
+// it.
+func TestJoinLate(t *testing.T) {
+	m := newHistory(1)
+	k := newSink()
+	h := startHealer(t, HealerConfig{Client: startClient(t, ClientConfig{}, startServer(t, m))}, k)
+	l := &live{h: h, epoch: 7, kept: m}
+	l.lose(10)
+	l.seen = l.next
+	_ = l.send(10)
+	l.lose(10)
+	_ = l.send(10)
+	l.end()
+	settle(t, h)
+	k.got(t, "shard 0 epoch 7 from 10", "shard 0 epoch 7 end at 40 complete false")
+}
+
+// TestEarlyEnd: a publisher that was stopped has no complete stream.
+func TestEarlyEnd(t *testing.T) {
+	k := newSink()
+	h := startHealer(t, HealerConfig{}, k)
+	l := &live{h: h, epoch: 7}
+	_ = l.send(10)
+	l.mark(wire.FlagEnd | wire.FlagEarly)
+	settle(t, h)
+	k.got(t, "shard 0 epoch 7 from 0", "shard 0 epoch 7 end at 10 complete false")
+}
+
+// TestEndWithoutMarks: the subscriber's word is all there is.
+func TestEndWithoutMarks(t *testing.T) {
+	for _, complete := range []bool{true, false} {
+		k := newSink()
+		h := startHealer(t, HealerConfig{}, k)
+		l := &live{h: h, epoch: 7}
+		_ = l.send(10)
+		h.HandleEnd(0, 7, complete)
+		settle(t, h)
+		k.got(t, "shard 0 epoch 7 from 0", fmt.Sprintf("shard 0 epoch 7 end at 10 complete %v", complete))
+	}
+}
+
+// TestResume: a reader that has lost all state goes on in the epoch it was in, over
+// those that came since, into the live one.
+func TestResume(t *testing.T) {
+	m := newHistory(2)
+	c := startClient(t, ClientConfig{}, startServer(t, m))
+	k := newSink()
+	h, err := NewHealer(HealerConfig{Shards: 2, Client: c, Backoff: time.Millisecond,
+		Start: Start{Positions: []Span{{Epoch: 7, Shard: 0, To: 15}}}}, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, other := &live{h: h, epoch: 6, kept: m}, &live{h: h, shard: 1, epoch: 9}
+	l.lose(10)
+	for _, e := range []wire.Epoch{7, 8, 9} {
+		l.begin(e)
+		l.lose(20)
+		l.lose(20)
+	}
+	l.seen = l.next
+	_ = l.send(10) // before it is known where to begin
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	_ = l.send(10)
+	l.end()
+	other.lose(5)
+	other.seen = other.next
+	_ = other.send(5)
+	other.end()
+	settle(t, h)
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	k.mu.Lock()
+	k.events = slices.DeleteFunc(k.events, func(e string) bool { return e[:7] == "shard 1" })
+	k.mu.Unlock()
+	k.got(t, "shard 0 epoch 7 from 15", "shard 0 epoch 8 from 0", "shard 0 epoch 9 from 0", "shard 0 epoch 9 end at 60 complete true")
+	if k.records != 25+40+60+5 {
+		t.Errorf("%d records", k.records)
+	}
+	if at, want := h.Positions(), []Span{{9, 0, 0, 60}, {9, 1, 0, 10}}; !slices.Equal(at, want) {
+		t.Errorf("positions %v, want %v", at, want)
+	}
+}
+
+// TestFromTime: what is older comes from the server, then the live stream goes on,
+// without a gap or anything twice.
+func TestFromTime(t *testing.T) {
+	m := newHistory(1)
+	c := startClient(t, ClientConfig{}, startServer(t, m))
+	k := newSink()
+	l := &live{h: &Healer{shards: make([]*mender, 1)}, epoch: 5, kept: m}
+	l.lose(30)
+	for _, e := range []wire.Epoch{6, 7} {
+		l.begin(e)
+		l.lose(20)
+		l.lose(20)
+	}
+	l.seen = l.next
+	h := startHealer(t, HealerConfig{Client: c, Start: Start{From: 6e6 + 25, Clock: "event"}}, k)
+	l.h = h
+	l.hello("now", nil)
+	for range 100 {
+		_ = l.send(10)
+	}
+	l.end()
+	settle(t, h)
+	k.got(t, "shard 0 epoch 6 session now", "shard 0 epoch 6 from 25", "shard 0 epoch 7 session now", "shard 0 epoch 7 from 0",
+		"shard 0 epoch 7 end at 1040 complete true")
+	if k.records != 15+1040 {
+		t.Errorf("%d records", k.records)
+	}
+}
+
+// TestFromTimeNobodyKnows: to begin elsewhere is not what was asked for.
+func TestFromTimeNobodyKnows(t *testing.T) {
+	s := startServer(t, newHistory(1))
+	s.set(func(f *faults) { f.deaf = true })
+	c := startClient(t, ClientConfig{Silence: 20 * time.Millisecond, Attempts: 1}, s)
+	h, err := NewHealer(HealerConfig{Shards: 1, Client: c, Start: Start{From: 1, Clock: "event"}}, newSink())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Run(t.Context()); !errors.Is(err, ErrNoAnswer) {
+		t.Errorf("run: %v", err)
+	}
+}
+
+// TestHandlerFails: its error ends the run, whoever called it.
+func TestHandlerFails(t *testing.T) {
+	own := errors.New("disk full")
+	m := newHistory(1)
+	c := startClient(t, ClientConfig{}, startServer(t, m))
+	for _, at := range []wire.Seq{10, 20, 30} { // a live batch, a refilled one, a held one
+		k := newSink()
+		k.fail = func(b *wire.Batch) error {
+			if b.FirstSeq >= at {
+				return own
+			}
+			return nil
+		}
+		h, err := NewHealer(HealerConfig{Shards: 1, Client: c}, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- h.Run(t.Context()) }()
+		epoch := wire.Epoch(100 + at)
+		l := &live{h: h, epoch: epoch, kept: m}
+		errs := []error{l.send(10)}
+		errs = append(errs, l.send(10))
+		l.lose(10)
+		errs = append(errs, l.send(10))
+		if err := h.Settle(t.Context()); !errors.Is(err, own) {
+			t.Errorf("at %d: settle: %v", at, err)
+		}
+		if err := <-done; !errors.Is(err, own) {
+			t.Errorf("at %d: run: %v", at, err)
+		}
+		if err := l.send(10); !errors.Is(err, own) {
+			t.Errorf("at %d: the next batch was taken: %v", at, err)
+		}
+		if at == 10 && !errors.Is(errs[1], own) {
+			t.Errorf("the failing batch itself: %v", errs)
+		}
+		if at := h.Positions(); len(at) != 1 || at[0].To > 30 {
+			t.Errorf("positions %v", at)
+		}
+	}
+}
+
+// TestHoldIsBounded: what cannot be held is refilled instead.
+func TestHoldIsBounded(t *testing.T) {
+	m := newHistory(1)
+	s := startServer(t, m)
+	open := make(chan struct{})
+	s.set(func(f *faults) { f.chunked = func(*wire.Batch) { <-open } })
+	k := newSink()
+	h := startHealer(t, HealerConfig{Client: startClient(t, ClientConfig{}, s), HoldBytes: 50_000}, k)
+	l := &live{h: h, epoch: 7, kept: m}
+	_ = l.send(10)
+	l.lose(10)
+	for range 300 {
+		_ = l.send(10) // the server stands still
+		if st := h.Stats(); st.HeldBytes > 50_000 {
+			t.Fatalf("holds %d bytes", st.HeldBytes)
+		}
+	}
+	close(open)
+	l.end()
+	settle(t, h)
+	k.got(t, "shard 0 epoch 7 from 0", "shard 0 epoch 7 end at 3020 complete true")
+	if st := h.Stats(); st.Evicted == 0 || st.HeldPeak == 0 || st.HeldPeak > 50_000 || k.records != 3020 {
+		t.Errorf("%d records, %+v", k.records, st)
+	}
+}
+
+// TestSlowHandlerSlowsTheStream: while the Handler catches up and the room is full,
+// the receive loop delivers, as it would without a Healer: nothing is dropped.
+func TestSlowHandlerSlowsTheStream(t *testing.T) {
+	m := newHistory(1)
+	k := newSink()
+	slow := make(chan struct{})
+	k.fail = func(b *wire.Batch) error {
+		if b.FirstSeq == 20 {
+			<-slow
+		}
+		return nil
+	}
+	h := startHealer(t, HealerConfig{Client: startClient(t, ClientConfig{}, startServer(t, m)), HoldBytes: 50_000}, k)
+	l := &live{h: h, epoch: 7, kept: m}
+	_ = l.send(10)
+	l.lose(10)
+	_ = l.send(10) // its delivery stands still
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 300 {
+			_ = l.send(10)
+		}
+	}()
+	close(slow)
+	<-done
+	l.end()
+	settle(t, h)
+	k.got(t, "shard 0 epoch 7 from 0", "shard 0 epoch 7 end at 3030 complete true")
+}
+
+// TestNoticesGoThrough: they have no place among records.
+func TestNoticesGoThrough(t *testing.T) {
+	k := &noticeSink{sink: newSink()}
+	h := startHealer(t, HealerConfig{}, k)
+	h.HandleNotice(0, wire.Record("a notice"))
+	k.got(t, "notice a notice")
+	h = startHealer(t, HealerConfig{}, newSink())
+	h.HandleNotice(0, wire.Record("a notice"))
+}
+
+type noticeSink struct{ *sink }
+
+func (k *noticeSink) HandleNotice(_ int, r wire.Record) { k.note("notice %s", string(r)) }
+
+func TestHealerConfig(t *testing.T) {
+	c, err := NewClient(ClientConfig{Endpoints: []string{"tcp://127.0.0.1:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cfg := range []HealerConfig{
+		{}, {Shards: 1 << 16}, {Shards: 1, HoldBytes: -1}, {Shards: 1, Attempts: -1},
+		{Shards: 1, Start: Start{Clock: "event"}}, {Shards: 1, Client: c, Start: Start{Clock: "wall"}},
+		{Shards: 1, Client: c, Start: Start{Clock: "event", Positions: []Span{{Epoch: 1}}}},
+		{Shards: 1, Start: Start{Positions: []Span{{Epoch: 1, Shard: 1}}}}, {Shards: 1, Start: Start{Positions: []Span{{}}}},
+	} {
+		if _, err := NewHealer(cfg, newSink()); err == nil {
+			t.Errorf("%+v was taken", cfg)
+		}
+	}
+}
+
+// TestAllocPassThrough: a batch of a whole stream costs nothing but two locks.
+func TestAllocPassThrough(t *testing.T) {
+	h, err := NewHealer(HealerConfig{Shards: 1}, nothing{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := numbered(7, 0, 1, 0, 100, 100)
+	hash := wire.Hash(0)
+	allocs := testing.AllocsPerRun(1000, func() {
+		b.Hash = hash
+		hash = hash.Roll(b.Count, b.CRC)
+		if err := h.HandleBatch(b, 0); err != nil {
+			t.Fatal(err)
+		}
+		b.FirstSeq = b.Next()
+	})
+	if st := h.Stats(); allocs != 0 || st.Diverged != 0 || st.Missing != 0 {
+		t.Errorf("%v allocations a batch, want 0; %+v", allocs, st)
+	}
+}
+
+// nothing is a Handler that takes everything.
+type nothing struct{}
+
+func (nothing) HandleBatch(*wire.Batch, uint32) error                { return nil }
+func (nothing) HandleGap(int, wire.Epoch, wire.Seq, wire.Seq)        {}
+func (nothing) HandleSession(int, wire.Epoch, *wire.Session)         {}
+func (nothing) HandleEnd(shard int, epoch wire.Epoch, complete bool) {}
+
+func TestCountersAddEverything(t *testing.T) {
+	var one, sum Counters
+	v := reflect.ValueOf(&one).Elem()
+	for i := range v.NumField() {
+		switch f := v.Field(i); f.Kind() {
+		case reflect.Uint64:
+			f.SetUint(3)
+		case reflect.Int64:
+			f.SetInt(3)
+		case reflect.Array:
+			f.Index(2).SetUint(3)
+		}
+	}
+	sum.add(&one)
+	if sum != one {
+		t.Errorf("a field is not added: %+v", sum)
+	}
+}
