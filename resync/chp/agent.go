@@ -55,6 +55,7 @@ type agent struct {
 	// heard: something came over the subscription, so it is in force. proven: it was
 	// in force when the snapshot was made, or no update was missed between the two.
 	heard, proven bool
+	highest       uint64 // sequence that came over the subscription and was looked at
 
 	next    *table  // Syncing: what has come of the snapshot
 	entries uint64  // Syncing: how many messages that were
@@ -105,7 +106,7 @@ func (a *agent) tick(now time.Time) {
 		a.stats.failover++
 		a.forget()
 		a.server = (a.server + 1) % a.servers
-		a.heard = false
+		a.heard, a.highest = false, 0
 		a.host.listen(a.server)
 	}
 	a.state = Syncing
@@ -214,7 +215,7 @@ func (a *agent) active(m *Message, now time.Time) {
 		a.stats.stray++ // a subscription to HUGZ is one to all keys that begin so
 		return
 	case a.foreign(m):
-		a.again(now, &a.stats.restarts)
+		a.restarted(now)
 		return
 	case m.Sequence <= a.sequence:
 		a.stats.old++
@@ -227,8 +228,15 @@ func (a *agent) active(m *Message, now time.Time) {
 	}
 	a.proven = a.proven || told
 	a.sequence = m.Sequence
+	a.highest = max(a.highest, m.Sequence)
 	a.stats.updates++
 	a.host.apply(m)
+}
+
+// restarted starts over because the server has.
+func (a *agent) restarted(now time.Time) {
+	a.highest = 0
+	a.again(now, &a.stats.restarts)
 }
 
 // hugz takes a sign of life. It shows what nothing else may show: an update that
@@ -236,7 +244,7 @@ func (a *agent) active(m *Message, now time.Time) {
 // nothing to say.
 func (a *agent) hugz(m *Message, now time.Time) {
 	if m.Properties.Get(propEpoch) != nil && a.foreign(m) {
-		a.again(now, &a.stats.restarts)
+		a.restarted(now)
 		return
 	}
 	last := m.Sequence // the guide's servers send it, the specification sends 0
@@ -245,15 +253,19 @@ func (a *agent) hugz(m *Message, now time.Time) {
 	}
 	switch {
 	case last == 0:
+		return
 	case len(a.subtree) == 0 && last > a.sequence:
 		a.again(now, &a.stats.gaps)
 	case !a.proven && last > a.sequence:
 		// Something may have been published in the subtree after the snapshot was
 		// made and before the subscription was in force. Now it is.
 		a.again(now, &a.stats.unsure)
-	case len(a.subtree) == 0 && last < a.sequence:
-		a.again(now, &a.stats.restarts)
+	case last < a.highest:
+		// Not below what the table has: the snapshot may be newer than this.
+		a.restarted(now)
+		return
 	case last <= a.sequence:
 		a.proven = true // nothing was missed up to here
 	}
+	a.highest = max(a.highest, last)
 }

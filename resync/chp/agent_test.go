@@ -354,7 +354,7 @@ func TestAgentProof(t *testing.T) {
 	// An update that says what was before it is a proof, too.
 	b, _ := agentIn(Active, "/a/")
 	agentEvents["kvpub"](b, now)
-	agentEvents["hugz ahead"](b, now)
+	b.update(msg("HUGZ", 0, "epoch=e1\nsequence=20\n", ""), now)
 	b.update(msg("HUGZ", 0, "epoch=e1\nsequence=99\n", ""), now)
 	if b.state != Active {
 		t.Errorf("after an update in order: %v, %+v", b.state, b.stats)
@@ -374,5 +374,30 @@ func TestAgentRestartOfPlainServer(t *testing.T) {
 	a.update(msg("HUGZ", 3, "", ""), epochZero)
 	if a.state != Initial || a.stats.restarts != 1 {
 		t.Errorf("%v, %+v", a.state, a.stats)
+	}
+	a.tick(a.deadline)
+	a.snapshot(msg("KTHXBAI", 3, "", ""), epochZero)
+	a.update(msg("HUGZ", 3, "", ""), epochZero)
+	if a.state != Active {
+		t.Errorf("again: %v, %+v", a.state, a.stats)
+	}
+}
+
+// TestAgentOldHugz: a sign of life from before the snapshot is no restart, though
+// its sequence is lower.
+func TestAgentOldHugz(t *testing.T) {
+	for _, props := range []string{"", "epoch=e1\nsequence=7\n"} {
+		a, _ := newAgent(1, "")
+		a.start(epochZero)
+		a.update(msg("HUGZ", 7, props, ""), epochZero)
+		end := ""
+		if props != "" {
+			end = "epoch=e1\n"
+		}
+		a.snapshot(msg("KTHXBAI", 10, end, ""), epochZero)
+		a.update(msg("HUGZ", 8, strings.Replace(props, "7", "8", 1), ""), epochZero)
+		if a.state != Active || a.stats.restarts != 0 {
+			t.Errorf("%q: %v, %+v", props, a.state, a.stats)
+		}
 	}
 }

@@ -101,7 +101,7 @@ func (c *Client) step() (busy bool, err error) {
 		busy = busy || more
 	}
 	c.report()
-	return busy, n.err
+	return busy, n.err // busy also lets a change go out that waited for the first sign of life
 }
 
 // read gives the agent what waits at a socket, until the agent has another
@@ -157,7 +157,9 @@ func (c *Client) tell() error {
 		if err := c.hear(i, socket); err != nil {
 			return err
 		}
-		if !c.net.reached[i] {
+		// The server in use is told when the subscription is in force: else a change
+		// could come back before anybody listens.
+		if !c.net.reached[i] || i == c.agent.server && !c.agent.heard {
 			continue
 		}
 		c.mu.Lock()
@@ -219,7 +221,8 @@ func (c *Client) openCollectors() error {
 			return err
 		}
 		c.net.collectors[i] = socket
-		if err := socket.Connect(server.Collector); err != nil {
+		// A change that a server missed must not reach one that starts much later.
+		if err := errors.Join(socket.OnlyConnected(), socket.Connect(server.Collector)); err != nil {
 			return err
 		}
 	}

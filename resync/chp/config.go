@@ -38,7 +38,7 @@ type Config struct {
 	QueueMax     int // updates that wait to be published, bytes; default: 64 MiB
 	UpdatesQueue int // messages that wait for one slow listener before it loses some; default: 100,000
 	// SnapshotQueue is how many entries wait for one requester, beyond what the
-	// kernel holds. Default: 4,096.
+	// kernel holds; with large values, take fewer. Default: 1,000.
 	SnapshotQueue int
 
 	Requesters int           // snapshots that are on their way at once; default: 64
@@ -60,7 +60,7 @@ func (c Config) withDefaults() (Config, error) {
 		usual int
 	}{
 		{"EntriesMax", &c.EntriesMax, 1_000_000}, {"BytesMax", &c.BytesMax, 1 << 30}, {"ValueMax", &c.ValueMax, 1 << 20},
-		{"QueueMax", &c.QueueMax, 64 << 20}, {"UpdatesQueue", &c.UpdatesQueue, 100_000}, {"SnapshotQueue", &c.SnapshotQueue, 4096},
+		{"QueueMax", &c.QueueMax, 64 << 20}, {"UpdatesQueue", &c.UpdatesQueue, 100_000}, {"SnapshotQueue", &c.SnapshotQueue, 1000},
 		{"Requesters", &c.Requesters, 64}, {"Waiting", &c.Waiting, 1024},
 	} {
 		if *f.value < 0 {

@@ -3,6 +3,7 @@ package chp
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +14,10 @@ const (
 	collectMessages = 256     // KVSETs that are taken in before what they change is published
 	collectBytes    = 4 << 20 // or so many bytes of them
 	expireAtOnce    = 1000    // values that are removed before others get their turn
+	subscriptions   = 1024    // that are taken in before others get their turn
+	// greetAgain is how often at most a subscription is greeted with a sign of life
+	// out of turn.
+	greetAgain = 20 * time.Millisecond
 )
 
 // publish owns the publisher and the collector. It takes changes in, sends what
@@ -22,9 +27,17 @@ func (s *Server) publish(ctx context.Context) error {
 	defer in.Close()
 	var box *zsock.Outbox
 	var ready []int
-	hugz := s.now().Add(s.cfg.Hugz)
+	greeted := s.now()
+	hugz := greeted.Add(s.cfg.Hugz)
 	for ctx.Err() == nil {
 		now := s.now()
+		joined, err := s.subscribed(in)
+		if err != nil {
+			return ended(ctx, err)
+		}
+		if greet := greeted.Add(greetAgain); joined && greet.Before(hugz) {
+			hugz = greet // who joins learns at once that its subscription is in force
+		}
 		busy, err := s.collect(in, now)
 		if err != nil {
 			return ended(ctx, err)
@@ -35,7 +48,7 @@ func (s *Server) publish(ctx context.Context) error {
 		if !now.Before(hugz) {
 			// Also between updates: who listens to a quiet subtree hears nothing else.
 			s.state.hugz()
-			hugz = now.Add(s.cfg.Hugz)
+			greeted, hugz = now, now.Add(s.cfg.Hugz)
 		}
 		box = s.state.take(box)
 		for box.Messages() > 0 {
@@ -63,6 +76,23 @@ func ended(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
+}
+
+// subscribed takes subscriptions in and reports whether somebody new listens to
+// signs of life.
+func (s *Server) subscribed(in *zsock.Inbox) (joined bool, err error) {
+	err = s.publisher.RecvMany(in, subscriptions, collectBytes)
+	if errors.Is(err, zsock.ErrAgain) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	for frames := in.Next(); frames != nil; frames = in.Next() {
+		f := frames[0]
+		joined = joined || len(f) > 0 && f[0] == 1 && strings.HasPrefix(keyHugz, string(f[1:]))
+	}
+	return joined, nil
 }
 
 // collect takes some KVSETs in and reports whether there may be more.

@@ -77,7 +77,8 @@ func (s *Server) open() (err error) {
 		*at, err = socket.Bind(endpoint)
 		return err
 	}
-	err = bind(&s.publisher, &s.at.Updates, s.cfg.Updates, zsock.PUB, zsock.SocketConfig{SendQueue: s.cfg.UpdatesQueue}, nil)
+	err = bind(&s.publisher, &s.at.Updates, s.cfg.Updates, zsock.XPUB, // a PUB that hears who subscribes
+		zsock.SocketConfig{SendQueue: s.cfg.UpdatesQueue, Verbose: true, MessageMax: 64 << 10}, nil)
 	if err != nil {
 		return err
 	}
@@ -101,7 +102,6 @@ func (s *Server) open() (err error) {
 }
 
 func (s *Server) waiters() (err error) {
-	// The publisher can never be read, but waiting for it takes subscriptions in.
 	sockets := []*zsock.Socket{s.publisher}
 	if s.collector != nil {
 		sockets = append(sockets, s.collector)

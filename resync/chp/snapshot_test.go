@@ -70,9 +70,11 @@ func (tr *traffic) stop() map[string]uint64 {
 // stale, by sequence.
 func TestSnapshotUnderUpdates(t *testing.T) {
 	const keys = 100_000
-	s := serve(t, Config{Hugz: 20 * time.Millisecond})
+	// The plain clients leave updates unread until they have the snapshot, one after
+	// the other: the queue must hold what comes in that time.
+	s := serve(t, Config{UpdatesQueue: 1 << 20, Hugz: 20 * time.Millisecond})
 	s.fill(t, "/k/", keys)
-	tr := startTraffic(t, "/k/", keys, time.Millisecond, func(key, value string) (uint64, error) {
+	tr := startTraffic(t, "/k/", keys, 10*time.Millisecond, func(key, value string) (uint64, error) {
 		return s.Set([]byte(key), nil, []byte(value))
 	})
 	var plains []*plain
