@@ -182,9 +182,8 @@ func (s *Server) Close() error {
 }
 
 // Set changes the server's own table and publishes it, as a client's KVSET does.
-// An empty value deletes. p may have a time to live, and must not be parsed
-// from a message that is changed meanwhile; all bytes are copied. It returns the
-// update's sequence.
+// An empty value deletes. p may have a time to live; all bytes are copied. It
+// returns the update's sequence.
 func (s *Server) Set(key []byte, p Properties, value []byte) (sequence uint64, err error) {
 	if s.state.external {
 		return 0, ErrReadOnly
