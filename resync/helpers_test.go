@@ -18,12 +18,12 @@ type history struct {
 	mu      sync.Mutex
 	batches map[wire.Epoch]map[int][]*wire.Batch // by epoch and shard, in order, with holes
 	order   []wire.Epoch
-	ended   map[wire.Epoch]bool
+	ended   map[[2]int]bool // by epoch and shard
 	shards  int
 }
 
 func newHistory(shards int) *history {
-	return &history{batches: map[wire.Epoch]map[int][]*wire.Batch{}, ended: map[wire.Epoch]bool{}, shards: shards}
+	return &history{batches: map[wire.Epoch]map[int][]*wire.Batch{}, ended: map[[2]int]bool{}, shards: shards}
 }
 
 func (m *history) add(b *wire.Batch) {
@@ -35,6 +35,24 @@ func (m *history) add(b *wire.Batch) {
 	}
 	shard := int(b.Shard)
 	m.batches[b.Epoch][shard] = append(m.batches[b.Epoch][shard], b)
+}
+
+// end says that nothing more comes of an epoch on a shard.
+func (m *history) end(epoch wire.Epoch, shard int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ended[[2]int{int(epoch), shard}] = true
+}
+
+// End implements Ends.
+func (m *history) End(epoch wire.Epoch, shard int) (wire.Seq, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := m.batches[epoch][shard]
+	if !m.ended[[2]int{int(epoch), shard}] || len(list) == 0 {
+		return 0, false
+	}
+	return list[len(list)-1].Next(), true
 }
 
 func (m *history) Extents() []Span {

@@ -220,6 +220,10 @@ func (s *mender) run(ctx context.Context) error {
 			s.settled()
 			return s.err
 		}
+		if s.stream != nil && s.stream.arrived() {
+			// It is not the server that keeps us waiting.
+			s.machine.progress(s.healer.now(), s.stream.asked)
+		}
 		a := s.machine.next(s.healer.now())
 		s.perform(a)
 		stream := s.stream

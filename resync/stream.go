@@ -78,6 +78,13 @@ func (s *stream) take() state {
 	return something
 }
 
+// arrived reports whether there is something to take.
+func (s *stream) arrived() bool {
+	s.client.mu.Lock()
+	defer s.client.mu.Unlock()
+	return len(s.queue) > 0 || s.over
+}
+
 // giveBack lets go of the message at hand. What was used up of the window is
 // granted again a quarter at a time. c.mu is held.
 func (s *stream) giveBack() {
