@@ -539,20 +539,19 @@ func TestHandlerFails(t *testing.T) {
 func TestHoldIsBounded(t *testing.T) {
 	m := newHistory(1)
 	s := startServer(t, m)
-	open := make(chan struct{})
-	s.set(func(f *faults) { f.chunked = func(*wire.Batch) { <-open } })
+	s.set(func(f *faults) { f.deaf = true })
 	k := newSink()
-	h := startHealer(t, HealerConfig{Client: startClient(t, ClientConfig{}, s), HoldBytes: 50_000}, k)
+	h := startHealer(t, HealerConfig{Client: startClient(t, ClientConfig{Silence: 400 * time.Millisecond}, s), HoldBytes: 50_000, Attempts: 1000}, k)
 	l := &live{h: h, epoch: 7, kept: m}
 	_ = l.send(10)
 	l.lose(10)
 	for range 300 {
-		_ = l.send(10) // the server stands still
+		_ = l.send(10)
 		if st := h.Stats(); st.HeldBytes > 50_000 {
 			t.Fatalf("holds %d bytes", st.HeldBytes)
 		}
 	}
-	close(open)
+	s.set(func(f *faults) { f.deaf = false })
 	l.end()
 	settle(t, h)
 	k.got(t, "shard 0 epoch 7 from 0", "shard 0 epoch 7 end at 3020 complete true")
