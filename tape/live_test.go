@@ -2,11 +2,8 @@ package tape
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"fmt"
 	"io"
-	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -425,114 +422,4 @@ func TestLiveAfterFailure(t *testing.T) {
 		t.Errorf("close: %v", err)
 	}
 	l.Close()
-}
-
-// TestLiveFindSpans finds times at every stage, where they go back and forth.
-func TestLiveFindSpans(t *testing.T) {
-	for _, back := range []int{1, 3000, 5_000_000} {
-		disk := &gateFS{FS: fsys.OS{}}
-		dir := filepath.Join(t.TempDir(), "a.tape")
-		w, err := Create(dir, Config{Shards: 3, BlockSize: 1500, SegmentSize: SegmentSizeMin, SyncInterval: -1, FS: disk})
-		if err != nil {
-			t.Fatal(err)
-		}
-		l := w.Live()
-		m := &mixed{rng: rand.New(rand.NewPCG(3, uint64(back))), epoch: 1 << 60, back: back}
-		m.append(t, w, 2000)
-		m.newEpoch()
-		m.append(t, w, 2000)
-		if err := w.Sync(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		gate := disk.shut()
-		m.append(t, w, 150)
-		type answer struct {
-			c    Clock
-			at   wire.Nanos
-			list []SeqSpan
-		}
-		var answers []answer
-		rng := rand.New(rand.NewPCG(2, 2))
-		for range 150 {
-			a := answer{c: Clock(rng.IntN(len(clockNames))), at: wire.Nanos(1_000_000_000 + rng.IntN(4_200_000))}
-			if rng.IntN(10) == 0 {
-				a.at = wire.NanosMin
-			}
-			if a.list, err = l.FindSpans(t.Context(), a.c, a.at); err != nil {
-				t.Fatal(err)
-			}
-			answers = append(answers, a)
-		}
-		gate()
-		if err := errors.Join(w.Close(), l.Close()); err != nil {
-			t.Fatal(err)
-		}
-		// The blocks did not change: the tape must give the same answers.
-		tp := open(t, dir)
-		for _, a := range answers {
-			if want, err := tp.FindSpans(t.Context(), a.c, a.at); err != nil || !slices.Equal(a.list, want) {
-				t.Fatalf("back %d, %v %d: %v, the tape has %v, %v", back, a.c, a.at, a.list, want, err)
-			}
-		}
-	}
-}
-
-// BenchmarkLive reads a tape while it is being written, from the start up to the
-// open block.
-func BenchmarkLive(b *testing.B) {
-	for _, codec := range []Codec{CodecPlain, CodecS2} {
-		b.Run("codec="+codec.String(), func(b *testing.B) {
-			w, f, at := benchWriter(b, codec), benchFields(), &At{Epoch: 1}
-			for range 500_000 {
-				appendNext(b, w, f, at)
-			}
-			l, records, seq := w.Live(), uint64(0), wire.Seq(0)
-			b.ReportAllocs()
-			for b.Loop() {
-				batch, release, err := l.ReadSeq(b.Context(), 1, 0, seq, at.Seq, 0)
-				if err != nil {
-					b.Fatal(err)
-				}
-				records += uint64(batch.Count)
-				if seq = batch.Next(); seq == at.Seq {
-					seq = 0
-				}
-				release()
-			}
-			b.ReportMetric(float64(records)/b.Elapsed().Seconds(), "records/s")
-			b.StopTimer()
-			if err := errors.Join(w.Close(), l.Close()); err != nil {
-				b.Fatal(err)
-			}
-		})
-	}
-}
-
-// BenchmarkLiveTail reads the last 10 records after every 100 that are appended.
-func BenchmarkLiveTail(b *testing.B) {
-	for _, read := range []bool{false, true} {
-		b.Run(fmt.Sprintf("read=%v", read), func(b *testing.B) {
-			w, f, at := benchWriter(b, CodecS2), benchFields(), &At{Epoch: 1}
-			l := w.Live()
-			b.ReportAllocs()
-			for b.Loop() {
-				for range 100 {
-					appendNext(b, w, f, at)
-				}
-				if !read {
-					continue
-				}
-				_, release, err := l.ReadSeq(context.Background(), 1, 0, at.Seq-10, at.Seq, 0)
-				if err != nil {
-					b.Fatal(err)
-				}
-				release()
-			}
-			rate(b, 100)
-			b.StopTimer()
-			if err := errors.Join(w.Close(), l.Close()); err != nil {
-				b.Fatal(err)
-			}
-		})
-	}
 }
