@@ -42,7 +42,7 @@ type ServerConfig struct {
 	// ChunkBytes is how large a message is, about, where the client leaves it to the
 	// server. Default 256 KiB.
 	ChunkBytes int
-	// Ahead is how many parts of one refill are read at once. Default 2.
+	// Ahead is how many parts of one refill are read at once. Default 4.
 	Ahead int
 	// Captures bounds how many snapshots are under way at once. Default 16.
 	Captures int
@@ -55,7 +55,8 @@ type ServerConfig struct {
 	// Heartbeat is the interval of heartbeats between server and tape readers.
 	// Default 250 ms.
 	Heartbeat time.Duration
-	// Read is how long one read may take. Default 10 s.
+	// Read is how long one read may take. One that takes longer is given to another
+	// tape reader, once. Default 3 s.
 	Read time.Duration
 	// Fallback answers requests of another protocol: messages whose first frame does
 	// not begin with Signature. It runs on a goroutine of its own; identity and
@@ -105,7 +106,7 @@ func (cfg *ServerConfig) fill() error {
 	orDefault(&cfg.ClientBytes, 8<<20)
 	orDefault(&cfg.MaxClients, 1000)
 	orDefault(&cfg.ChunkBytes, chunkDefault)
-	orDefault(&cfg.Ahead, 2)
+	orDefault(&cfg.Ahead, 4)
 	orDefault(&cfg.Captures, 16)
 	orDefault(&cfg.CaptureBytes, 256<<20)
 	orDefault(&cfg.NotYetWait, 250*time.Millisecond)
@@ -187,7 +188,9 @@ func (s *Server) open() (err error) {
 	inside := fmt.Sprintf("inproc://resync-%d-", n)
 	s.queue, err = pirate.NewQueue(pirate.QueueConfig{
 		Clients: []string{inside + "server"}, Workers: append([]string{inside + "readers"}, s.cfg.Backends...),
-		Context: s.context, Heartbeat: s.cfg.Heartbeat, Life: 2 * s.cfg.Read,
+		Context: s.context, Heartbeat: s.cfg.Heartbeat,
+		// Long enough for a reader to hang, to be noticed, and for another to read.
+		Life: 2*s.cfg.Read + 8*s.cfg.Heartbeat,
 	})
 	if err != nil {
 		return err

@@ -46,13 +46,13 @@ type TapeWorkerConfig struct {
 	Context *zsock.Context
 	// Heartbeat is the interval of heartbeats, the server's. Default 250 ms.
 	Heartbeat time.Duration
-	// Read is how long one read may take. Default 10 s.
+	// Read is how long one read may take. Default 3 s.
 	Read time.Duration
 }
 
 const (
 	poolHeartbeat = 250 * time.Millisecond
-	readDefault   = 10 * time.Second
+	readDefault   = 3 * time.Second
 )
 
 // TapeWorker reads for a server until ctx ends. It may run in another process than
