@@ -15,13 +15,13 @@ type blocks interface {
 	close()
 }
 
-// newBlocks reads ahead where blocks must be decoded, with so many goroutines.
+// newBlocks begins at block first. It reads ahead where blocks must be decoded, with so many goroutines.
 // unchecked leaves the checksums of plain blocks to whoever gets them.
-func newBlocks(ctx context.Context, t *tape.Tape, wanted func(*tape.BlockInfo) bool, decoders int, unchecked bool) blocks {
+func newBlocks(ctx context.Context, t *tape.Tape, first int, wanted func(*tape.BlockInfo) bool, decoders int, unchecked bool) blocks {
 	if t.Codec() == tape.CodecPlain {
-		return &inPlace{tape: t, wanted: wanted, unchecked: unchecked}
+		return &inPlace{tape: t, n: first, wanted: wanted, unchecked: unchecked}
 	}
-	return newAhead(ctx, t, wanted, decoders, unchecked)
+	return newAhead(ctx, t, first, wanted, decoders, unchecked)
 }
 
 // inPlace hands out the mapped blocks of a plain tape: there is nothing to do
@@ -69,7 +69,7 @@ type future struct {
 const aheadMax = 4
 
 // newAhead starts reading.
-func newAhead(ctx context.Context, t *tape.Tape, wanted func(*tape.BlockInfo) bool, decoders int, unchecked bool) *ahead {
+func newAhead(ctx context.Context, t *tape.Tape, first int, wanted func(*tape.BlockInfo) bool, decoders int, unchecked bool) *ahead {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &ahead{queue: make(chan *future, aheadMax), cancel: cancel}
 	work := make(chan func())
@@ -83,7 +83,7 @@ func newAhead(ctx context.Context, t *tape.Tape, wanted func(*tape.BlockInfo) bo
 	a.wg.Go(func() {
 		defer close(a.queue)
 		defer close(work)
-		for n := range t.Blocks() {
+		for n := first; n < t.Blocks(); n++ {
 			info := t.Block(n)
 			if !wanted(&info) {
 				continue

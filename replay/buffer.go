@@ -17,6 +17,7 @@ type buffer struct {
 	memory  []byte // payload from the start, order from orderAt on
 	orderAt int
 	payload int // bytes used
+	latest  int // where the latest record begins
 	order   int // bytes used
 	first   wire.Ordinal
 	last    wire.Ordinal
@@ -108,10 +109,13 @@ func (b *buffer) add(r wire.Record, ordinal wire.Ordinal) {
 		b.order += len(order)
 		b.dense = b.dense && ordinal == b.last+1
 	}
-	b.last = ordinal
+	b.last, b.latest = ordinal, b.payload
 	b.payload += copy(b.memory[b.payload:b.orderAt], r)
 	b.count++
 }
+
+// markLast marks the latest record as a last value.
+func (b *buffer) markLast() { wire.Record(b.memory[b.latest:b.payload]).SetSnapshot() }
 
 // batch returns the gathered records as a batch that borrows the buffer.
 func (b *buffer) batch(due wire.Nanos) wire.Batch {
@@ -124,4 +128,38 @@ func (b *buffer) batch(due wire.Nanos) wire.Batch {
 	}
 	batch.CRC = wire.CRC(batch.Payload, batch.Order)
 	return batch
+}
+
+// spares are buffers in the Go heap, for batches that are made for others: nobody
+// knows how long they keep them.
+var spares sync.Pool
+
+// takeSpare returns an empty buffer in the Go heap for a payload of the given size.
+func takeSpare(payload int) *buffer {
+	b, _ := spares.Get().(*buffer)
+	if b == nil || b.orderAt < payload {
+		b = &buffer{}
+		b.reserve(payload)
+	}
+	return b
+}
+
+func (b *buffer) reserve(payload int) {
+	b.orderAt = (payload + 7) &^ 7
+	b.memory = make([]byte, b.orderAt+payload/4+orderMax)
+}
+
+// widen makes room for one large record where there is none yet.
+func (b *buffer) widen(size int) bool {
+	if b.count > 0 {
+		return false
+	}
+	b.reserve(size)
+	return true
+}
+
+// giveBack ends the use of a spare buffer.
+func (b *buffer) giveBack() {
+	b.payload, b.order, b.count = 0, 0, 0
+	spares.Put(b)
 }

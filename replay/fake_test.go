@@ -50,6 +50,10 @@ func (f *fakePublisher) Send(ctx context.Context, shardNo int, b *wire.Batch, do
 	if f.onSend != nil {
 		f.onSend(b)
 	}
+	if ctx.Err() != nil {
+		done.Release()
+		return ctx.Err()
+	}
 	f.batches = append(f.batches, sentBatch{shardNo, b.Header, bytes.Clone(b.Payload), bytes.Clone(b.Order), done != nil})
 	if crc := wire.CRC(b.Payload, b.Order); crc != b.CRC {
 		f.t.Errorf("batch %d has CRC %08x, its bytes %08x", len(f.batches)-1, b.CRC, crc)
@@ -59,10 +63,7 @@ func (f *fakePublisher) Send(ctx context.Context, shardNo int, b *wire.Batch, do
 	} else if done != nil {
 		done.Release()
 	}
-	if f.fail != nil {
-		return f.fail
-	}
-	return ctx.Err()
+	return f.fail
 }
 
 func (f *fakePublisher) Tick(ctx context.Context) error {

@@ -25,53 +25,80 @@ const allShards = -1
 // inLanes reports whether each shard is played by a lane of its own.
 func (p *Player) inLanes() bool {
 	_, concurrent := p.cfg.Publisher.(StoredPublisher)
-	return concurrent && p.cfg.Shards > 1 && p.cfg.SendsBlocks()
+	return concurrent && p.cfg.Shards > 1 && p.sendsBlocks()
 }
 
-// playLanes plays each shard on a thread of its own.
+// playLanes plays each shard on a thread of its own. It returns when all lanes have
+// come to an end, or to the end of ctx: an order finds them together, each shard
+// standing where it stands.
 func (p *Player) playLanes(ctx context.Context) error {
+	p.status.lanesAre(true)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var (
 		wg    sync.WaitGroup
 		first error
 		once  sync.Once
+		ended = make([]bool, p.cfg.Shards)
 	)
 	for s := range p.cfg.Shards {
-		lane := p.newLane(s)
-		p.lanes = append(p.lanes, lane)
+		lane := p.takeLane(s)
 		wg.Go(func() {
 			// The thread ends with the goroutine, and its CPU set with it.
 			runtime.LockOSThread()
 			err := pinTo(p.cpu(s))
 			if err == nil {
-				err = lane.play(ctx)
+				err = lane.playPasses(ctx)
 			}
-			if err != nil {
+			if ended[s] = err == nil; !ended[s] {
 				once.Do(func() { first = err })
 				cancel(err)
 			}
 		})
 	}
 	wg.Wait()
-	for _, lane := range p.lanes {
+	p.meet(ended)
+	return first
+}
+
+// takeLane returns a player of one shard. It shares with p what does not change,
+// the progress, and of where the shards stand its own.
+func (p *Player) takeLane(s int) *Player {
+	if p.lanes == nil {
+		p.lanes = make([]*Player, p.cfg.Shards)
+	}
+	lane := p.lanes[s]
+	if lane == nil {
+		lane = &Player{
+			cfg: p.cfg, filter: p.filter, shards: p.shards, asTape: p.asTape, lane: s, wait: p.wait, wall: p.wall,
+			open: make([]*buffer, p.cfg.Shards), ordinals: p.ordinals, progress: p.progress, next: p.next, checked: p.checked,
+			// For the parts of blocks at the borders of a range: two at a time.
+			pool: newPool(p.cfg.BatchBytes, 4),
+		}
+		p.lanes[s] = lane
+	}
+	lane.lead, lane.epoch, lane.trails, lane.report = p.lead, p.epoch, p.trails, Report{}
+	return lane
+}
+
+// meet takes over what the lanes did. A lane that has come to its end waits there
+// for the others: were one of them behind it, the next pass would begin anew.
+func (p *Player) meet(ended []bool) {
+	behind := wire.Ordinal(0)
+	for s, lane := range p.lanes {
 		r := &lane.report
 		p.report.Records += r.Records
 		p.report.Bytes += r.Bytes
 		p.report.Batches += r.Batches
 		p.report.Passes = max(p.report.Passes, r.Passes)
+		if !ended[s] && (behind == 0 || p.next[s] < behind) {
+			behind = p.next[s]
+		}
 	}
-	return first
-}
-
-// newLane returns a player of one shard that shares with p what does not change,
-// and the progress.
-func (p *Player) newLane(s int) *Player {
-	return &Player{
-		cfg: p.cfg, filter: p.filter, shards: p.shards, lane: s, wait: p.wait, wall: p.wall,
-		open: make([]*buffer, p.cfg.Shards), ordinals: p.ordinals, progress: p.progress,
-		// For the parts of blocks at the borders of a range: two at a time.
-		pool: newPool(p.cfg.BatchBytes, 4),
+	for s := range p.lanes {
+		if ended[s] {
+			p.next[s] = max(p.next[s], behind)
+		}
 	}
 }
 

@@ -49,6 +49,11 @@ func (p *pacer) due(t wire.Nanos) int64 {
 	return p.latest
 }
 
+// timeAt is the inverse of due: what time it is on the tape at a moment.
+func (p *pacer) timeAt(mono int64) wire.Nanos {
+	return p.tape + wire.Nanos(float64(mono-p.mono)*float64(p.speed))
+}
+
 // sent records that what was due at the given moment left at another.
 func (p *pacer) sent(due, mono int64) {
 	// Values above the histogram's range are counted at its end.

@@ -238,14 +238,19 @@ func TestAllocRecords(t *testing.T) {
 			cfg.Tape, cfg.Publisher = tp, d
 			p := newPlayer(t, cfg)
 			defer p.Close()
-			p.wait = newWaiter(0)
+			var err error
+			if p.wait, err = newWaiter(0); err != nil {
+				t.Fatal(err)
+			}
+			defer p.wait.close()
 			allocs := testing.AllocsPerRun(3, func() {
+				p.startEpoch(0, lastPlace{})
 				if err := p.play(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			})
-			if d.records == 0 {
-				t.Fatal("nothing was played")
+			if want := 4 * (n - p.report.Filtered/4); d.records != want {
+				t.Fatalf("%d records were played, want %d", d.records, want)
 			}
 			// What a run allocates once, and a block, is not a record's.
 			if perRecord := allocs / n; perRecord > 0.01 {

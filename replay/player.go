@@ -21,15 +21,30 @@ import (
 type Publisher interface {
 	// WaitReaders returns when n readers receive on every shard.
 	WaitReaders(ctx context.Context, n int) error
-	// Send sends a batch to a shard. Of its header Count, FirstOrdinal, Due and
-	// CRC are set. Payload and order lie outside the Go heap and stay as they
-	// are until done is released, which happens once, on any goroutine, whatever
-	// Send returns.
+	// Send sends a batch to a shard. Of its header Count, FirstOrdinal, Due, CRC and
+	// FlagSnapshotBatch are set. Payload and order lie outside the Go heap and stay
+	// as they are until done is released, which happens once, on any goroutine,
+	// whatever Send returns. Where it returns an error, the batch did not go out;
+	// it does so soon after ctx ends.
 	Send(ctx context.Context, shard int, b *wire.Batch, done interface{ Release() }) error
-	// Tick does what is due while nothing is sent.
+	// Tick does what is due while nothing is sent. It returns an error where ctx has
+	// ended.
 	Tick(ctx context.Context) error
 	// End marks the end of every shard and returns when the readers have it.
 	End(ctx context.Context) error
+}
+
+// EpochPublisher is a Publisher that can begin another epoch. Without it a player
+// cannot seek.
+type EpochPublisher interface {
+	Publisher
+	// Begin begins a new epoch on every shard, behind everything that was sent. It
+	// does not wait for readers, and is called while nobody sends.
+	Begin(ctx context.Context, start wire.SessionStart) error
+	// Heartbeat says on every shard that its last values are through.
+	Heartbeat(ctx context.Context) error
+	// Epoch is the current epoch.
+	Epoch() wire.Epoch
 }
 
 // StoredPublisher is a Publisher that can spare readers on this machine the
@@ -54,6 +69,12 @@ type Config struct {
 	Topics   []string   // play only topics with one of these prefixes. Default: all
 	Passes   int        // how often to play. Default 1; below 0 until the context ends
 	Wait     int        // readers to wait for before the first record
+	Paused   bool       // begin paused
+	// Hold keeps the player at the end of the last pass, where it can seek back,
+	// until Stop or the end of the context.
+	Hold bool
+	// NoSnapshot leaves out the last values that follow a seek.
+	NoSnapshot bool
 	// CPUs pins the thread that plays each shard at full speed, and that of all
 	// paced play to the first; nil pins none, -1 one not.
 	CPUs []int
@@ -81,9 +102,7 @@ const (
 	batchBytesDefault = 256 << 10
 	batchBytesMin     = 1 << 10
 	batchBytesMax     = 32 << 20
-	poolBytes         = 64 << 20               // of batches that are lent at one time
-	tickEvery         = 50 * time.Millisecond  // while waiting for a due moment
-	poolWait          = 100 * time.Microsecond // while waiting for a lent buffer
+	poolBytes         = 64 << 20 // of batches that are lent at one time
 )
 
 // Progress is how far a player is. Its fields are read with their Load methods
@@ -96,14 +115,16 @@ type Progress struct {
 
 // Report is what a run did.
 type Report struct {
-	Records  uint64
-	Bytes    uint64 // payload
-	Batches  uint64
-	Filtered uint64 // records that the topic filter left out
-	Passes   int    // begun
-	Elapsed  time.Duration
-	// Late is how long after its due moment each record left, ns; nil at full
-	// speed.
+	Records    uint64 // of the tape; last values not counted
+	LastValues uint64 // records that were sent after seeks as last values
+	Bytes      uint64 // payload
+	Batches    uint64
+	Filtered   uint64 // records that the topic filter left out
+	Passes     int    // begun
+	Seeks      int
+	Elapsed    time.Duration
+	// Late is how long after its due moment each record left, ns; nil where none
+	// was paced.
 	Late *hdrhistogram.Histogram
 }
 
@@ -112,25 +133,76 @@ type Player struct {
 	cfg      Config
 	filter   prefix.Set
 	shards   shard.Map
+	asTape   bool // the stream's shards are the tape's
 	pool     *pool
 	open     []*buffer // per shard, nil while empty
-	pace     *pacer    // nil at full speed
 	wait     *waiter
 	wall     wire.Nanos // wall clock when the waiter began
 	ordinals ordinals
 	batch    wire.Batch     // the one being sent; a variable would be moved to the heap for the publisher
 	stored   wire.Reference // likewise
+	flags    wire.HeaderFlags
 	progress *Progress
 	report   Report
 	checked  bool      // plain blocks' checksums are looked at here
 	lane     int       // the shard that is played, or allShards
-	lanes    []*Player // one per shard, where each is played by itself
+	lanes    []*Player // one per shard, once each was played by itself
+
+	// Where it stands; see places.go.
+	lead  wire.Ordinal   // last values at the epoch's start
+	next  []wire.Ordinal // per shard
+	taken wire.Ordinal   // in the one order: from here on no record was looked at
+
+	walked wire.Ordinal // the same, of the latest walk alone: it may still be behind
+
+	speed  Speed
+	pacer  *pacer   // once there was one
+	pace   *pacer   // nil at full speed
+	resume tapeTime // that pacing begins with, where it goes on
+
+	orders  *orders
+	status  status
+	waiting bool // for readers
+	paused  bool
+	ended   bool  // held at the end
+	seek    *seek // to be begun, or nil
+	last    *last // last values that are being sent, or nil
+
+	stepping *order // a Step that is not through, or nil
+	steps    int    // that it has left
+	stepped  int    // that it has made
+
+	epoch   *sentEpoch // being sent
+	trails  []*trail   // its, per shard
+	history *history
 }
 
 // New checks cfg.
 func New(cfg Config) (*Player, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	m, err := shard.NewMap(cfg.Shards)
+	if err != nil {
+		return nil, err
+	}
+	p := &Player{
+		cfg: cfg, filter: prefix.New(cfg.Topics), shards: m, asTape: cfg.Shards == cfg.Tape.Shards(),
+		open: make([]*buffer, cfg.Shards), next: make([]wire.Ordinal, cfg.Shards), paused: cfg.Paused,
+		ordinals: ordinals{numbering: newNumbering(cfg.Tape)}, progress: &Progress{}, lane: allShards,
+		pool:   newPool(cfg.BatchBytes, poolBytes/cfg.BatchBytes+2*cfg.Shards),
+		orders: newOrders(), history: &history{},
+	}
+	p.setSpeed(cfg.Speed)
+	p.status.set(Waiting, cfg.Speed)
+	p.startEpoch(0, lastPlace{})
+	return p, nil
+}
+
+// fill sets what is not set and checks the rest.
+func (cfg *Config) fill() error {
 	if cfg.Tape == nil {
-		return nil, errors.New("replay: no tape")
+		return errors.New("replay: no tape")
 	}
 	if cfg.Shards == 0 {
 		cfg.Shards = cfg.Tape.Shards()
@@ -146,38 +218,24 @@ func New(cfg Config) (*Player, error) {
 	}
 	switch {
 	case cfg.Shards < 1 || cfg.Shards > shard.Max:
-		return nil, fmt.Errorf("replay: %d shards, want 1 to %d", cfg.Shards, shard.Max)
+		return fmt.Errorf("replay: %d shards, want 1 to %d", cfg.Shards, shard.Max)
 	case cfg.BatchBytes < batchBytesMin || cfg.BatchBytes > batchBytesMax:
-		return nil, fmt.Errorf("replay: batches of %d bytes, want %d to %d", cfg.BatchBytes, batchBytesMin, batchBytesMax)
+		return fmt.Errorf("replay: batches of %d bytes, want %d to %d", cfg.BatchBytes, batchBytesMin, batchBytesMax)
 	case cfg.CPUs != nil && len(cfg.CPUs) != cfg.Shards:
-		return nil, fmt.Errorf("replay: %d CPUs for %d shards", len(cfg.CPUs), cfg.Shards)
+		return fmt.Errorf("replay: %d CPUs for %d shards", len(cfg.CPUs), cfg.Shards)
 	case cfg.From != 0 && cfg.To != 0 && cfg.To <= cfg.From:
-		return nil, fmt.Errorf("replay: the range ends at %v, before it begins at %v", cfg.To, cfg.From)
-	case cfg.Speed != Max && !(cfg.Speed >= speedMin && cfg.Speed <= speedMax): // not a number, too
-		return nil, fmt.Errorf("replay: speed %v is out of range", cfg.Speed)
+		return fmt.Errorf("replay: the range ends at %v, before it begins at %v", cfg.To, cfg.From)
 	}
-	m, err := shard.NewMap(cfg.Shards)
-	if err != nil {
-		return nil, err
-	}
-	p := &Player{
-		cfg: cfg, filter: prefix.New(cfg.Topics), shards: m, open: make([]*buffer, cfg.Shards),
-		ordinals: newOrdinals(cfg.Tape), progress: &Progress{}, lane: allShards,
-		pool: newPool(cfg.BatchBytes, poolBytes/cfg.BatchBytes+2*cfg.Shards),
-	}
-	if cfg.Speed != Max {
-		p.pace = newPacer(cfg.Speed)
-		p.report.Late = p.pace.late
-	}
-	return p, nil
+	return cfg.Speed.check()
 }
 
 // Progress returns how far the player is.
 func (p *Player) Progress() *Progress { return p.progress }
 
 // Run waits for readers, plays, and ends the stream. It blocks. The report is
-// true also where an error or the context ended the run.
+// true also where an error or the context ended the run. A player runs once.
 func (p *Player) Run(ctx context.Context) (Report, error) {
+	defer p.orders.finish()
 	if p.cfg.Publisher == nil {
 		return p.report, errors.New("replay: no publisher")
 	}
@@ -185,68 +243,58 @@ func (p *Player) Run(ctx context.Context) (Report, error) {
 	// sockets are used from it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	restore, err := pin(p.cpu(0))
+	restore, err := pin(p.cpu(0)) // an error must not wait for readers
 	if err != nil {
 		return p.report, err
 	}
-	defer restore()
-	if err := p.cfg.Publisher.WaitReaders(ctx, p.cfg.Wait); err != nil {
+	restore()
+	if p.wait, err = newWaiter(max(p.cfg.Spin, 0)); err != nil {
 		return p.report, err
 	}
-	p.wait = newWaiter(max(p.cfg.Spin, 0))
 	p.wall = wire.NanosOf(time.Now())
-	if p.inLanes() {
-		restore() // this thread only waits for the lanes
-		err = p.playLanes(ctx)
-	} else {
-		err = p.play(ctx)
+	run := p.orders.open(ctx, p.wait)
+	if pub, ok := p.cfg.Publisher.(interface{ Epoch() wire.Epoch }); ok {
+		p.nameEpoch(pub.Epoch())
 	}
-	p.report.Elapsed = time.Duration(p.wait.now())
+	err = p.perform(run)
+	p.finish()
 	if err == nil {
-		err = p.cfg.Publisher.End(ctx)
+		if p.ended && run.Err() != nil {
+			run = p.orders.renew(ctx)
+		}
+		err = p.cfg.Publisher.End(run)
+	}
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(run), ErrStopped) {
+		err = ErrStopped
 	}
 	return p.report, err
 }
 
-// Close frees the player's memory. The publisher must have been closed before,
-// so that nothing is lent any more.
-func (p *Player) Close() {
-	for _, lane := range p.lanes {
-		lane.Close()
+// finish takes leave of what needs the run.
+func (p *Player) finish() {
+	p.report.Elapsed = time.Duration(p.wait.now())
+	p.status.set(Finished, p.speed)
+	p.orders.close(ErrFinished)
+	p.stepping.through(ErrFinished)
+	if p.seek != nil {
+		p.seek.order.through(ErrFinished)
 	}
-	p.lanes = nil
-	for s, b := range p.open {
-		if b != nil {
-			b.refs.Store(1)
-			b.Release()
-			p.open[s] = nil
-		}
+	p.wait.close()
+	if p.last != nil {
+		p.last.walk.Close()
+		p.last = nil
 	}
-	p.pool.close()
 }
 
-func (p *Player) play(ctx context.Context) error {
-	for pass := 0; p.cfg.Passes < 0 || pass < p.cfg.Passes; pass++ {
-		p.report.Passes++
-		if pass > 0 {
-			p.ordinals.nextPass()
-		}
-		if p.pace != nil {
-			p.pace.anchored = false
-		}
-		before := p.report.Records
-		var err error
-		if p.cfg.SendsBlocks() {
-			err = p.playBlocks(ctx)
-		} else {
-			err = p.playRecords(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		if p.report.Records == before {
-			return nil // nothing to play: the next pass would find the same
-		}
+// Close frees the player's memory. The publisher must have been closed before,
+// so that nothing is lent any more, and Read and Find must have returned.
+func (p *Player) Close() {
+	for _, lane := range p.lanes {
+		lane.drop()
+		lane.pool.close()
 	}
-	return nil
+	p.lanes = nil
+	p.drop()
+	p.pool.close()
+	p.history.close()
 }

@@ -11,47 +11,104 @@ import (
 // playRecords sends records one by one into the open batches: paced, filtered,
 // or with another number of shards than the tape has.
 func (p *Player) playRecords(ctx context.Context) error {
-	r := p.cfg.Tape.Records(tape.ReadConfig{Clock: p.cfg.Clock, From: p.cfg.From, To: p.cfg.To})
+	for _, o := range p.next {
+		p.taken = max(p.taken, o) // shards that were played by themselves
+	}
+	p.walked = p.least()
+	epoch, from := p.ordinals.onTape(p.walked - p.ordinals.base)
+	r, err := p.cfg.Tape.RecordsFrom(tape.ReadConfig{Clock: p.cfg.Clock, From: p.cfg.From, To: p.cfg.To}, epoch, from)
+	if err != nil {
+		return err
+	}
 	defer r.Close()
-	var now int64
+	if err := p.takeAll(ctx, r); err != nil {
+		return err
+	}
+	p.come(p.ordinals.base + p.ordinals.span)
+	return p.flushAll(ctx)
+}
+
+// takeAll puts records into the open batches, each when it is due, and says how far
+// it has come.
+func (p *Player) takeAll(ctx context.Context, r *tape.Records) error {
+	var now, due int64
 	for n := 0; r.Next(); n++ {
+		rec, at := r.Record(), r.At()
+		o := p.ordinals.of(at.Epoch, at.Ordinal)
 		// Where nothing passes the filter, nobody else looks.
 		if n%checkEvery == 0 && ctx.Err() != nil {
+			p.come(o)
 			return context.Cause(ctx)
 		}
-		rec, at := r.Record(), r.At()
+		if o < p.taken && p.wentOut(rec, at.Shard, o) {
+			continue
+		}
 		if !p.filter.Match(rec.Topic()) {
 			p.report.Filtered++
 			continue
 		}
-		due := int64(0)
+		due = notDue
+		var err error
 		if p.pace != nil {
-			var err error
-			if now, due, err = p.untilDue(ctx, p.time(rec), now); err != nil {
-				return err
-			}
+			now, due, err = p.untilDue(ctx, p.time(rec), now)
 		}
-		s := int(p.shards.Of(rec.Topic()))
-		if err := p.add(ctx, s, rec, p.ordinals.of(at.Epoch, at.Ordinal), due); err != nil {
+		if err == nil {
+			err = p.add(ctx, p.shardOf(rec, at.Shard), rec, o, due)
+		}
+		if err != nil {
+			p.come(o)
 			return err
 		}
+		if p.stepping != nil && p.lastStep(rec) {
+			p.come(o + 1)
+			if err := p.flushAll(ctx); err != nil {
+				return err
+			}
+			return errStepped
+		}
 	}
-	if err := r.Err(); err != nil {
-		return err
+	return r.Err()
+}
+
+// lastStep counts a step and reports whether it was the last.
+func (p *Player) lastStep(rec wire.Record) bool {
+	p.steps, p.stepped = p.steps-1, p.stepped+1
+	p.resume = tapeTime{p.time(rec), true}
+	return p.steps == 0
+}
+
+// wentOut reports whether a record before taken is behind its shard, or was left
+// out.
+func (p *Player) wentOut(rec wire.Record, tapeShard int, o wire.Ordinal) bool {
+	return o < p.next[p.shardOf(rec, tapeShard)] || !p.filter.Match(rec.Topic())
+}
+
+// shardOf returns a record's shard in the stream. Where the tape has as many, it is
+// the tape's, so that records and blocks go out on the same.
+func (p *Player) shardOf(rec wire.Record, tapeShard int) int {
+	if p.asTape {
+		return tapeShard
 	}
-	return p.flushAll(ctx)
+	return int(p.shards.Of(rec.Topic()))
 }
 
 // checkEvery is how many records pass between looks at the context.
 const checkEvery = 1 << 12
+
+// notDue is the due moment of what goes out as soon as it can.
+const notDue = int64(-1)
 
 // untilDue waits until a record of tape time t is due. The clock is read only
 // when the record is not known to be due already. Before it waits, everything
 // that was due goes out.
 func (p *Player) untilDue(ctx context.Context, t wire.Nanos, now int64) (int64, int64, error) {
 	if !p.pace.anchored {
+		start := t
+		if p.resume.known {
+			start = p.resume.at // play goes on where the tape's clock stood still
+		}
 		now = p.wait.now()
-		p.pace.anchor(t, now)
+		p.pace.anchor(start, now)
 	}
 	due := p.pace.due(t)
 	if due <= now {
@@ -64,6 +121,9 @@ func (p *Player) untilDue(ctx context.Context, t wire.Nanos, now int64) (int64, 
 		return now, due, err
 	}
 	for now = p.wait.now(); now < due; {
+		if ctx.Err() != nil {
+			return now, due, context.Cause(ctx)
+		}
 		if due-now > int64(time.Millisecond) {
 			// There is time to look after readers and heartbeats.
 			if err := p.cfg.Publisher.Tick(ctx); err != nil {
@@ -93,7 +153,7 @@ func (p *Player) add(ctx context.Context, s int, r wire.Record, o wire.Ordinal, 
 	}
 	b.add(r, o)
 	b.time = p.time(r)
-	if p.pace != nil {
+	if due != notDue {
 		b.dues = append(b.dues, due)
 	}
 	return nil
@@ -103,8 +163,12 @@ func (p *Player) add(ctx context.Context, s int, r wire.Record, o wire.Ordinal, 
 func (p *Player) takeBuffer(ctx context.Context, need int) (*buffer, error) {
 	for {
 		b, err := p.pool.take(need)
-		if b != nil || err != nil {
-			return b, err
+		if err != nil {
+			return nil, err
+		}
+		if b != nil {
+			b.refs.Store(1)
+			return b, nil
 		}
 		if err := p.cfg.Publisher.Tick(ctx); err != nil {
 			return nil, err
@@ -122,30 +186,33 @@ func (p *Player) flushAll(ctx context.Context) error {
 	return nil
 }
 
-// flush sends a shard's open batch.
+// flush sends a shard's open batch. Where it returns an error, the batch did not go
+// out and stays open.
 func (p *Player) flush(ctx context.Context, s int) error {
 	b := p.open[s]
 	if b == nil {
 		return nil
 	}
-	p.open[s] = nil
 	due := wire.Nanos(0)
-	if p.pace != nil {
+	if len(b.dues) > 0 {
 		due = p.wall + wire.Nanos(b.dues[0])
 	}
 	p.batch = b.batch(due)
-	// One more reference: the due times are read after the batch has gone out.
-	b.refs.Store(2)
-	defer b.Release()
+	p.batch.Flags = p.flags
+	// One more reference: the buffer is needed after the batch has gone out, and
+	// also where it has not.
+	b.refs.Add(1)
 	if err := p.cfg.Publisher.Send(ctx, s, &p.batch, b); err != nil {
 		return err
 	}
-	if p.pace != nil {
+	p.open[s] = nil
+	if len(b.dues) > 0 {
 		now := p.wait.now()
 		for _, d := range b.dues {
 			p.pace.sent(d, now)
 		}
 	}
-	p.sent(&p.batch, b.time)
+	p.sent(s, b.first, b.last, b.time)
+	b.Release()
 	return nil
 }

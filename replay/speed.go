@@ -20,6 +20,13 @@ const (
 	speedMax = 1e9
 )
 
+func (s Speed) check() error {
+	if s != Max && !(s >= speedMin && s <= speedMax) { // not a number, too
+		return fmt.Errorf("replay: speed %v is out of range", float64(s))
+	}
+	return nil
+}
+
 // ParseSpeed reads "max", or a factor such as "1x", "10x", "0.5x" or "2".
 func ParseSpeed(s string) (Speed, error) {
 	if s == "max" {

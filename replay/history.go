@@ -1,0 +1,156 @@
+package replay
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tapedeck/tapedeck/tape"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// history is what has been sent, for whoever missed some of it: epochs, oldest
+// first, each with where on the tape its records come from. See refill.go.
+type history struct {
+	mu     sync.Mutex
+	epochs []*sentEpoch
+	gone   wire.Epoch // the latest that is not remembered any more; 0: none
+
+	opened sync.Once
+	tape   *tape.Tape // for reading here and there; see Tape.Reopen
+	again  *tape.Tape // the same where it was opened for this
+	hints  hints
+	last   lastCache
+}
+
+// epochsMax is how many epochs are remembered.
+const epochsMax = 256
+
+// sentEpoch is one epoch of the stream. Everything but lead and trails stays as it
+// is.
+type sentEpoch struct {
+	epoch  wire.Epoch
+	began  wire.Nanos   // wall clock
+	start  wire.Ordinal // place of its first record, counted through all passes
+	asOf   lastPlace    // of its last values
+	lead   atomic.Uint64
+	trails []*trail
+}
+
+// lastPlace is the place that last values come before. The zero place has none.
+type lastPlace struct {
+	epoch   wire.Epoch
+	ordinal wire.Ordinal
+}
+
+// leadUnknown: last values are still being sent.
+const leadUnknown = math.MaxUint64
+
+// startEpoch begins to write down another epoch. It takes the place of its first
+// record.
+func (p *Player) startEpoch(place wire.Ordinal, asOf lastPlace) {
+	for _, t := range p.trails {
+		t.finish()
+	}
+	e := &sentEpoch{began: wire.NanosOf(time.Now()), start: place, asOf: asOf, trails: make([]*trail, p.cfg.Shards)}
+	for s := range e.trails {
+		e.trails[s] = newTrail()
+	}
+	e.lead.Store(leadUnknown)
+	p.epoch, p.trails = e, e.trails
+	clear(p.next)
+	p.lead, p.taken = 0, 0
+	if asOf == (lastPlace{}) {
+		p.land(place, 0)
+	}
+	p.status.mu.Lock()
+	p.status.epoch = e
+	p.status.mu.Unlock()
+}
+
+// nameEpoch says which epoch it is that was begun.
+func (p *Player) nameEpoch(epoch wire.Epoch) {
+	p.status.mu.Lock()
+	p.epoch.epoch = epoch
+	p.status.mu.Unlock()
+	p.history.add(p.epoch)
+}
+
+// land says that the last values are through: there were so many.
+func (e *sentEpoch) land(lead wire.Ordinal) {
+	for _, t := range e.trails {
+		t.reach(e.start + lead)
+	}
+	e.lead.Store(uint64(lead))
+}
+
+// reached is the place, counted through all passes, up to which the epoch has gone
+// out: where shards play by themselves that of the one furthest behind.
+func (e *sentEpoch) reached(lanes bool) wire.Ordinal {
+	lead := e.lead.Load()
+	if lead == leadUnknown {
+		return e.start
+	}
+	at := e.trails[0].at.Load()
+	for _, t := range e.trails {
+		if lanes {
+			at = min(at, t.at.Load())
+		} else {
+			at = max(at, t.at.Load())
+		}
+	}
+	return wire.Ordinal(at - lead)
+}
+
+func (h *history) add(e *sentEpoch) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.epochs) == epochsMax {
+		h.gone = h.epochs[0].epoch
+		h.epochs = append(h.epochs[:0:0], h.epochs[1:]...)
+	}
+	h.epochs = append(h.epochs, e)
+}
+
+// all returns the epochs, oldest first.
+func (h *history) all() []*sentEpoch {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.epochs[:len(h.epochs):len(h.epochs)]
+}
+
+// find returns an epoch, whether it is the one at hand, or why it is not there.
+func (h *history) find(epoch wire.Epoch) (e *sentEpoch, latest bool, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, e := range h.epochs {
+		if e.epoch == epoch {
+			return e, i == len(h.epochs)-1, nil
+		}
+	}
+	if h.gone != 0 && epoch <= h.gone {
+		return nil, false, tape.ErrGone
+	}
+	return nil, false, tape.ErrUnknownEpoch
+}
+
+// source returns a tape to read from here and there.
+func (h *history) source(t *tape.Tape) *tape.Tape {
+	h.opened.Do(func() {
+		h.tape = t // where it cannot be opened once more, it serves as well
+		if again, err := t.Reopen(); err == nil {
+			h.tape, h.again = again, again
+		}
+	})
+	return h.tape
+}
+
+// close lets go of the tape. Nobody may read any more.
+func (h *history) close() {
+	h.last.forget()
+	if h.again != nil {
+		_ = h.again.Close() // it was opened for reading
+		h.again = nil
+	}
+}

@@ -1,0 +1,164 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tapedeck/tapedeck/tape"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// seek is a seek whose place was found.
+type seek struct {
+	order *order
+	start wire.SessionStart
+	place wire.Ordinal // of the first record to be played, in a pass
+	asOf  lastPlace    // the same as the tape has it
+	time  wire.Nanos   // its time by the player's clock
+}
+
+// prefetchBlocks is how many blocks behind a place are asked for before play goes
+// there.
+const prefetchBlocks = 16
+
+// resolve finds the place of a target. It runs beside play, which may still go on
+// undisturbed where there is no such place.
+func (p *Player) resolve(ctx context.Context, to Target) (*seek, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if p.ordinals.span == 0 {
+		return nil, fmt.Errorf("%w: the tape is empty", ErrBeyond)
+	}
+	at, clock := to.Time, to.Clock
+	if to.Relative {
+		at, clock = later(p.from(), wire.Nanos(to.Offset)), p.cfg.Clock
+	}
+	t := p.cfg.Tape
+	epoch, ordinal, err := p.placeOf(clock, at)
+	if err != nil {
+		return nil, err
+	}
+	r, err := t.RecordsFrom(tape.ReadConfig{Clock: p.cfg.Clock, From: p.cfg.From, To: p.cfg.To}, epoch, ordinal)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	if !r.Next() {
+		if r.Err() != nil {
+			return nil, r.Err()
+		}
+		return nil, fmt.Errorf("%w: nothing at or after %v", ErrBeyond, at)
+	}
+	first := r.At()
+	n := r.Block().Info.Number
+	t.Prefetch(n, n+prefetchBlocks)
+	return &seek{
+		start: wire.SessionStart{Reason: "seek", At: at, Clock: clock.String(), Snapshot: !p.cfg.NoSnapshot},
+		place: first.Ordinal + p.ordinals.offsets[first.Epoch],
+		asOf:  lastPlace{first.Epoch, first.Ordinal}, time: p.time(r.Record()),
+	}, nil
+}
+
+// placeOf returns the place of the first record in the tape's one order that comes
+// neither before a time nor before the start of what is played.
+func (p *Player) placeOf(clock tape.Clock, at wire.Nanos) (wire.Epoch, wire.Ordinal, error) {
+	epoch, ordinal := p.ordinals.onTape(0)
+	bounds := []struct {
+		clock tape.Clock
+		at    wire.Nanos
+	}{{p.cfg.Clock, p.cfg.From}, {clock, at}}
+	if p.cfg.From == 0 {
+		bounds = bounds[1:]
+	}
+	for _, b := range bounds {
+		pos, err := p.cfg.Tape.FindFrom(b.clock, b.at, epoch, ordinal)
+		if err != nil {
+			return 0, 0, err
+		}
+		if pos.Block == p.cfg.Tape.Blocks() {
+			return 0, 0, fmt.Errorf("%w: nothing at or after %v", ErrBeyond, b.at)
+		}
+		epoch, ordinal = pos.Epoch, pos.Ordinal
+	}
+	return epoch, ordinal, nil
+}
+
+// from is the tape time that a relative target counts from.
+func (p *Player) from() wire.Nanos {
+	if t := p.progress.Time.Load(); t != 0 {
+		return wire.Nanos(t)
+	}
+	if p.cfg.From != 0 {
+		return p.cfg.From
+	}
+	r := p.cfg.Tape.Records(tape.ReadConfig{})
+	defer r.Close()
+	if !r.Next() {
+		return 0 // whoever reads on is told why
+	}
+	return p.time(r.Record())
+}
+
+// later adds two times; where the sum does not fit, it is as far as can be.
+func later(t, d wire.Nanos) wire.Nanos {
+	sum := t + d
+	switch {
+	case d > 0 && sum < t:
+		return wire.NanosMax
+	case d < 0 && sum > t:
+		return wire.NanosMin
+	}
+	return sum
+}
+
+// begin begins the epoch of a seek.
+func (p *Player) begin(ctx context.Context) error {
+	pub, ok := p.cfg.Publisher.(EpochPublisher)
+	if !ok {
+		p.seek.order.through(ErrNoEpochs)
+		p.seek = nil
+		return errMore
+	}
+	if err := pub.Begin(ctx, p.seek.start); err != nil {
+		return err
+	}
+	s := p.seek
+	p.seek = nil
+	p.stopLast()
+	p.drop()
+	place := s.place + wire.Ordinal(p.passNow())*p.ordinals.span
+	asOf := s.asOf
+	if p.cfg.NoSnapshot {
+		asOf = lastPlace{}
+	}
+	p.startEpoch(place, asOf)
+	p.nameEpoch(pub.Epoch())
+	p.status.lanesAre(false)
+	p.ended, p.resume = false, tapeTime{}
+	p.progress.Time.Store(int64(s.time))
+	p.report.Seeks++
+	p.show()
+	var err error
+	if asOf != (lastPlace{}) {
+		err = p.startLast()
+	}
+	s.order.through(err)
+	if err != nil {
+		return err
+	}
+	return errMore
+}
+
+// passNow is the pass that is being played; after the last one, the last.
+func (p *Player) passNow() int {
+	if p.epoch.lead.Load() == leadUnknown {
+		pass, _ := p.ordinals.split(p.epoch.start)
+		return pass
+	}
+	pass, _ := p.ordinals.split(p.least() - p.lead)
+	if p.cfg.Passes >= 0 {
+		pass = min(pass, p.cfg.Passes-1)
+	}
+	return pass
+}
