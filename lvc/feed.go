@@ -100,17 +100,18 @@ func (p *Proxy) takeLocked(topic []byte, h *wire.Plain, body []byte, taps *tappi
 
 // storeLocked makes a record its topic's last value, if there is room.
 func (p *Proxy) storeLocked(topic []byte, h *wire.Plain, body []byte) *entry {
-	stored := *h
+	stored := &p.stored // a variable would be moved to the heap for the watcher
+	*stored = *h
 	stored.Flags = 0
 	before := p.table.version
-	e := p.table.put(topic, &stored, body)
+	e := p.table.put(topic, stored, body)
 	switch {
 	case p.cfg.Watcher == nil || p.table.version == before:
 	case e != nil:
-		p.cfg.Watcher.HandleChange(p.table.version, topic, &stored, body)
+		p.cfg.Watcher.HandleChange(p.table.version, topic, stored, body)
 	default: // it had a value, and there was no room for this one
 		stored.Kind = wire.KindDelete
-		p.cfg.Watcher.HandleChange(p.table.version, topic, &stored, nil)
+		p.cfg.Watcher.HandleChange(p.table.version, topic, stored, nil)
 	}
 	return e
 }

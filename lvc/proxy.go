@@ -98,6 +98,7 @@ type Proxy struct {
 	table   *table // of last values
 	feeds   []feed // of each shard
 	stats   Stats
+	stored  wire.Plain     // header of the record at hand, as the table has it
 	squawks []snail.Squawk // to be told with the next round
 
 	lostAnswers atomic.Uint64

@@ -10,10 +10,12 @@ import (
 )
 
 const (
-	writeAtOnce  = 64               // chunks of one write
-	answerStall  = 10 * time.Second // for a part of an answer to be taken
-	lingerAtStop = 2 * time.Second  // for what waits to be taken when the hub closes
+	writeAtOnce  = 64              // chunks of one write
+	lingerAtStop = 2 * time.Second // for what waits to be taken when the hub closes
 )
+
+// answerStall is how long a part of an answer may take to be taken.
+var answerStall = 10 * time.Second // tests have less time
 
 // reader is one connection of a SUB client. Its queue is written by a goroutine of
 // its own.
