@@ -39,6 +39,9 @@ type ServerConfig struct {
 	ClientBytes int
 	// MaxClients bounds how many clients are served at once. Default 1000.
 	MaxClients int
+	// Requests bounds how many requests of all clients together are served at once.
+	// Default 4096.
+	Requests int
 	// ChunkBytes is how large a message is, about, where the client leaves it to the
 	// server. Default 256 KiB.
 	ChunkBytes int
@@ -88,7 +91,7 @@ func (cfg *ServerConfig) fill() error {
 	if len(cfg.Endpoints) == 0 {
 		return errors.New("resync: a server needs an endpoint")
 	}
-	for _, n := range []int64{int64(cfg.Workers), cfg.Rate, int64(cfg.ClientRequests), int64(cfg.ClientBytes), int64(cfg.MaxClients),
+	for _, n := range []int64{int64(cfg.Workers), cfg.Rate, int64(cfg.ClientRequests), int64(cfg.ClientBytes), int64(cfg.MaxClients), int64(cfg.Requests),
 		int64(cfg.ChunkBytes), int64(cfg.Ahead), int64(cfg.Captures), cfg.CaptureBytes, int64(cfg.NotYetWait), int64(cfg.Heartbeat), int64(cfg.Read)} {
 		if n < 0 {
 			return errors.New("resync: a number of the server is negative")
@@ -105,6 +108,7 @@ func (cfg *ServerConfig) fill() error {
 	orDefault(&cfg.ClientRequests, 64)
 	orDefault(&cfg.ClientBytes, 8<<20)
 	orDefault(&cfg.MaxClients, 1000)
+	orDefault(&cfg.Requests, 4096)
 	orDefault(&cfg.ChunkBytes, chunkDefault)
 	orDefault(&cfg.Ahead, 4)
 	orDefault(&cfg.Captures, 16)

@@ -166,7 +166,8 @@ func (d *desk) admit(now time.Duration, id []byte, r *request) bool {
 		d.count.Repeated++
 		return false
 	}
-	if c == nil && len(d.clients) >= d.s.cfg.MaxClients || c != nil && len(c.requests) >= d.s.cfg.ClientRequests {
+	cfg := &d.s.cfg
+	if d.requests >= cfg.Requests || c == nil && len(d.clients) >= cfg.MaxClients || c != nil && len(c.requests) >= cfg.ClientRequests {
 		d.refuse(id, &RequestError{ID: r.id, Code: CodeBusy, Advice: AdviceRetry, Wait: busyAgain, Next: r.next()})
 		return false
 	}
@@ -177,5 +178,6 @@ func (d *desk) admit(now time.Duration, id []byte, r *request) bool {
 	}
 	r.client = c
 	c.requests = append(c.requests, r)
+	d.requests++
 	return true
 }

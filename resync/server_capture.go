@@ -120,7 +120,7 @@ func (s *captures) begin(c *capture) {
 func (s *captures) bound() {
 	for s.bytes.Load() > s.desk.s.cfg.CaptureBytes {
 		var slowest *request
-		most := 1
+		most := captureAhead // a member that keeps up is no more behind
 		for _, c := range s.begun {
 			c.mu.Lock()
 			kept := len(c.list)
@@ -249,18 +249,23 @@ func (c *capture) next(r *request) (e *entries, done bool) {
 // got takes note that a member was sent its message.
 func (c *capture) got(r *request) {
 	r.at++
-	slowest := r.at
-	for _, m := range c.members {
-		slowest = min(slowest, m.at)
-	}
 	c.mu.Lock()
 	c.fastest = max(c.fastest, r.at)
 	c.mu.Unlock()
-	c.trim(slowest)
+	c.trim(c.slowest())
 	select {
 	case c.room <- struct{}{}:
 	default:
 	}
+}
+
+// slowest is the first message that some member still needs.
+func (c *capture) slowest() int {
+	at := c.members[0].at
+	for _, m := range c.members {
+		at = min(at, m.at)
+	}
+	return at
 }
 
 // trim lets go of the messages before one.
@@ -280,10 +285,11 @@ func (c *capture) trim(before int) {
 func (c *capture) leave(r *request) {
 	c.members = slices.DeleteFunc(c.members, func(m *request) bool { return m == r })
 	r.watch = nil
-	if len(c.members) > 0 {
+	switch {
+	case len(c.members) > 0:
+		c.trim(c.slowest())
 		return
-	}
-	if c.cancel == nil {
+	case c.cancel == nil:
 		return // never begun
 	}
 	c.mu.Lock()

@@ -17,25 +17,28 @@ type desk struct {
 	s        *Server
 	clients  map[string]*client
 	ring     []*client // the same, in the order of their turns
+	requests int       // of all clients
 	sendsAt  int       // whose turn it is to be sent to, and to have something read
 	readsAt  int
-	reads    map[uint64]*read
-	asked    uint64 // reads so far
-	readers  int
-	rate     rate
-	waits    time.Duration // for the budget; 0: not
+
+	reads   map[uint64]*read
+	asked   uint64 // reads so far
+	readers int
+	held    int // bytes that were read and not sent
+	rate    rate
+
 	again    bool          // the last turn left something to do
 	hindered bool          // a client's queue was full
-	expired  time.Duration
+	waits    time.Duration // for the budget; 0: not
+	expired  time.Duration // when deadlines were looked at
 
 	captures captures
 	talks    talks
 	workers  sync.WaitGroup // goroutines of captures and talks
 
-	in    *zsock.Parts
-	head  []byte
-	body  []byte
-	count ServerCounters
+	in         *zsock.Parts
+	head, body []byte
+	count      ServerCounters
 }
 
 // client is one that has requests.
@@ -168,7 +171,11 @@ func (d *desk) turn(now time.Duration) {
 	d.captures.start()
 	d.hindered, d.waits = false, 0
 	d.read(now)
+	before := d.count.Chunks
 	d.again = d.send(now)
+	if d.count.Chunks > before {
+		d.read(now) // what was sent made room
+	}
 	if d.talks.turn(now) {
 		d.again = true
 	}
@@ -198,6 +205,7 @@ func (d *desk) tidy() {
 				requests = append(requests, r)
 			}
 		}
+		d.requests -= len(c.requests) - len(requests)
 		clear(c.requests[len(requests):])
 		if c.requests = requests; len(requests) > 0 {
 			clients = append(clients, c)
@@ -306,6 +314,7 @@ func (d *desk) stepRefill(now time.Duration, r *request) bool {
 	}
 	r.took(now, c.header.Count, c.header.CRC, c.size)
 	r.client.bytes -= c.size
+	d.held -= c.size
 	f.sent().message.Close()
 	d.sent(c.header.Count, c.size)
 	return true
@@ -397,6 +406,7 @@ func (d *desk) drop(r *request) {
 	r.over = true
 	if r.refill != nil {
 		r.client.bytes -= r.refill.bytes
+		d.held -= r.refill.bytes
 		r.refill.drop()
 	}
 	if r.watch != nil {
@@ -415,14 +425,9 @@ func (d *desk) refuse(id []byte, e *RequestError) {
 
 // publish lets other goroutines see the counters.
 func (d *desk) publish() {
-	state := ServerState{Clients: len(d.clients), Reading: len(d.reads), Bytes: d.captures.bytes.Load(), Readers: d.readers}
-	for _, c := range d.ring {
-		state.Requests += len(c.requests)
-		for _, r := range c.requests {
-			if r.refill != nil {
-				state.Bytes += int64(r.refill.bytes)
-			}
-		}
+	state := ServerState{
+		Clients: len(d.clients), Requests: d.requests, Reading: len(d.reads), Readers: d.readers,
+		Bytes: int64(d.held) + d.captures.bytes.Load(),
 	}
 	d.s.mu.Lock()
 	d.s.counters, d.s.state = d.count, state

@@ -200,6 +200,7 @@ func (d *desk) chunk(r *request, l *lane, head []byte) bool {
 	c := &chunk{message: d.in, first: first, header: h, size: int(h.PayloadSize) + int(h.OrderSize)}
 	r.refill.arrived(l, c, r.chunk)
 	r.client.bytes += c.size
+	d.held += c.size
 	d.in = zsock.NewParts()
 	return true
 }

@@ -231,6 +231,13 @@ func TestServerBounds(t *testing.T) {
 	if c := s.Counters(); c.Repeated != 1 || c.Cancelled != 2 || c.Errors.Busy != 2 {
 		t.Errorf("%+v", c)
 	}
+
+	s, _ = runServer(t, ServerConfig{Refills: src, Requests: 1})
+	p, q = newPeer(t, s.Endpoints()[0]), newPeer(t, s.Endpoints()[0])
+	p.ask(starved(1))
+	p.want(CommandChunk, 1)
+	q.ask(starved(1))
+	q.wantError(1, CodeBusy, AdviceRetry)
 }
 
 // TestServerCredit: nothing is sent beyond it, but for the rest of one message.
