@@ -8,12 +8,16 @@ import (
 	"github.com/tapedeck/tapedeck/wire"
 )
 
-// BenchmarkRefill is a gap of 4 million records of 132 bytes, refilled over tcp
-// from a server in another goroutine, and delivered in order.
+// BenchmarkRefill is a gap of 4 million records of 132 bytes, refilled over tcp and
+// delivered in order: from the least server that there can be, and from a Server
+// with its pool of tape readers.
 func BenchmarkRefill(b *testing.B) {
 	const perBatch, batches = 1985, 2015
-	for _, window := range []int64{1 << 20, 8 << 20} {
-		b.Run(fmt.Sprintf("window=%dMiB", window>>20), func(b *testing.B) {
+	for _, tc := range []struct {
+		server string
+		window int64
+	}{{"least", 1 << 20}, {"least", 8 << 20}, {"pool", 8 << 20}} {
+		b.Run(fmt.Sprintf("server=%s/window=%dMiB", tc.server, tc.window>>20), func(b *testing.B) {
 			m := newHistory(1)
 			first := numbered(7, 0, 1, 0, perBatch, 100)
 			if size := len(first.Payload) / perBatch; size != 132 {
@@ -25,7 +29,15 @@ func BenchmarkRefill(b *testing.B) {
 				part.FirstSeq = wire.Seq(i * perBatch)
 				m.add(&part)
 			}
-			c := startClient(b, ClientConfig{WindowBytes: window}, startServer(b, m))
+			cfg := ClientConfig{WindowBytes: tc.window}
+			var c *Client
+			if tc.server == "pool" {
+				s, _ := runServer(b, ServerConfig{Refills: m})
+				cfg.Endpoints = s.Endpoints()
+				c = startClient(b, cfg)
+			} else {
+				c = startClient(b, cfg, startServer(b, m))
+			}
 			records := uint64(0)
 			b.SetBytes(int64(len(first.Payload)) * batches)
 			b.ReportAllocs()

@@ -41,7 +41,7 @@ const (
 	// liveMax is how many epochs of the live stream wait in the queue before the
 	// first of the queue is given up: a publisher that is started over and over
 	// must not fill the memory.
-	liveMax = 64
+	liveMax = 256
 )
 
 type machineConfig struct {
@@ -75,7 +75,6 @@ type epoch struct {
 
 	// The live stream's rolling hash, in the order in which its batches came.
 	chained  bool
-	diverged bool
 	liveNext wire.Seq
 	liveHash wire.Hash
 }
@@ -263,7 +262,9 @@ func (m *machine) chain(e *epoch, b *wire.Batch) {
 	case e.chained && b.Next() <= e.liveNext:
 		return // came before
 	case e.chained && b.FirstSeq < e.liveNext:
-		// Part of a batch that came before: the hash runs over whole batches.
+		// Part of a batch that came before: the hash runs over whole batches, so
+		// nothing can be said about this one.
+		m.diverge(e)
 		e.chained, e.liveNext = false, b.Next()
 		return
 	case e.chained && b.FirstSeq == e.liveNext && b.Hash != e.liveHash:
@@ -274,7 +275,7 @@ func (m *machine) chain(e *epoch, b *wire.Batch) {
 
 func (m *machine) diverge(e *epoch) {
 	m.count.Diverged++
-	e.whole, e.diverged = false, true
+	e.whole = false
 }
 
 // position is the epoch being delivered and the next sequence of it.

@@ -214,4 +214,3 @@ func TestHealsUnderLoad(t *testing.T) {
 		t.Errorf("%d of %d records: %v, %+v", k.records, records, k.wrong, st)
 	}
 }
-
