@@ -118,3 +118,51 @@ func BenchmarkServerRefill(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkServerClient is the same with a Client, which owns its socket on a
+// goroutine of its own.
+func BenchmarkServerClient(b *testing.B) {
+	c := runClient(b, ClientConfig{Endpoints: []string{startServerProcess(b, 1900, 4)}})
+	b.SetBytes(benchRecords * 132)
+	b.ReportAllocs()
+	for b.Loop() {
+		n := uint64(0)
+		to, _, err := c.Refill(context.Background(), Span{Epoch: 5, To: benchRecords}, func(batch *wire.Batch) error {
+			n += uint64(batch.Count)
+			return nil
+		})
+		if err != nil || to != benchRecords || n != benchRecords {
+			b.Fatalf("came up to %d with %d records, %v", to, n, err)
+		}
+	}
+	b.StopTimer()
+	b.ReportMetric(benchRecords*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+}
+
+// BenchmarkServerSmall is one refill of 100 records after the other: what a small
+// gap takes to be asked for, read by the pool, and sent.
+func BenchmarkServerSmall(b *testing.B) {
+	p := newPeer(b, startServerProcess(b, 1900, 4))
+	id := RequestID(0)
+	for b.Loop() {
+		id++
+		p.ask(refillOf(id, Span{5, 0, 1000, 1100}))
+		p.want(CommandChunk, id)
+		p.want(CommandEnd, id)
+	}
+}
+
+// BenchmarkServerSnapshot is the last values of 100,000 topics to one client.
+func BenchmarkServerSnapshot(b *testing.B) {
+	const topics = 100_000
+	s, _ := runServer(b, ServerConfig{Snapshots: &values{n: topics}})
+	p := newPeer(b, s.Endpoints()[0])
+	id := RequestID(0)
+	for b.Loop() {
+		id++
+		p.askSnapshot(snapshotOf(id))
+		p.snapshot(id, topics)
+	}
+	b.StopTimer()
+	b.ReportMetric(topics*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+}
