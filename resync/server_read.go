@@ -215,3 +215,12 @@ func (d *desk) extent(r *request, least wire.Seq) bool {
 	r.refill.limit(max(wire.Seq(binary.LittleEndian.Uint64(extent)), least), extent[8]&extentEnded != 0)
 	return true
 }
+
+// poolError is the answer where the tape readers could not answer.
+func poolError(reason pirate.Reason) *RequestError {
+	e := &RequestError{Code: CodeFailed, Advice: AdviceRetry, Wait: busyAgain, Text: "tape readers: " + string(reason)}
+	if reason == pirate.ReasonNoWorker || reason == pirate.ReasonFull {
+		e.Code = CodeBusy
+	}
+	return e
+}

@@ -129,7 +129,9 @@ func (t *tapeReader) refill(ctx context.Context, r *RefillRequest) pirate.Reply 
 		}
 		to = max(limit, r.Span.From+1)
 	}
-	b, release, err := t.src.Read(ctx, r.Span.Epoch, r.Span.Shard, r.Span.From, to, int(r.ChunkBytes))
+	most := int(r.ChunkBytes)
+	orDefault(&most, chunkDefault)
+	b, release, err := t.src.Read(ctx, r.Span.Epoch, r.Span.Shard, r.Span.From, to, most)
 	if err != nil {
 		return t.fail(t.readError(r, err))
 	}
