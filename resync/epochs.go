@@ -76,6 +76,10 @@ func (m *machine) epochOf(id wire.Epoch, seen wire.Seq) *epoch {
 	case m.first == 0:
 		// This reader joins here.
 		e.known, e.next, e.whole = true, seen, seen == 0
+		if m.cfg.whole {
+			e.next, e.whole = 0, true
+			m.extend(e, seen)
+		}
 		m.first = id
 	default:
 		e.known, e.whole = true, true

@@ -79,6 +79,9 @@ type Start struct {
 	// does not.
 	From  wire.Nanos
 	Clock string
+	// Epoch begins with the first record of the epoch that the live stream is in when
+	// it is joined.
+	Epoch bool
 }
 
 func (c *HealerConfig) fill() error {
@@ -88,14 +91,14 @@ func (c *HealerConfig) fill() error {
 	if c.HoldBytes < 0 || c.Attempts < 0 || c.Backoff < 0 || c.BackoffMax < 0 || c.Patience < 0 {
 		return errors.New("resync: a size, time or number is negative")
 	}
-	if len(c.Start.Positions) > 0 && c.Start.Clock != "" {
-		return errors.New("resync: begin at positions or at a time, not both")
+	if n := len(c.Start.Positions); n > 0 && (c.Start.Clock != "" || c.Start.Epoch) || c.Start.Clock != "" && c.Start.Epoch {
+		return errors.New("resync: begin at positions, at a time, or with the epoch: two of them are given")
 	}
 	if c.Start.Clock != "" && !slices.Contains(Clocks(), c.Start.Clock) {
 		return fmt.Errorf("resync: clock %q, want receive, event or send", c.Start.Clock)
 	}
-	if c.Start.Clock != "" && c.Client == nil {
-		return errors.New("resync: to begin at a time takes a server to ask")
+	if (c.Start.Clock != "" || c.Start.Epoch) && c.Client == nil {
+		return errors.New("resync: to begin in the past takes a server to ask")
 	}
 	for _, p := range c.Start.Positions {
 		if p.Shard < 0 || p.Shard >= c.Shards || p.Epoch == 0 {
@@ -147,7 +150,7 @@ func NewHealer(cfg HealerConfig, next Handler) (*Healer, error) {
 	h.refills, _ = next.(RefillHandler)
 	h.notices, _ = next.(NoticeHandler)
 	mc := machineConfig{holdBytes: cfg.HoldBytes, attempts: cfg.Attempts, backoff: cfg.Backoff, backoffTo: cfg.BackoffMax,
-		patience: cfg.Patience}
+		patience: cfg.Patience, whole: cfg.Start.Epoch}
 	if cfg.Client != nil {
 		mc.servers = cfg.Client.Servers()
 	}
@@ -276,6 +279,21 @@ func (h *Healer) Positions() []Span {
 		s.mu.Lock()
 		if s.at.Epoch != 0 {
 			list = append(list, s.at)
+		}
+		s.mu.Unlock()
+	}
+	return list
+}
+
+// Splices are where the live stream has been joined: per shard that has delivered
+// something of it the epoch and, in From, the first sequence that came live. To is
+// unused. What was delivered before came from refills.
+func (h *Healer) Splices() []Span {
+	var list []Span
+	for _, s := range h.shards {
+		s.mu.Lock()
+		if s.machine.splice.Epoch != 0 {
+			list = append(list, s.machine.splice)
 		}
 		s.mu.Unlock()
 	}

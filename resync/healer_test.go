@@ -478,6 +478,54 @@ func TestFromTime(t *testing.T) {
 	}
 }
 
+// TestFromEpoch: who joins late asks for the epoch's beginning, and of epochs before
+// it for nothing. Where the live stream was joined can be told.
+func TestFromEpoch(t *testing.T) {
+	m := newHistory(1)
+	c := startClient(t, ClientConfig{}, startServer(t, m))
+	k := newSink()
+	l := &live{h: &Healer{shards: make([]*mender, 1)}, epoch: 6, kept: m}
+	l.lose(10)
+	start := l.begin(7)
+	l.lose(20)
+	l.seen = l.next
+	h := startHealer(t, HealerConfig{Client: c, Start: Start{Epoch: true}}, k)
+	l.h = h
+	l.hello("now", start) // at 20
+	if at := h.Splices(); len(at) != 0 {
+		t.Errorf("spliced at %v before anything came", at)
+	}
+	l.lose(5)
+	_ = l.send(10)
+	l.end()
+	settle(t, h)
+	k.got(t, "shard 0 epoch 7 session now", "shard 0 epoch 7 from 0", "shard 0 epoch 7 end at 35 complete true")
+	if st := h.Stats(); k.records != 35 || st.Refilled != 25 || st.Gaps != 1 || st.Healed != 1 {
+		t.Errorf("%d records, %+v", k.records, st)
+	}
+	if at, want := h.Splices(), []Span{{Epoch: 7, From: 25}}; !slices.Equal(at, want) {
+		t.Errorf("spliced at %v, want %v", at, want)
+	}
+}
+
+// TestStartIsOneOf: ways to begin exclude one another, and the past takes a server.
+func TestStartIsOneOf(t *testing.T) {
+	c := startClient(t, ClientConfig{}, startServer(t, newHistory(1)))
+	at := []Span{{Epoch: 7, To: 1}}
+	for _, cfg := range []HealerConfig{
+		{Client: c, Start: Start{Positions: at, Clock: "event"}},
+		{Client: c, Start: Start{Positions: at, Epoch: true}},
+		{Client: c, Start: Start{Clock: "event", Epoch: true}},
+		{Start: Start{Clock: "event"}},
+		{Start: Start{Epoch: true}},
+	} {
+		cfg.Shards = 1
+		if _, err := NewHealer(cfg, newSink()); err == nil {
+			t.Errorf("%+v was taken", cfg.Start)
+		}
+	}
+}
+
 // TestFromTimeNobodyKnows: to begin elsewhere is not what was asked for.
 func TestFromTimeNobodyKnows(t *testing.T) {
 	s := startServer(t, newHistory(1))

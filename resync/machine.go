@@ -22,6 +22,7 @@ type machine struct {
 	leftN   int
 	first   wire.Epoch // where this reader began; 0: it has not
 	opening bool       // where to begin is not known yet: everything is held
+	splice  Span       // the first record delivered that came live; its epoch is 0 before
 
 	held  int64      // bytes, over all epochs
 	out   *holding   // given out to be delivered; free at the next call of next
@@ -51,6 +52,7 @@ type machineConfig struct {
 	backoff   time.Duration // before the second round of servers; doubles
 	backoffTo time.Duration // the longest
 	patience  time.Duration // how long a request may bring nothing
+	whole     bool          // begin with sequence 0 of the first epoch
 	seed      uint64        // of the back-off's jitter
 }
 
@@ -135,6 +137,9 @@ func (m *machine) offer(b *wire.Batch, refill bool) verdict {
 func (m *machine) delivered(e *epoch, b *wire.Batch, skip uint32, refill bool) {
 	m.count.Repeated += uint64(skip)
 	e.next = b.Next()
+	if !refill && m.splice.Epoch == 0 {
+		m.splice = Span{Epoch: b.Epoch, Shard: m.shard, From: b.FirstSeq + wire.Seq(skip)}
+	}
 	if refill {
 		m.count.Refilled += uint64(b.Count - skip)
 		m.count.RefillBytes += uint64(len(b.Payload) + len(b.Order))
