@@ -6,32 +6,35 @@ import (
 	"slices"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
+
 	"github.com/tapedeck/tapedeck/wire"
 )
 
 // JoinConfig says what Join measures. The zero value of a field means its default.
 type JoinConfig struct {
 	Servers  []string // of "lvc", "xpub-cache", "xpub-manual". Default: all
-	Topics   []int    // of the idle cases; the others take the first. Default 1,000 and 100,000
-	Joins    int      // one after the other, of an idle case; a tenth of them above 10,000 topics. Default 300
-	Joiners  int      // while records flow; default 200
+	Topics   []int    // of a case each; how fast records go is measured with the first. Default 1,000 and 100,000
+	Joins    int      // one after the other while nothing flows; a tenth of them above 10,000 topics. Default 300
+	Joiners  int      // while records flow; a tenth of them above 10,000 topics. Default 200
 	Stay     uint64   // new records that each of those takes before it leaves; default 2,000
 	Standing int      // readers that are there all the time; default 3
 	Rate     float64  // records a second; default 100,000
 	Tick     float64  // bursts a second that the rate is sent in; default 1000
 	Size     int      // of a body, bytes; default 100
-	Seconds  float64  // that each half of a case takes in which records flow; default 5
+	Seconds  float64  // that records flow with joiners, and as long without; default 5
+	Rounds   int      // that this is divided into, by turns; default 10
 	Records  uint64   // as fast as one reader takes them; default 3,000,000
 }
 
 func (cfg *JoinConfig) fill() error {
-	servers := []string{"lvc", "xpub-cache", "xpub-manual"}
+	servers := []string{ours, guides, manuals}
 	if cfg.Servers == nil {
 		cfg.Servers = servers
 	}
 	for _, s := range cfg.Servers {
 		if !slices.Contains(servers, s) {
-			return fmt.Errorf("bench: unknown server %q: want lvc, xpub-cache or xpub-manual", s)
+			return fmt.Errorf("bench: unknown server %q: want one of %v", s, servers)
 		}
 	}
 	if cfg.Topics == nil {
@@ -45,9 +48,10 @@ func (cfg *JoinConfig) fill() error {
 	def(&cfg.Tick, 1000)
 	def(&cfg.Size, 100)
 	def(&cfg.Seconds, 5)
+	def(&cfg.Rounds, 10)
 	def(&cfg.Records, 3_000_000)
 	if len(cfg.Topics) == 0 || slices.Min(cfg.Topics) < 1 || slices.Max(cfg.Topics) > 100_000 ||
-		cfg.Joins < 1 || cfg.Joiners < 1 || cfg.Standing < 1 || cfg.Size < 8 || cfg.Tick > cfg.Rate {
+		cfg.Joins < 1 || cfg.Joiners < 1 || cfg.Standing < 1 || cfg.Size < 8 || cfg.Tick > cfg.Rate || cfg.Rounds < 1 {
 		return fmt.Errorf("bench: %d joins of %v topics, %d joiners, %d readers, bodies of %d bytes, %v bursts of %v records a second: "+
 			"want 1 to 100,000 topics, 8 bytes, a record a burst, and 1 of all else, or more",
 			cfg.Joins, cfg.Topics, cfg.Joiners, cfg.Standing, cfg.Size, cfg.Tick, cfg.Rate)
@@ -76,7 +80,7 @@ func Join(ctx context.Context, env Env, cfg JoinConfig) (*Report, error) {
 	def(&env.Runs, 3)
 	rep := &Report{Mode: "join", Created: time.Now().UTC(), Machine: thisMachine(env.Version), Config: map[string]any{
 		"joins": cfg.Joins, "joiners": cfg.Joiners, "stay_records": cfg.Stay, "standing_readers": cfg.Standing, "rate": cfg.Rate,
-		"bursts_per_second": cfg.Tick, "body_bytes": cfg.Size, "seconds": cfg.Seconds, "records": cfg.Records, "runs": env.Runs,
+		"bursts_per_second": cfg.Tick, "body_bytes": cfg.Size, "seconds": cfg.Seconds, "rounds": cfg.Rounds, "records": cfg.Records, "runs": env.Runs,
 	}}
 	cases := cfg.cases()
 	for run := range env.Runs {
@@ -100,19 +104,24 @@ func (cfg *JoinConfig) cases() []joinCase {
 		cases = append(cases, joinCase{name, server, topics, joiners, run, newTally(
 			Label{"case", name}, Label{"server", server}, Label{"topics", topics}, Label{"joiners", joiners})})
 	}
+	fewer := func(n, topics int) int {
+		if topics > manyTopics {
+			return max(n/10, 1)
+		}
+		return n
+	}
 	for _, topics := range cfg.Topics {
 		for _, s := range cfg.Servers {
-			joins := cfg.Joins
-			if topics > 10_000 {
-				joins = max(joins/10, 1)
-			}
-			add("idle", s, topics, joins, (*joinCase).idle)
+			add("idle", s, topics, fewer(cfg.Joins, topics), (*joinCase).idle)
 		}
 	}
-	for _, s := range cfg.Servers {
-		// With nobody the figures move, too.
-		add("flow", s, cfg.Topics[0], 0, (*joinCase).flow)
-		add("flow", s, cfg.Topics[0], cfg.Joiners, (*joinCase).flow)
+	for i, topics := range cfg.Topics {
+		for _, s := range cfg.Servers {
+			if i == 0 && s == ours {
+				add("flow", s, topics, 0, (*joinCase).flow) // how figures move by themselves
+			}
+			add("flow", s, topics, fewer(cfg.Joiners, topics), (*joinCase).flow)
+		}
 	}
 	for _, s := range cfg.Servers {
 		add("throughput", s, cfg.Topics[0], 0, (*joinCase).throughput)
@@ -120,8 +129,18 @@ func (cfg *JoinConfig) cases() []joinCase {
 	return cases
 }
 
+// The servers, which are the roles of their workers.
+const (
+	ours    = "lvc"
+	guides  = "xpub-cache"  // of the ZeroMQ guide
+	manuals = "xpub-manual" // of libzmq's last-value option
+)
+
+// manyTopics is what takes so long to join that a tenth of the joiners will do.
+const manyTopics = 10_000
+
 // byName reports whether a server answers nothing but topics by their names.
-func (c *joinCase) byName() bool { return c.server == "xpub-cache" }
+func (c *joinCase) byName() bool { return c.server == guides }
 
 // idle joins one after the other while no record flows.
 func (c *joinCase) idle(ctx context.Context, cfg *JoinConfig, tl *tally) error {
@@ -144,7 +163,7 @@ func (c *joinCase) idle(ctx context.Context, cfg *JoinConfig, tl *tally) error {
 	if err != nil {
 		return err
 	}
-	if c.server == "lvc" {
+	if c.server == ours {
 		held, err := heldBytes(s.server.ready.Endpoints[0])
 		if err != nil {
 			return err
@@ -162,20 +181,28 @@ func (c *joinCase) idle(ctx context.Context, cfg *JoinConfig, tl *tally) error {
 	return nil
 }
 
-// flow lets joiners come in the second half of a run in which records flow.
+// flow lets joiners come while records flow: by turns none and some, so that other
+// work of the machine falls on both.
 func (c *joinCase) flow(ctx context.Context, cfg *JoinConfig, tl *tally) error {
 	s, err := newStage(ctx, c.server, c.topics, cfg.Size, cfg.Standing, Job{Latency: true})
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	orders := joinOrders{Count: c.joiners, ByName: c.byName(), Seconds: cfg.Seconds, Stay: cfg.Stay}
 	if c.joiners > 0 {
-		if err := s.join(joinWorkers, "busy-joins", orders, c.topics); err != nil {
+		err := s.join(joinWorkers, "busy-joins", joinOrders{
+			Count: c.joiners, ByName: c.byName(), Stay: cfg.Stay,
+			Rounds: cfg.Rounds, Seconds: comingShare * cfg.Seconds / float64(cfg.Rounds),
+		}, c.topics)
+		if err != nil {
 			return err
 		}
 	}
-	j, err := c.flowing(s, cfg, tl)
+	lag, err := s.byTurns(cfg)
+	if err != nil {
+		return err
+	}
+	j, err := s.awaitJoiners(cfg)
 	if err != nil {
 		return err
 	}
@@ -183,6 +210,7 @@ func (c *joinCase) flow(ctx context.Context, cfg *JoinConfig, tl *tally) error {
 	if err != nil {
 		return err
 	}
+	tl.addHist("generator_lag", lag)
 	tl.joined(&j, c.joiners)
 	tl.stood(&f)
 	tl.addHist("before", f.hists[0])
@@ -193,33 +221,41 @@ func (c *joinCase) flow(ctx context.Context, cfg *JoinConfig, tl *tally) error {
 	return nil
 }
 
-// joinWorkers is how many processes the joiners are spread over.
-const joinWorkers = 2
+const (
+	// joinWorkers is how many processes the joiners are spread over.
+	joinWorkers = 2
+	// comingShare is the part of a turn in which joiners come; in the rest the last
+	// ones leave.
+	comingShare = 0.9
+)
 
-// flowing sends the records of a run, and goes on, unmeasured, until all joiners
-// are through.
-func (c *joinCase) flowing(s *stage, cfg *JoinConfig, tl *tally) (j joined, err error) {
+// byTurns sends the records of a run, and returns how late they left.
+func (s *stage) byTurns(cfg *JoinConfig) (*hdrhistogram.Histogram, error) {
 	lag := newHistogram()
-	for _, part := range []struct {
-		kind    wire.Kind
-		seconds float64
-	}{{kindWarm, warmSeconds}, {kindBefore, cfg.Seconds}, {kindAfter, cfg.Seconds}} {
-		if part.kind == kindAfter {
-			for _, w := range s.others {
-				if err := w.cue(); err != nil {
-					return j, err
+	if _, err := s.send(kindWarm, cfg.Rate, cfg.Tick, warmSeconds); err != nil {
+		return lag, err
+	}
+	for range cfg.Rounds {
+		for _, kind := range []wire.Kind{kindBefore, kindAfter} {
+			if kind == kindAfter {
+				for _, w := range s.others {
+					if err := w.cue(); err != nil {
+						return lag, err
+					}
 				}
 			}
-		}
-		late, err := s.send(part.kind, cfg.Rate, cfg.Tick, part.seconds)
-		if err != nil {
-			return j, err
-		}
-		if part.kind != kindWarm {
+			late, err := s.send(kind, cfg.Rate, cfg.Tick, cfg.Seconds/float64(cfg.Rounds))
+			if err != nil {
+				return lag, err
+			}
 			lag.Merge(late)
 		}
 	}
-	tl.addHist("generator_lag", lag)
+	return lag, nil
+}
+
+// awaitJoiners sends, unmeasured, until all joiners are through.
+func (s *stage) awaitJoiners(cfg *JoinConfig) (j joined, err error) {
 	through := make(chan struct{})
 	go func() {
 		defer close(through)

@@ -8,13 +8,13 @@ import (
 )
 
 func TestJoin(t *testing.T) {
-	cfg := JoinConfig{Topics: []int{300, 20_000}, Joins: 10, Joiners: 12, Stay: 200, Standing: 2, Rate: 5000, Tick: 500, Seconds: 0.3, Records: 40_000}
+	cfg := JoinConfig{Topics: []int{300, 20_000}, Joins: 10, Joiners: 20, Stay: 200, Standing: 2, Rate: 5000, Tick: 500, Seconds: 0.3, Rounds: 3, Records: 40_000}
 	rep, err := Join(t.Context(), Env{Runs: 1}, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(rep.Cases) != 15 {
-		t.Fatalf("%d cases, want 15", len(rep.Cases))
+	if len(rep.Cases) != 16 {
+		t.Fatalf("%d cases, want 16", len(rep.Cases))
 	}
 	for i := range rep.Cases {
 		c := &rep.Cases[i]
@@ -52,7 +52,7 @@ func TestJoin(t *testing.T) {
 			}
 		case "xpub-cache":
 			// Everybody gets again what a joiner is given.
-			if joiners > 0 && c.Metrics["standing_repeated"].Median < float64(joiners*299) {
+			if joiners > 0 && c.Metrics["standing_repeated"].Median < float64(joiners)*299 {
 				t.Errorf("%s: readers got %v records again", c.title(), c.Metrics["standing_repeated"].Median)
 			}
 		}

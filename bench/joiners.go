@@ -14,11 +14,12 @@ import (
 
 // joinOrders is what a worker of joiners is to do.
 type joinOrders struct {
-	Count int `json:"count"`
+	Count  int `json:"count"`
+	Rounds int `json:"rounds,omitempty"` // cues that there are; the joiners spread over them
 	// ByName subscribes to each topic by its name, for servers that answer nothing
 	// else.
 	ByName bool `json:"by_name,omitempty"`
-	// Seconds are those over which the joiners come, at random moments.
+	// Seconds are those after a cue in which joiners come, at random moments.
 	Seconds float64 `json:"seconds,omitempty"`
 	Seed    uint64  `json:"seed,omitempty"`
 	// Stay is how many new records each one takes before it leaves.
@@ -56,31 +57,35 @@ func idleJoins(ctx context.Context, job *Job, say func(ready) error) (Result, er
 	return j.result(err)
 }
 
-// busyJoins joins at random moments from its cue on, with as many readers at once
-// as there happen to be.
+// busyJoins joins at random moments after each cue, with as many readers at once as
+// there happen to be.
 func busyJoins(ctx context.Context, job *Job, say func(ready) error) (Result, error) {
 	j, err := newJoins(job)
 	if err != nil {
 		return Result{}, err
 	}
-	if err := errors.Join(say(ready{}), job.waitCue()); err != nil {
-		return j.result(err)
-	}
-	var wg sync.WaitGroup
-	errs := make([]error, job.Joins.Count)
-	moments := rand.New(rand.NewPCG(job.Joins.Seed, 0))
-	for i := range errs {
-		after := time.Duration(moments.Float64() * job.Joins.Seconds * float64(time.Second))
-		wg.Go(func() {
-			select {
-			case <-time.After(after):
-				errs[i] = j.one()
-			case <-ctx.Done():
-			}
-		})
+	var (
+		orders  = &job.Joins
+		wg      sync.WaitGroup
+		errs    = make([]error, orders.Count)
+		moments = rand.New(rand.NewPCG(orders.Seed, 0))
+	)
+	err = say(ready{})
+	for round := 0; round < orders.Rounds && err == nil; round++ {
+		err = job.waitCue()
+		for i := orders.Count * round / orders.Rounds; i < orders.Count*(round+1)/orders.Rounds; i++ {
+			after := time.Duration(moments.Float64() * orders.Seconds * float64(time.Second))
+			wg.Go(func() {
+				select {
+				case <-time.After(after):
+					errs[i] = j.one()
+				case <-ctx.Done():
+				}
+			})
+		}
 	}
 	wg.Wait()
-	return j.result(errors.Join(errs...))
+	return j.result(errors.Join(append(errs, err)...))
 }
 
 // one is the life of a joiner: it connects, subscribes, has the value of every

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -108,7 +109,7 @@ func (s *stage) pour(count uint64, room func() error) error {
 // late each one left.
 func (s *stage) send(kind wire.Kind, rate, tick, seconds float64) (*hdrhistogram.Histogram, error) {
 	s.live.kind = kind
-	count := uint64(rate * seconds)
+	count := uint64(math.Round(rate * seconds))
 	s.sent += count
 	return openLoop(s.ctx, bursts(rate, uint64(rate/tick)), count, s.live.emit, s.live.flush)
 }

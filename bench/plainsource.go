@@ -24,7 +24,7 @@ type source interface {
 // newSource returns the source for a server: our own publisher for our own proxy,
 // and for caches of the guide's kind messages as they go on sending them.
 func newSource(server string) (source, error) {
-	if server == "lvc" {
+	if server == ours {
 		return publisher.New(publisher.Config{Endpoints: wildcards(1), Lossless: true})
 	}
 	return newPlainSource()

@@ -193,12 +193,12 @@ var roles = map[string]func(ctx context.Context, job *Job, say func(ready) error
 	"zmq-timed":  zmqTimedSink,
 	"phased":     phasedSubscriber,
 
-	"lvc":         lvcProxy,
-	"xpub-cache":  xpubCache,
-	"xpub-manual": xpubCache,
-	"plain":       plainSubscriber,
-	"idle-joins":  idleJoins,
-	"busy-joins":  busyJoins,
+	ours:         lvcProxy,
+	guides:       xpubCache,
+	manuals:      xpubCache,
+	"plain":      plainSubscriber,
+	"idle-joins": idleJoins,
+	"busy-joins": busyJoins,
 }
 
 // usage returns the CPU time and the peak resident set of this process. The

@@ -35,7 +35,7 @@ func xpubCache(_ context.Context, job *Job, say func(ready) error) (res Result, 
 		return res, err
 	}
 	defer func() { err = errors.Join(err, ctx.Close()) }()
-	c := &lastValueCache{manual: job.Role == "xpub-manual", values: map[string]*cachedValue{}, in: zsock.NewInbox()}
+	c := &lastValueCache{manual: job.Role == manuals, values: map[string]*cachedValue{}, in: zsock.NewInbox()}
 	defer c.in.Close()
 	// Queues without an end: the guide's cache has them of a thousand messages, and
 	// loses what is more.
