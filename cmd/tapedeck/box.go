@@ -14,21 +14,39 @@ type box struct {
 	workers func(*subSummary) // adds what the workers did
 }
 
-// newBox makes a box; without CPUs of workers, the loops do the work.
-func newBox(cfg subscriber.Config, cpus []int, d subscriber.Dispatch, h *subHandler) (*box, error) {
+// newBox makes a box; without CPUs of workers, the loops do the work. It is watched
+// where there is a watch.
+func newBox(cfg subscriber.Config, cpus []int, d subscriber.Dispatch, h *subHandler, watch *slowWatch) (*box, error) {
 	if len(cpus) == 0 {
-		s, err := subscriber.New(cfg, h)
+		var handler subscriber.Handler = h
+		if watch != nil {
+			var err error
+			if handler, err = watch.handler(h); err != nil {
+				return nil, err
+			}
+		}
+		s, err := subscriber.New(cfg, handler)
 		if err != nil {
 			return nil, err
+		}
+		if watch != nil {
+			watch.report = s.Report
 		}
 		return &box{s.Run, s.Summary, func(*subSummary) {}}, nil
 	}
 	w, err := subscriber.NewWorkers(cfg, subscriber.WorkersConfig{Workers: len(cpus), Dispatch: d, CPUs: cpus},
 		func(i int) subscriber.WorkerHandler {
-			return &subWorker{h, &h.tallies[i], i == 0 || d == subscriber.Any}
+			worker := &subWorker{h, &h.tallies[i], i == 0 || d == subscriber.Any}
+			if watch != nil {
+				return &slowWorker{worker, watch, i}
+			}
+			return worker
 		})
 	if err != nil {
 		return nil, err
+	}
+	if watch != nil {
+		watch.report = w.Report
 	}
 	return &box{
 		run:     w.Run,

@@ -57,6 +57,7 @@ func exitCode(err error, stderr io.Writer) int {
 	var (
 		usage   usageError
 		damaged damagedError
+		slow    slowError
 		hint    hintError
 	)
 	switch {
@@ -77,6 +78,8 @@ func exitCode(err error, stderr io.Writer) int {
 		return exitUsage
 	case errors.As(err, &damaged):
 		return exitDamaged
+	case errors.As(err, &slow):
+		return exitSlow
 	}
 	return exitFailed
 }

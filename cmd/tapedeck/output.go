@@ -17,8 +17,10 @@ type output struct {
 	mu     sync.Mutex
 	json   bool
 	w      *bufio.Writer
-	err    io.Writer
 	failed error
+
+	remarks sync.Mutex // standard error is told even while nobody reads standard output
+	err     io.Writer
 }
 
 func newOutput(cmd *cobra.Command) *output {
@@ -52,8 +54,8 @@ func (o *output) message(messageType string, v any, text string) error {
 
 // remark writes a line on standard error.
 func (o *output) remark(format string, args ...any) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.remarks.Lock()
+	defer o.remarks.Unlock()
 	fmt.Fprintf(o.err, "tapedeck: "+format+"\n", args...)
 }
 

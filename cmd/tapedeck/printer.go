@@ -19,12 +19,18 @@ func newRecordPrinter(out *output, encodings []wire.Encoding) *recordPrinter {
 }
 
 // print prints one record.
-func (p *recordPrinter) print(r wire.Record) error {
+func (p *recordPrinter) print(r wire.Record) error { return p.printAfter(0, r) }
+
+// printAfter prints one record, before which so many of its topic were skipped.
+func (p *recordPrinter) printAfter(skipped uint64, r wire.Record) error {
 	fields, known := p.decoder.Decode(r)
 	if p.out.json {
 		p.line = render.AppendJSON(p.line[:0], r, fields, known)
 	} else {
 		p.line = render.AppendText(p.line[:0], r, fields, known)
+	}
+	if skipped > 0 {
+		p.line = appendSkipped(p.line, p.out.json, skipped)
 	}
 	p.line = append(p.line, '\n')
 	p.out.mu.Lock()

@@ -14,6 +14,7 @@ import (
 type subFlags struct {
 	stream  streamFlags
 	expect  expectFlags
+	policy  policyFlags
 	name    string
 	topics  []string
 	print   bool
@@ -44,6 +45,7 @@ The exit code is 0 when it is, and 3 when records are missing.`,
 	f.stream.add(cmd, "connect", "number of shards in the stream")
 	f.stream.workers.add(cmd)
 	f.expect.add(cmd)
+	f.policy.add(cmd)
 	cmd.Flags().StringVar(&f.name, "name", "", "name of this reader, shown to the publisher's operator")
 	cmd.Flags().StringSliceVar(&f.topics, "topics", nil, "visit only topics with one of these prefixes, or those in @FILE")
 	cmd.Flags().BoolVar(&f.print, "print", false, "print each record, as text or JSON, as cat does")
@@ -78,7 +80,11 @@ func (f *subFlags) run(cmd *cobra.Command) error {
 		tallies = len(cfg.Endpoints)
 	}
 	h := newSubHandler(out, tallies, topics, f.print)
-	box, err := newBox(cfg, cpus, dispatch, h)
+	slow, err := f.policy.watch(cfg, len(cpus), topics, nil, out)
+	if err != nil {
+		return err
+	}
+	box, err := newBox(cfg, cpus, dispatch, h, slow)
 	if err != nil {
 		return usageError{err}
 	}
@@ -86,14 +92,21 @@ func (f *subFlags) run(cmd *cobra.Command) error {
 		s := box.summary()
 		return fmt.Sprintf("%s records, %d gaps", thousands(s.Records), s.Gaps)
 	})
-	runErr := box.run(cmd.Context())
+	runErr, stuck := slow.run(cmd.Context(), box.run)
 	stop()
-	if runErr != nil && !errors.Is(runErr, context.Canceled) && !errors.Is(runErr, subscriber.ErrSilence) {
+	var tooSlow slowError
+	dies := errors.As(runErr, &tooSlow)
+	if stuck || runErr != nil && !dies && !errors.Is(runErr, context.Canceled) && !errors.Is(runErr, subscriber.ErrSilence) {
 		return runErr
 	}
 	sum := h.summary(box.summary())
 	box.workers(sum)
-	if err := out.message("sub.summary", sum, sum.text()); err != nil {
+	sum.Policy = slow.summary(sum.Records)
+	say := func() error { return out.message("sub.summary", sum, sum.text()) }
+	if dies {
+		say = inTime(say)
+	}
+	if err := say(); err != nil {
 		return err
 	}
 	switch {

@@ -60,9 +60,7 @@ func (t *tally) visit(s *subscriber.Share) error {
 		t.first = now
 	}
 	t.last = now
-	// Lag is counted in records: a batch of many late records weighs more.
-	lag := min(max(now.UnixNano()-int64(s.Batch().Send), 1), int64(time.Hour))
-	_ = t.lag.RecordValues(lag, int64(s.Len()))
+	t.late(now, &s.Batch().Header, s.Len())
 	w, all := s.Records(), t.filter.All()
 	for w.Next() {
 		r := w.Record()
@@ -72,7 +70,7 @@ func (t *tally) visit(s *subscriber.Share) error {
 		t.topics[string(r.Topic())]++
 		t.visited++
 		if t.all.print {
-			if err := t.printRecord(r); err != nil {
+			if err := t.printRecord(r, 0); err != nil {
 				return err
 			}
 		}
@@ -86,14 +84,21 @@ func (t *tally) visit(s *subscriber.Share) error {
 	return w.Err()
 }
 
-func (t *tally) printRecord(r wire.Record) error {
+// late counts lag in records: a batch of many late records weighs more.
+func (t *tally) late(now time.Time, h *wire.Header, records int) {
+	lag := min(max(now.UnixNano()-int64(h.Send), 1), int64(time.Hour))
+	_ = t.lag.RecordValues(lag, int64(records))
+}
+
+// printRecord prints a record, before which so many of its topic were skipped.
+func (t *tally) printRecord(r wire.Record, skipped uint64) error {
 	h := t.all
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if t.printer == nil {
 		t.printer = newRecordPrinter(h.out, h.encodings)
 	}
-	return t.printer.print(r)
+	return t.printer.printAfter(skipped, r)
 }
 
 // HandleGap implements subscriber.Handler.
@@ -163,6 +168,8 @@ type subSummary struct {
 	PoolWaits  uint64          `json:"pool_waits"`
 	PoolWaited int64           `json:"pool_waited_ns"`
 
+	Policy *policySummary `json:"policy,omitempty"`
+
 	why string // what keeps it from being complete
 }
 
@@ -207,5 +214,5 @@ func (s *subSummary) text() string {
 	}
 	return fmt.Sprintf("%s records, %s, %d gaps, %s records/s, lag p50 %v p99 %v: %s",
 		thousands(s.Records), count(uint64(s.Topics), "topic"), s.Gaps, thousands(uint64(s.PerSecond)),
-		time.Duration(s.LagP50).Round(time.Microsecond), time.Duration(s.LagP99).Round(time.Microsecond), state)
+		time.Duration(s.LagP50).Round(time.Microsecond), time.Duration(s.LagP99).Round(time.Microsecond), state) + s.Policy.text()
 }
