@@ -44,6 +44,10 @@ type Config struct {
 	TapRate int
 	// MulticastRate bounds a pgm endpoint, bits a second. Default 1e9.
 	MulticastRate int64
+	// Warm are values of the past, such as those at the end of a tape, that the
+	// table begins with: they are taken in before anything is served. Each record is
+	// borrowed until the next one. Default: none.
+	Warm iter.Seq2[wire.Record, Origin]
 	// Registry is who reads and how they fare. Default: one of the proxy's own.
 	Registry *snail.Registry
 	// Watcher takes every change of the table. Default: nobody does.
@@ -119,6 +123,9 @@ func New(cfg Config) (*Proxy, error) {
 		return nil, err
 	}
 	p.hub = newHub(cfg.QueueBytes, cfg.MaxReaders, p)
+	if cfg.Warm != nil {
+		p.warm(cfg.Warm)
+	}
 	if err := p.bind(); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
@@ -204,25 +211,22 @@ type Origin struct {
 	Send   wire.Nanos // 0: not known
 }
 
-// Warm takes last values of the past, such as those at the end of a tape. They are
-// not sent; who subscribes from then on gets them. Values that the stream has
-// brought meanwhile stay. Records are borrowed until the next one.
-func (p *Proxy) Warm(records iter.Seq2[wire.Record, Origin]) {
-	// The lock is held for a record alone: the stream goes on meanwhile.
-	n := 0
+// warm takes in values of the past.
+func (p *Proxy) warm(records iter.Seq2[wire.Record, Origin]) {
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
 	for r, at := range records {
-		p.hub.mu.Lock()
-		if r.Kind() != wire.KindDelete && p.table.find(r.Topic()) == nil {
-			h := wire.Plain{Epoch: at.Epoch, Seq: at.Seq, Shard: at.Shard, Shards: at.Shards, Send: at.Send}
-			setRecord(&h, r)
-			p.storeLocked(r.Topic(), &h, r.Body())
+		if r.Kind() == wire.KindDelete {
+			continue
 		}
-		p.hub.mu.Unlock()
-		if n++; n%freshMax == 0 {
-			p.tidy()
+		h := wire.Plain{Epoch: at.Epoch, Seq: at.Seq, Shard: at.Shard, Shards: at.Shards, Send: at.Send}
+		setRecord(&h, r)
+		p.storeLocked(r.Topic(), &h, r.Body())
+		for m := p.table.index.ready(); m != nil; m = p.table.index.ready() {
+			m.do()
+			p.table.index.take(m)
 		}
 	}
-	p.tidy()
 }
 
 // setRecord sets what a header says of a record itself.

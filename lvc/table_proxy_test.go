@@ -3,7 +3,6 @@ package lvc
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"maps"
 	"os"
 	"testing"
@@ -81,31 +80,42 @@ func TestWatcher(t *testing.T) {
 	}
 }
 
-// TestWarm: values of the past are there from the start, and what the stream brought
-// stays.
+// TestWarm: values of the past are there from the start, until the stream brings
+// newer ones.
 func TestWarm(t *testing.T) {
-	p, s, join := open(t, Config{}), newSource(), clients(t)
-	s.one(t, p, "A", "live")
-	past := func(values map[string]string) iter.Seq2[wire.Record, Origin] {
-		return func(yield func(wire.Record, Origin) bool) {
-			for topic, body := range values {
-				r, err := wire.AppendRecord(nil, &wire.Fields{Topic: []byte(topic), Body: []byte(body), Kind: wire.KindQuote, TopicSeq: 3})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if !yield(r, Origin{Epoch: 5, Seq: 9, Shard: 1, Shards: 4}) {
-					return
-				}
+	var records []wire.Record
+	for _, f := range []wire.Fields{
+		{Topic: []byte("A"), Body: []byte("old"), Kind: wire.KindQuote, TopicSeq: 3},
+		{Topic: []byte("B"), Body: []byte("older"), Kind: wire.KindQuote, TopicSeq: 4},
+		{Topic: []byte("C"), Kind: wire.KindDelete},
+	} {
+		r, err := wire.AppendRecord(nil, &f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, r)
+	}
+	p, s, join := open(t, Config{Warm: func(yield func(wire.Record, Origin) bool) {
+		for i, r := range records {
+			if !yield(r, Origin{Epoch: 5, Seq: wire.Seq(i), Shard: 1, Shards: 4}) {
+				return
 			}
 		}
-	}
-	p.Warm(past(map[string]string{"A": "old", "B": "old"}))
+	}}), newSource(), clients(t)
 	c := join(p, "")
-	if m := c.answer(); len(m) != 2 || m["A"].body != "live" || m["B"].body != "old" || m["B"].h.Epoch != 5 || m["B"].h.Shards != 4 || m["B"].h.TopicSeq != 3 {
+	want := wire.Plain{
+		Flags: wire.PlainSnapshot | wire.PlainLast, Kind: wire.KindQuote, Epoch: 5, Seq: 1, Shard: 1, Shards: 4, TopicSeq: 4, Place: 1,
+	}
+	if m := c.answer(); len(m) != 2 || m["A"].body != "old" || m["B"].h != want {
 		t.Errorf("got %v", m)
 	}
 	s.one(t, p, "B", "new")
 	c.live("B=new")
+	// Another place of the stream takes them away like all others.
+	s.epoch, s.next = 8, 0
+	p.HandleSession(0, 8, &wire.Session{Start: &wire.SessionStart{Snapshot: true}})
+	s.one(t, p, "D", "first")
+	join(p, "").answers(map[string]string{"D": "first"})
 }
 
 // TestBatchAlloc: a batch is taken in and sent on without an allocation, whatever is

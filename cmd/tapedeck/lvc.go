@@ -1,0 +1,313 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/lvc"
+	"github.com/tapedeck/tapedeck/snail"
+	"github.com/tapedeck/tapedeck/subscriber"
+	"github.com/tapedeck/tapedeck/tape"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+const (
+	plainDefault = "tcp://127.0.0.1:7200"
+	tapDefault   = "tcp://127.0.0.1:7201"
+)
+
+type lvcFlags struct {
+	stream    streamFlags
+	expect    expectFlags
+	shards    string
+	count     int
+	plain     []string
+	tap       string
+	tapRate   int
+	warm      string
+	maxTopics int
+	maxBytes  string
+	queue     string
+	silence   time.Duration
+	name      string
+}
+
+func newLVC() *cobra.Command {
+	var f lvcFlags
+	cmd := &cobra.Command{
+		Use:   "lvc",
+		Short: "Serve last values and a plain stream to any ZeroMQ subscriber",
+		Long: `Take every shard of a stream, keep the last record of every topic, and serve both
+to ZeroMQ SUB clients of any language: who subscribes gets, alone and as one
+message, the last record of every topic that matches, then every new one, without
+gap or repetition. The messages are described in docs/WIRE.md, section 12.
+
+It stays from session to session until it is stopped. What a slow client loses is
+dropped for that client alone, counted and reported. With --tap, tapedeck tap shows
+what goes through.`,
+		Example: example(
+			"tapedeck lvc --shards tcp://127.0.0.1:7100,tcp://127.0.0.1:7101 --plain tcp://*:7200",
+			"tapedeck lvc --shards tcp://127.0.0.1:7100+ --shard-count 4 --plain tcp://*:7200,ipc:///run/last --tap tcp://127.0.0.1:7201",
+			"tapedeck lvc --warm yesterday.tape",
+		),
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.shards, "shards", endpointDefault, "endpoints of the stream's shards: a comma-separated list, a tcp port followed by +, or {shard} in a path")
+	fl.IntVar(&f.count, "shard-count", 0, "number of shards, where --shards is a pattern (default: 1, or as many as are listed)")
+	fl.StringVar(&f.stream.pin, "pin", "off", `pin hot threads: "off", "auto", or the CPUs to use, such as "2-5"`)
+	fl.StringVar(&f.stream.file, "placement", "", "TOML file with endpoints, interfaces and CPUs, see docs/PLACEMENT.md")
+	f.expect.add(cmd)
+	fl.StringSliceVar(&f.plain, "plain", []string{plainDefault}, "endpoints to serve the plain stream at: tcp, ipc, and multicast (epgm) where libzmq has it")
+	fl.StringVar(&f.tap, "tap", "", "endpoint that shows what goes through, such as "+tapDefault+" (default: none)")
+	fl.IntVar(&f.tapRate, "tap-rate", 10_000, "messages a second that the tap shows at most")
+	fl.StringVar(&f.warm, "warm", "", "tape whose last values to begin with")
+	fl.IntVar(&f.maxTopics, "max-topics", 1_000_000, "topics whose last value is kept at most")
+	fl.StringVar(&f.maxBytes, "max-bytes", "1GiB", "memory for last values at most")
+	fl.StringVar(&f.queue, "queue", "64MiB", "bytes that wait for one client at most")
+	fl.DurationVar(&f.silence, "silence", 0, "fail when a shard says nothing, heartbeats included, for this long (0: wait for ever)")
+	fl.StringVar(&f.name, "name", "lvc", "name of this reader, shown to the publisher's operator")
+	return cmd
+}
+
+// subscriber returns how the stream is received.
+func (f *lvcFlags) subscriber(cmd *cobra.Command, out *output) (subscriber.Config, error) {
+	s := &f.stream
+	s.connects, s.flags, s.endpoint, s.shards = true, cmd.Flags(), f.shards, f.count
+	if s.shards == 0 {
+		s.shards = 1 + strings.Count(f.shards, ",")
+	}
+	cfg := subscriber.Config{
+		Name: f.name, Follow: true, Silence: f.silence,
+		Warn: func(_ int, err error) { out.remark("warning: %v", err) },
+	}
+	var err error
+	if cfg.Endpoints, err = s.endpoints(); err != nil {
+		return cfg, err
+	}
+	if cfg.IOCPUs, cfg.ReceiveCPUs, err = s.placement(); err != nil {
+		return cfg, err
+	}
+	return cfg, f.expect.apply(&cfg)
+}
+
+// proxy returns how it is served.
+func (f *lvcFlags) proxy(shards int) (lvc.Config, error) {
+	cfg := lvc.Config{Shards: shards, Plain: f.plain, Tap: f.tap, TapRate: f.tapRate, MaxTopics: f.maxTopics}
+	if f.maxTopics < 1 || f.tapRate < 1 {
+		return cfg, usagef("--max-topics and --tap-rate: want 1 or more")
+	}
+	var err error
+	if cfg.MaxBytes, err = parseBytes(f.maxBytes); err != nil || cfg.MaxBytes < 1 {
+		return cfg, usagef("--max-bytes %s: want a size such as 1GiB", f.maxBytes)
+	}
+	if cfg.QueueBytes, err = parseBytes(f.queue); err != nil || cfg.QueueBytes < 1 {
+		return cfg, usagef("--queue %s: want a size such as 64MiB", f.queue)
+	}
+	return cfg, nil
+}
+
+func (f *lvcFlags) run(cmd *cobra.Command) error {
+	out := newOutput(cmd)
+	in, err := f.subscriber(cmd, out)
+	if err != nil {
+		return err
+	}
+	cfg, err := f.proxy(len(in.Endpoints))
+	if err != nil {
+		return err
+	}
+	h := newLVCHandler(out)
+	defer h.close()
+	cfg.Squawk = h.squawk
+	if f.warm != "" {
+		t, err := openTape(f.warm, out)
+		if err != nil {
+			return err
+		}
+		defer t.Close()
+		if cfg.Warm, err = lastOf(cmd.Context(), t); err != nil {
+			return err
+		}
+	}
+	p, err := lvc.New(cfg)
+	if err != nil {
+		return withHint(err, "--plain and --tap say where to serve")
+	}
+	h.Proxy = p
+	sub, err := subscriber.New(in, h)
+	if err != nil {
+		return errors.Join(usageError{err}, p.Close())
+	}
+	return h.serve(cmd.Context(), sub, in.Endpoints)
+}
+
+// serve runs the proxy to its end, and says what it did.
+func (h *lvcHandler) serve(ctx context.Context, sub *subscriber.Subscriber, shards []string) error {
+	p, out := h.Proxy, h.out
+	serving := &lvcServing{Shards: shards, Plain: p.Endpoints(), Tap: p.TapEndpoint(), Warm: p.Stats().Topics}
+	out.remark("%s", serving.text())
+	if err := out.message("lvc.serving", serving, ""); err != nil {
+		return errors.Join(err, p.Close())
+	}
+	stop := watch(ctx, out, func() string {
+		st := p.Stats()
+		return fmt.Sprintf("%s records, %s, %s", thousands(st.Records), count(uint64(st.Topics), "topic"), count(uint64(st.Readers), "reader"))
+	})
+	runErr := runProxy(ctx, p, sub)
+	stop()
+	runErr = errors.Join(runErr, p.Close())
+	h.close()
+	sum := &lvcSummary{Stats: p.Stats()}
+	in := sub.Summary()
+	sum.RefusedBatches, sum.Corrupt, sum.Broken = in.Refused, in.Corrupt, in.Broken
+	return errors.Join(out.message("lvc.summary", sum, sum.text()), runErr)
+}
+
+// runProxy receives the stream into the proxy until the context ends, or one of
+// them fails.
+func runProxy(ctx context.Context, p *lvc.Proxy, sub *subscriber.Subscriber) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	done := make(chan error, 1)
+	go func() {
+		err := p.Run(ctx)
+		cancel(err)
+		done <- err
+	}()
+	err := sub.Run(ctx)
+	cancel(err)
+	<-done
+	return err
+}
+
+// lastOf returns a tape's last values. They are read while they are walked.
+func lastOf(ctx context.Context, t *tape.Tape) (iter.Seq2[wire.Record, lvc.Origin], error) {
+	last, err := t.Last(ctx, tape.LastConfig{At: wire.NanosMax})
+	var corrupt *tape.CorruptError
+	if errors.As(err, &corrupt) {
+		return nil, damagedError{err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	shards := uint16(t.Shards())
+	return func(yield func(wire.Record, lvc.Origin) bool) {
+		for last.Next() {
+			at := last.At()
+			if !yield(last.Record(), lvc.Origin{Epoch: at.Epoch, Seq: at.Seq, Shard: uint16(at.Shard), Shards: shards, Send: at.Send}) {
+				return
+			}
+		}
+	}, nil
+}
+
+// lvcHandler is the proxy, with what an operator should see written out. Nobody
+// may read our output: the stream does not wait for that.
+type lvcHandler struct {
+	*lvc.Proxy
+	out    *output
+	lines  chan func()
+	closed chan struct{}
+	once   func()
+}
+
+func newLVCHandler(out *output) *lvcHandler {
+	h := &lvcHandler{out: out, lines: make(chan func(), 1024), closed: make(chan struct{})}
+	go func() {
+		defer close(h.closed)
+		for line := range h.lines {
+			line()
+		}
+	}()
+	h.once = func() { close(h.lines) }
+	return h
+}
+
+// close ends the writing of lines. Nobody says anything any more.
+func (h *lvcHandler) close() {
+	if h.once != nil {
+		h.once()
+		h.once = nil
+		<-h.closed
+	}
+}
+
+// say writes a line when there is time; where too many wait it is left out.
+func (h *lvcHandler) say(line func()) {
+	select {
+	case h.lines <- line:
+	default:
+	}
+}
+
+func (h *lvcHandler) squawk(s snail.Squawk) {
+	h.say(func() {
+		_ = h.out.message("squawk", &s, "")
+		h.out.remark("%v", &s)
+	})
+}
+
+// HandleGap implements subscriber.Handler.
+func (h *lvcHandler) HandleGap(shard int, epoch wire.Epoch, from, to wire.Seq) {
+	h.Proxy.HandleGap(shard, epoch, from, to)
+	h.say(func() {
+		_ = h.out.message("lvc.gap", lvc.GapNotice{Shard: shard, Epoch: epoch, From: from, To: to}, "")
+		h.out.remark("gap on shard %d: sequences [%d, %d) are missing, %d records", shard, from, to, to-from)
+	})
+}
+
+// HandleEnd implements subscriber.Handler.
+func (h *lvcHandler) HandleEnd(shard int, epoch wire.Epoch, complete bool) {
+	h.Proxy.HandleEnd(shard, epoch, complete)
+	h.say(func() {
+		_ = h.out.message("lvc.end", lvc.EndNotice{Shard: shard, Epoch: epoch, Complete: complete}, "")
+	})
+}
+
+// lvcServing is the first line of lvc.
+type lvcServing struct {
+	Shards []string `json:"shards"`
+	Plain  []string `json:"plain"`
+	Tap    string   `json:"tap,omitempty"`
+	Warm   int      `json:"warm_topics"`
+}
+
+func (s *lvcServing) text() string {
+	text := fmt.Sprintf("serving %v on %v", s.Shards, s.Plain)
+	if s.Tap != "" {
+		text += ", tap on " + s.Tap
+	}
+	if s.Warm > 0 {
+		text += ", with " + count(uint64(s.Warm), "last value")
+	}
+	return text
+}
+
+// lvcSummary is the last line of lvc.
+type lvcSummary struct {
+	lvc.Stats
+	RefusedBatches uint64 `json:"refused_batches"` // messages on the shards that were none of the stream
+	Corrupt        uint64 `json:"corrupt"`
+	Broken         uint64 `json:"broken"`
+}
+
+func (s *lvcSummary) text() string {
+	text := fmt.Sprintf("%s records, %s, %s joined, %s", thousands(s.Records), count(uint64(s.Topics), "topic"),
+		count(s.Joined, "reader"), count(s.Subscriptions, "subscription"))
+	if s.Lost > 0 {
+		text += fmt.Sprintf(", %s records never came", thousands(s.Lost))
+	}
+	if s.Dropped > 0 {
+		text += fmt.Sprintf(", %s dropped for slow readers", thousands(s.Dropped))
+	}
+	if s.Full {
+		text += ", the table was full: topics have no last value"
+	}
+	return text
+}
