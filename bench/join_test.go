@@ -8,7 +8,7 @@ import (
 )
 
 func TestJoin(t *testing.T) {
-	cfg := JoinConfig{Topics: []int{300, 20_000}, Joins: 10, Joiners: 20, Stay: 200, Standing: 2, Rate: 5000, Tick: 500, Seconds: 0.3, Rounds: 3, Records: 40_000}
+	cfg := JoinConfig{Topics: []int{300, 11_000}, Joins: 10, Joiners: 20, Stay: 200, Standing: 2, Rate: 5000, Tick: 500, Seconds: 0.3, Rounds: 3, Records: 40_000}
 	rep, err := Join(t.Context(), Env{Runs: 1}, cfg)
 	if err != nil {
 		t.Fatal(err)
