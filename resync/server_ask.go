@@ -72,11 +72,12 @@ func (d *desk) find(id []byte, about RequestID) *request {
 func (d *desk) pong(id []byte, about RequestID) {
 	p := Pong{ID: about, Server: d.s.instance, Has: d.find(id, about) != nil}
 	d.head = AppendPong(d.head[:0], &p)
+	// Who has the pong finds everything counted that it was answered before.
+	d.count.Pongs++
+	d.publish()
 	if d.s.front.SendParts(nil, 0, id, d.head) != nil {
 		d.count.Dropped++
-		return
 	}
-	d.count.Pongs++
 }
 
 func (d *desk) credit(now time.Duration, id, frame []byte) error {

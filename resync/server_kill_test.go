@@ -64,7 +64,7 @@ func TestServerReaderKilled(t *testing.T) {
 	}
 	runReader(t, s, newShelf(1, 5, 1000))
 	p.whole(1, Span{To: 1000})
-	if c := s.Counters(); c.Redone != 1 || c.Errors.Total() != 0 {
+	if c := p.counted(s); c.Redone != 1 || c.Errors.Total() != 0 {
 		t.Errorf("%+v", c)
 	}
 }
@@ -101,7 +101,7 @@ func TestServerReaderHangs(t *testing.T) {
 	p.ask(refillOf(1, Span{5, 0, 0, 1000}))
 	<-hung
 	p.whole(1, Span{To: 1000})
-	if c := s.Counters(); c.Redone == 0 || c.Errors.Total() != 0 {
+	if c := p.counted(s); c.Redone == 0 || c.Errors.Total() != 0 {
 		t.Errorf("%+v", c)
 	}
 	close(let)
@@ -116,7 +116,7 @@ func TestServerWithoutReaders(t *testing.T) {
 	if e := p.wantError(1, CodeBusy, AdviceRetry); e.Wait == 0 || e.Text == "" {
 		t.Errorf("%+v", e)
 	}
-	if c := s.Counters(); c.Unread != 1 {
+	if c := p.counted(s); c.Unread != 1 {
 		t.Errorf("%+v", c)
 	}
 	src := newShelf(1, 5, 1000)

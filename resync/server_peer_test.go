@@ -143,6 +143,14 @@ func (p *peer) ping(id RequestID) Pong {
 	return pong
 }
 
+// counted returns the server's counters, with all in them that p was answered so
+// far.
+func (p *peer) counted(s *Server) ServerCounters {
+	p.t.Helper()
+	p.ping(0)
+	return s.Counters()
+}
+
 const plenty = 1 << 40 // bytes of credit
 
 func refillOf(id RequestID, s Span) *RefillRequest {

@@ -119,7 +119,7 @@ func TestServerSharesCaptures(t *testing.T) {
 		p.snapshot(RequestID(i+1), 5000)
 	}
 	other.snapshot(1, 5000)
-	if c := s.Counters(); c.Captures != 3 || c.Shared != 9 {
+	if c := other.counted(s); c.Captures != 3 || c.Shared != 9 {
 		t.Errorf("%d captures, %d shared", c.Captures, c.Shared)
 	}
 	eventually(func() bool { return s.State().Bytes == 0 && src.open.Load() == 0 })

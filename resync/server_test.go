@@ -106,7 +106,7 @@ func TestServerErrors(t *testing.T) {
 	}
 	p.askSnapshot(&SnapshotRequest{ID: 6, Credit: 1, Deadline: time.Second})
 	p.wantError(6, CodeNotServed, AdviceOther)
-	c := s.Counters().Errors
+	c := p.counted(s).Errors
 	if want := (ErrorCounters{UnknownEpoch: 2, Gone: 1, NotYet: 1, Failed: 1, NotServed: 1}); c != want {
 		t.Errorf("%+v", c)
 	}
@@ -163,7 +163,7 @@ func TestServerRefusesNonsense(t *testing.T) {
 	if p.ping(9).Has {
 		t.Error("has a request that it never took")
 	}
-	if c := s.Counters(); c.Malformed != 8 || c.Foreign != 1 || c.Stray != 2 || c.Errors.BadRequest != 5 || c.Errors.Version != 1 {
+	if c := p.counted(s); c.Malformed != 8 || c.Foreign != 1 || c.Stray != 2 || c.Errors.BadRequest != 5 || c.Errors.Version != 1 {
 		t.Errorf("%+v", c)
 	}
 
@@ -228,7 +228,7 @@ func TestServerBounds(t *testing.T) {
 	eventually(func() bool { return s.State().Clients == 0 })
 	q.ask(refillOf(2, Span{5, 0, 0, 1000}))
 	q.whole(2, Span{To: 1000})
-	if c := s.Counters(); c.Repeated != 1 || c.Cancelled != 2 || c.Errors.Busy != 2 {
+	if c := q.counted(s); c.Repeated != 1 || c.Cancelled != 2 || c.Errors.Busy != 2 {
 		t.Errorf("%+v", c)
 	}
 
@@ -339,7 +339,7 @@ func TestServerGoneClient(t *testing.T) {
 // wants everything do not keep a fourth from what it needs.
 func TestServerSlowClients(t *testing.T) {
 	src := newShelf(2, 5, 200_000) // 26 MB a shard
-	s, _ := runServer(t, ServerConfig{Refills: src, Workers: 1, Rate: 4 << 20})
+	s, _ := runServer(t, ServerConfig{Refills: src, Workers: 1, Rate: 1 << 20})
 	endpoint := s.Endpoints()[0]
 	starved, deaf, greedy := newPeer(t, endpoint), newPeer(t, endpoint), newPeer(t, endpoint)
 	q := refillOf(1, Span{5, 0, 0, 200_000})
@@ -351,12 +351,12 @@ func TestServerSlowClients(t *testing.T) {
 	}
 	greedy.recv()
 	starved.want(CommandChunk, 1)
-	before := s.Counters().Bytes
+	before := starved.counted(s).Bytes
 	p := newPeer(t, endpoint)
 	p.ask(refillOf(1, Span{5, 1, 1000, 1100}))
 	in := p.whole(1, Span{From: 1000, To: 1100})
 	// The others have had a few turns at most: what was read ahead, and one for one.
-	if others := s.Counters().Bytes - before - in.digest.Bytes; others > 20*13_200 {
+	if others := p.counted(s).Bytes - before - in.digest.Bytes; others > 20*13_200 {
 		t.Errorf("%d bytes went to others before the 13,200 that were wanted", others)
 	}
 	if s.State().Requests < 12 {
@@ -379,7 +379,7 @@ func TestServerRate(t *testing.T) {
 	if least := time.Duration((bytes - (8<<20)*rateBurst.Seconds()) / (8 << 20) * float64(time.Second)); took < least-50*time.Millisecond {
 		t.Errorf("%v for what takes %v", took, least)
 	}
-	if s.Counters().Throttled == 0 {
+	if p.counted(s).Throttled == 0 {
 		t.Error("the budget was not felt")
 	}
 }
@@ -460,7 +460,7 @@ func TestServerFallback(t *testing.T) {
 	if err := <-returned; !errors.Is(err, zsock.ErrUnreachable) {
 		t.Errorf("sending to one that is gone: %v", err)
 	}
-	if c := s.Counters(); c.Fallbacks != 2 || c.Foreign != 0 {
+	if c := p.counted(s); c.Fallbacks != 2 || c.Foreign != 0 {
 		t.Errorf("%+v", c)
 	}
 }
