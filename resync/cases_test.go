@@ -360,3 +360,25 @@ func TestWords(t *testing.T) {
 		}
 	}
 }
+
+// TestFullAndReady: where the room is full and what is held can be delivered, that
+// comes first: nothing is dropped.
+func TestFullAndReady(t *testing.T) {
+	m := newTester(1)
+	m.bring(7, 0, 10, false)
+	next := wire.Seq(20)
+	for m.cfg.holdBytes = 5000; !m.full(numbered(7, 0, 1, next, 10, 16)); next += 10 {
+		m.bring(7, next, 10, false)
+	}
+	m.bring(7, 10, 10, true)
+	if v := m.offer(numbered(7, 0, 1, next, 10, 16), false); v.what != busy {
+		t.Fatalf("verdict %d where something must be delivered first", v.what)
+	}
+	if m.bring(7, next, 10, false) != hold || m.count.Evicted != 0 {
+		t.Errorf("%+v", m.count)
+	}
+	m.pump()
+	if m.count.Evicted != 0 || m.epochs[0].next != next+10 {
+		t.Errorf("came to %d of %d, %+v", m.epochs[0].next, next+10, m.count)
+	}
+}

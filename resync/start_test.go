@@ -1,0 +1,117 @@
+package resync
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// TestJoinLate: who joins late has no proof of the beginning, and does not ask for
+// it.
+func TestJoinLate(t *testing.T) {
+	m := newHistory(1)
+	k := newSink()
+	h := startHealer(t, HealerConfig{Client: startClient(t, ClientConfig{}, startServer(t, m))}, k)
+	l := &live{h: h, epoch: 7, kept: m}
+	l.lose(10)
+	l.seen = l.next
+	_ = l.send(10)
+	l.lose(10)
+	_ = l.send(10)
+	l.end()
+	settle(t, h)
+	k.got(t, "shard 0 epoch 7 from 10", "shard 0 epoch 7 end at 40 complete false")
+}
+
+// TestResume: a reader that has lost all state goes on in the epoch it was in, over
+// those that came since, into the live one.
+func TestResume(t *testing.T) {
+	m := newHistory(2)
+	c := startClient(t, ClientConfig{}, startServer(t, m))
+	k := newSink()
+	h, err := NewHealer(HealerConfig{Shards: 2, Client: c, Backoff: time.Millisecond,
+		Start: Start{Positions: []Span{{Epoch: 7, Shard: 0, To: 15}}}}, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, other := &live{h: h, epoch: 6, kept: m}, &live{h: h, shard: 1, epoch: 9}
+	l.lose(10)
+	for _, e := range []wire.Epoch{7, 8, 9} {
+		l.begin(e)
+		l.lose(20)
+		l.lose(20)
+	}
+	l.seen = l.next
+	_ = l.send(10) // before it is known where to begin
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	_ = l.send(10)
+	l.end()
+	other.lose(5)
+	other.seen = other.next
+	_ = other.send(5)
+	other.end()
+	settle(t, h)
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	k.mu.Lock()
+	k.events = slices.DeleteFunc(k.events, func(e string) bool { return e[:7] == "shard 1" })
+	k.mu.Unlock()
+	k.got(t, "shard 0 epoch 7 from 15", "shard 0 epoch 8 from 0", "shard 0 epoch 9 from 0", "shard 0 epoch 9 end at 60 complete true")
+	if k.records != 25+40+60+5 {
+		t.Errorf("%d records", k.records)
+	}
+	if at, want := h.Positions(), []Span{{9, 0, 0, 60}, {9, 1, 0, 10}}; !slices.Equal(at, want) {
+		t.Errorf("positions %v, want %v", at, want)
+	}
+}
+
+// TestFromTime: what is older comes from the server, then the live stream goes on,
+// without a gap or anything twice.
+func TestFromTime(t *testing.T) {
+	m := newHistory(1)
+	c := startClient(t, ClientConfig{}, startServer(t, m))
+	k := newSink()
+	l := &live{h: &Healer{shards: make([]*mender, 1)}, epoch: 5, kept: m}
+	l.lose(30)
+	for _, e := range []wire.Epoch{6, 7} {
+		l.begin(e)
+		l.lose(20)
+		l.lose(20)
+	}
+	l.seen = l.next
+	h := startHealer(t, HealerConfig{Client: c, Start: Start{From: 6e6 + 25, Clock: "event"}}, k)
+	l.h = h
+	l.hello("now", nil)
+	for range 100 {
+		_ = l.send(10)
+	}
+	l.end()
+	settle(t, h)
+	k.got(t, "shard 0 epoch 6 session now", "shard 0 epoch 6 from 25", "shard 0 epoch 7 session now", "shard 0 epoch 7 from 0",
+		"shard 0 epoch 7 end at 1040 complete true")
+	if k.records != 15+1040 {
+		t.Errorf("%d records", k.records)
+	}
+}
+
+// TestFromTimeNobodyKnows: to begin elsewhere is not what was asked for.
+func TestFromTimeNobodyKnows(t *testing.T) {
+	s := startServer(t, newHistory(1))
+	s.set(func(f *faults) { f.deaf = true })
+	c := startClient(t, ClientConfig{Silence: 20 * time.Millisecond, Attempts: 1}, s)
+	h, err := NewHealer(HealerConfig{Shards: 1, Client: c, Start: Start{From: 1, Clock: "event"}}, newSink())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Run(t.Context()); !errors.Is(err, ErrNoAnswer) {
+		t.Errorf("run: %v", err)
+	}
+}
