@@ -2,7 +2,6 @@ package subscriber
 
 import (
 	"bytes"
-	"fmt"
 
 	"github.com/tapedeck/tapedeck/internal/zsock"
 	"github.com/tapedeck/tapedeck/wire"
@@ -20,17 +19,46 @@ func (d *dispatcher) keep(b *wire.Batch, skip uint32, m *zsock.Message) (*zsock.
 		d.discarded.Add(1)
 		return nil, err
 	}
+	if err := d.fill(l, b, skip); err != nil {
+		return nil, err
+	}
+	l.message, m = m, l.message
+	l.pool.lend(l)
+	d.send(l)
+	return m, nil
+}
+
+// fill makes a batch the lease's. On error the lease is given back.
+func (d *dispatcher) fill(l *lease, b *wire.Batch, skip uint32) error {
 	l.kind, l.batch, l.skip = leaseBatch, *b, skip
-	l.lost.Store(false)
 	if d.split() {
 		if err := l.sort(); err != nil {
 			l.drop()
-			return nil, err
+			return err
 		}
 	}
-	l.message, m = m, l.message
+	l.place(b.Epoch, b.Next())
+	return nil
+}
+
+// copied hands over a copy of a batch.
+func (d *dispatcher) copied(b *wire.Batch, skip uint32, refill bool) error {
+	size := int64(len(b.Payload) + len(b.Order))
+	l, err := d.pools[b.Shard].take(size, d.stop)
+	if err != nil {
+		d.discarded.Add(1)
+		return err
+	}
+	own := *b
+	l.bytes = append(append(l.pool.room(size), b.Payload...), b.Order...)
+	n := len(b.Payload)
+	own.Payload, own.Order = l.bytes[:n:n], l.bytes[n:]
+	if err := d.fill(l, &own, skip); err != nil {
+		return err
+	}
+	l.refill = refill
 	d.send(l)
-	return m, nil
+	return nil
 }
 
 // send hands a lease to every worker that has a part in it, and lets go of it.
@@ -49,9 +77,24 @@ func (d *dispatcher) split() bool { return len(d.queues) > 1 }
 
 func (d *dispatcher) settle(shard int) { d.pools[shard].settle() }
 
-// HandleBatch is never called: keep is.
-func (d *dispatcher) HandleBatch(b *wire.Batch, _ uint32) error {
-	panic(fmt.Sprintf("BUG: a batch of shard %d was not handed over", b.Shard))
+// HandleBatch implements Handler for a Between; the receive loops call keep. The
+// batch that a loop has at hand, and waits with, keeps its message.
+func (d *dispatcher) HandleBatch(b *wire.Batch, skip uint32) error {
+	at := &d.loans[b.Shard]
+	if at.batch.Load() != b {
+		return d.copied(b, skip, false)
+	}
+	m, err := d.keep(b, skip, at.message)
+	if err == nil {
+		at.message = m
+		at.batch.Store(nil) // what it lay in is another's now
+	}
+	return err
+}
+
+// HandleRefill is HandleBatch for a batch that does not come live.
+func (d *dispatcher) HandleRefill(b *wire.Batch, skip uint32) error {
+	return d.copied(b, skip, true)
 }
 
 // HandleGap implements Handler.
@@ -84,5 +127,8 @@ func (d *dispatcher) tell(shard int, kind leaseKind, n note) {
 	}
 	l.kind, l.note = kind, n
 	l.batch.Shard = uint16(shard)
+	if kind == leaseGap {
+		l.place(n.epoch, n.to)
+	}
 	d.send(l)
 }

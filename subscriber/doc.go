@@ -21,5 +21,6 @@
 //
 // The loop looks at each record once, to write down whose it is, and each worker
 // goes straight to its own; that costs less than every worker skipping what
-// belongs to others (BenchmarkDispatchCost).
+// belongs to others (BenchmarkDispatchCost). A Between may stand before the pools,
+// to make the stream whole before it is shared out.
 package subscriber

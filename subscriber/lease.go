@@ -19,11 +19,17 @@ type lease struct {
 	size    int64          // bytes counted against the pool
 	refs    atomic.Int32   // who hold it: workers, and the loop until it has handed it over
 	lost    atomic.Bool    // a worker discarded it
+	lent    bool           // the bytes may be the loop's: it must wait for them
+	bytes   []byte         // of a copied batch
 
-	kind  leaseKind
-	batch wire.Batch
-	skip  uint32
-	lists [][]place // ByTopic: the records of each worker
+	kind   leaseKind
+	batch  wire.Batch
+	skip   uint32
+	refill bool      // the batch did not come live
+	lists  [][]place // ByTopic: the records of each worker
+
+	placed bool   // it has a number in the order of the shard
+	number uint64 // see handled
 
 	note note // of every kind but leaseBatch
 }
@@ -56,6 +62,12 @@ type place struct {
 // large batches shall not hold theirs for ever.
 const placesKept = 1 << 16
 
+// place gives the lease its place in the order of the shard: it reaches up to a
+// sequence.
+func (l *lease) place(epoch wire.Epoch, to wire.Seq) {
+	l.placed, l.number = true, l.pool.handled.begin(epoch, to)
+}
+
 // drop lets go of the lease for one worker.
 func (l *lease) drop() {
 	if l.refs.Add(-1) == 0 {
@@ -63,20 +75,33 @@ func (l *lease) drop() {
 	}
 }
 
-// pool bounds what the workers hold of one shard. The shard's loop alone takes
-// from it, workers give back. What came back last goes out first: its lists are
-// still in the cache.
+// pool bounds what the workers hold of one shard. One goroutine at a time takes
+// from it, the shard's loop or that of a Between; workers give back. What came back
+// last goes out first: its lists are still in the cache.
 type pool struct {
-	mu      sync.Mutex
-	free    []*lease     // its capacity is the number of leases
-	held    atomic.Int64 // bytes
-	limit   int64        // bytes
-	waiting atomic.Bool  // the loop waits, or is about to
-	freed   chan struct{}
+	mu    sync.Mutex
+	free  []*lease     // its capacity is the number of leases
+	spare [][]byte     // of copies, to be used again
+	kept  int64        // bytes of it
+	held  atomic.Int64 // bytes
+	limit int64        // bytes
+	lent  atomic.Int32 // leases whose bytes may be the loop's
+
+	taking   waiter // who takes
+	settling waiter // the loop, for lent to be 0
+	handled  handled
 
 	waits  atomic.Uint64 // times that the loop had to wait
 	waited atomic.Int64  // ns, together
 }
+
+// waiter is a goroutine that waits for leases to come back.
+type waiter struct {
+	waiting atomic.Bool // it waits, or is about to
+	freed   chan struct{}
+}
+
+func newWaiter() waiter { return waiter{freed: make(chan struct{}, 1)} }
 
 // errStopped: the run ended while the loop waited for a lease.
 var errStopped = errors.New("subscriber: stopped")
@@ -86,7 +111,7 @@ var errStopped = errors.New("subscriber: stopped")
 const messageMin = 8 << 10
 
 func newPool(batches int, limit int64, workers int) *pool {
-	p := &pool{limit: limit, freed: make(chan struct{}, 1)}
+	p := &pool{limit: limit, taking: newWaiter(), settling: newWaiter(), handled: newHandled(batches)}
 	leases := make([]lease, batches)
 	for i := range leases {
 		leases[i].pool, leases[i].lists = p, make([][]place, workers)
@@ -122,7 +147,7 @@ func (p *pool) take(size int64, stop <-chan struct{}) (*lease, error) {
 	start := time.Now()
 	defer func() { p.waited.Add(int64(time.Since(start))) }()
 	var l *lease
-	if !p.await(stop, func() bool { l = p.try(size); return l != nil }) {
+	if !p.taking.await(stop, func() bool { l = p.try(size); return l != nil }) {
 		return nil, errStopped
 	}
 	return l, nil
@@ -147,16 +172,37 @@ func (p *pool) try(size int64) *lease {
 	return l
 }
 
+// lend takes note that a lease's bytes may be the loop's.
+func (p *pool) lend(l *lease) {
+	l.lent = true
+	p.lent.Add(1)
+}
+
+// room returns an empty slice for a copy of size bytes.
+func (p *pool) room(size int64) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for n := len(p.spare); n > 0; n = len(p.spare) {
+		b := p.spare[n-1]
+		p.spare[n-1], p.spare = nil, p.spare[:n-1]
+		p.kept -= int64(cap(b))
+		if int64(cap(b)) >= size {
+			return b[:0]
+		}
+	}
+	return make([]byte, 0, size)
+}
+
 // await waits until done, which it asks whenever a lease came back, or until
 // stop is closed, and reports which.
-func (p *pool) await(stop <-chan struct{}, done func() bool) bool {
-	p.waiting.Store(true)
-	defer p.waiting.Store(false)
+func (w *waiter) await(stop <-chan struct{}, done func() bool) bool {
+	w.waiting.Store(true)
+	defer w.waiting.Store(false)
 	// Asked after waiting is set: a lease that comes back before shows in the
 	// answer, one that comes back after wakes.
 	for !done() {
 		select {
-		case <-p.freed:
+		case <-w.freed:
 		case <-stop:
 			return false
 		}
@@ -164,20 +210,29 @@ func (p *pool) await(stop <-chan struct{}, done func() bool) bool {
 	return true
 }
 
-// settle waits until every lease is back.
-func (p *pool) settle() {
-	p.await(nil, p.whole)
+func (w *waiter) wake() {
+	if w.waiting.Load() {
+		select {
+		case w.freed <- struct{}{}:
+		default:
+		}
+	}
 }
 
-func (p *pool) whole() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.free) == cap(p.free)
+// settle waits until no lease is out whose bytes may be the loop's.
+func (p *pool) settle() {
+	p.settling.await(nil, func() bool { return p.lent.Load() == 0 })
 }
 
 func (p *pool) put(l *lease) {
 	l.message.Clear()
-	l.batch, l.note = wire.Batch{}, note{}
+	if l.placed {
+		p.handled.end(l.number, l.lost.Load())
+		l.placed = false
+	}
+	l.lost.Store(false)
+	lent, copied := l.lent, l.bytes
+	l.batch, l.note, l.lent, l.refill, l.bytes = wire.Batch{}, note{}, false, false, nil
 	for i, list := range l.lists {
 		if cap(list) > placesKept {
 			l.lists[i] = nil
@@ -186,11 +241,13 @@ func (p *pool) put(l *lease) {
 	p.mu.Lock()
 	p.held.Add(-l.size)
 	p.free = append(p.free, l)
-	p.mu.Unlock()
-	if p.waiting.Load() {
-		select {
-		case p.freed <- struct{}{}:
-		default:
-		}
+	if size := int64(cap(copied)); size > 0 && p.kept+size <= p.limit {
+		p.spare, p.kept = append(p.spare, copied), p.kept+size
 	}
+	p.mu.Unlock()
+	if lent {
+		p.lent.Add(-1)
+	}
+	p.taking.wake()
+	p.settling.wake()
 }

@@ -15,6 +15,7 @@ type Share struct {
 	places []place // ByTopic with several workers
 	skip   uint32  // otherwise
 	whole  bool
+	refill bool
 }
 
 // NewShare is a batch as a whole, less the first skip records: what a Handler is
@@ -24,6 +25,10 @@ func NewShare(b *wire.Batch, skip uint32) Share { return Share{batch: b, skip: s
 // Batch is the whole batch, other workers' records included. Its first records
 // may have been delivered before; Records leaves them out.
 func (s *Share) Batch() *wire.Batch { return s.batch }
+
+// Refill reports whether the batch did not come live, but from what stands between
+// the loops and the workers: it, or something before it, had to be asked for.
+func (s *Share) Refill() bool { return s.refill }
 
 // Len is the number of records in the share.
 func (s *Share) Len() int {

@@ -90,6 +90,7 @@ func (w *worker) handle(l *lease) error {
 		if w.all.byTopic() {
 			w.share = Share{batch: &l.batch, places: l.lists[w.number]}
 		}
+		w.share.refill = l.refill
 		if err := h.HandleShare(&w.share); err != nil {
 			return fmt.Errorf("worker %d, shard %d, batch at sequence %d: %w", w.number, shard, l.batch.FirstSeq, err)
 		}

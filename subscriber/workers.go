@@ -80,6 +80,9 @@ type WorkersConfig struct {
 	// and bursts wait in libzmq's queue. A pool of 32 MiB took a third of the
 	// speed.
 	PoolBytes int64
+	// Between makes what stands between the receive loops and the workers: it calls
+	// next for what they shall have. Default: nothing does.
+	Between func(next Handler) (Between, error)
 }
 
 const (
@@ -135,6 +138,9 @@ type Workers struct {
 	queues []chan *lease // ByTopic: one per worker, otherwise one for all
 	work   []worker
 
+	between Between // nil: the loops hand over by themselves
+	loans   []loan  // one per shard, with a Between
+
 	drain   atomic.Pointer[context.CancelCauseFunc] // ends the loops, while Run runs
 	drained atomic.Bool
 	stop    chan struct{} // closed when what is queued shall not be handled
@@ -166,8 +172,7 @@ func NewWorkers(cfg Config, wc WorkersConfig, handler func(worker int) WorkerHan
 	}
 	wc.CPUs = slices.Clone(wc.CPUs)
 	w := &Workers{cfg: wc, stop: make(chan struct{})}
-	var err error
-	if w.sub, err = New(cfg, (*dispatcher)(w)); err != nil {
+	if err := w.connect(cfg); err != nil {
 		return nil, err
 	}
 	shards, queues := len(cfg.Endpoints), 1
@@ -186,6 +191,21 @@ func NewWorkers(cfg Config, wc WorkersConfig, handler func(worker int) WorkerHan
 		w.work[i] = worker{number: i, all: w, handler: handler(i), queue: w.queues[min(i, queues-1)]}
 	}
 	return w, nil
+}
+
+// connect makes the receive loops, and puts between them and the dispatcher what
+// shall be there.
+func (w *Workers) connect(cfg Config) (err error) {
+	var front Handler = (*dispatcher)(w)
+	if w.cfg.Between != nil {
+		w.loans = make([]loan, len(cfg.Endpoints))
+		if w.between, err = w.cfg.Between(front); err != nil {
+			return err
+		}
+		front = newLender(w.between, w)
+	}
+	w.sub, err = New(cfg, front)
+	return err
 }
 
 // byTopic reports whether batches are split. One worker gets everything anyway.
@@ -232,7 +252,7 @@ func (w *Workers) Run(ctx context.Context) error {
 	for i := range w.work {
 		wg.Go(func() { w.work[i].run(fail) })
 	}
-	err := w.sub.Run(ctx)
+	err := w.receive(ctx)
 	for _, q := range w.queues {
 		close(q)
 	}

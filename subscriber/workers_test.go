@@ -325,7 +325,7 @@ func TestPoolBounds(t *testing.T) {
 			if n := w.Summary().Batches; n > 3 {
 				t.Fatalf("%+v: %d batches are held, want 3", wc, n)
 			}
-			return w.Summary().Batches == 3 && w.pools[0].waiting.Load()
+			return w.Summary().Batches == 3 && w.pools[0].taking.waiting.Load()
 		})
 		close(hold)
 		if err := <-done; err != nil {
@@ -393,7 +393,7 @@ func TestStop(t *testing.T) {
 		}
 		<-begun
 		until(t, "all are received, or the loop waits", func() bool {
-			return w.Summary().Batches == 10 || w.pools[0].waiting.Load()
+			return w.Summary().Batches == 10 || w.pools[0].taking.waiting.Load()
 		})
 		cancel()
 		until(t, "stopped", w.stopped.Load)
@@ -538,6 +538,7 @@ func TestPoolWakes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		p.lend(l)
 		go l.drop()
 	}
 	p.settle()
