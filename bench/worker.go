@@ -28,9 +28,10 @@ type Job struct {
 	// ByReference takes batches by reference where the publisher offers them.
 	ByReference bool `json:"by_reference,omitempty"`
 	// Topics, and what else the readers of last values are told.
-	Topics   int        `json:"topics,omitempty"`
-	Progress uint64     `json:"progress,omitempty"` // records after which to say how many came
-	Joins    joinOrders `json:"joins,omitzero"`
+	Topics   int          `json:"topics,omitempty"`
+	Progress uint64       `json:"progress,omitempty"` // records after which to say how many came
+	Joins    joinOrders   `json:"joins,omitzero"`
+	Resync   resyncOrders `json:"resync,omitzero"`
 
 	in *bufio.Reader // of a worker, what it is told beside the job
 }
@@ -55,7 +56,9 @@ type Result struct {
 	Phases [][]byte `json:"phases,omitempty"`
 	// Plain is what a reader of the plain stream found.
 	Plain plainTally `json:"plain,omitzero"`
-	Error string     `json:"error,omitempty"`
+	// Resync is what a reader that was cut off, or asked for refills, found.
+	Resync resyncTally `json:"resync,omitzero"`
+	Error  string      `json:"error,omitempty"`
 }
 
 // ready is what a worker says when it can be sent to, and what it says later while
@@ -199,6 +202,10 @@ var roles = map[string]func(ctx context.Context, job *Job, say func(ready) error
 	"plain":      plainSubscriber,
 	"idle-joins": idleJoins,
 	"busy-joins": busyJoins,
+
+	"refill-recorder": refillRecorder,
+	"healed":          healedSubscriber,
+	"refiller":        refiller,
 }
 
 // usage returns the CPU time and the peak resident set of this process. The
