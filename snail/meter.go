@@ -101,7 +101,7 @@ func (m *Meter) Tick(now Instant, busySince wire.Nanos) Verdict {
 		m.busy, m.busySeen = busySince, at
 		return m.Verdict()
 	}
-	m.stuckTime = time.Duration(now.Mono - busySince)
+	m.stuckTime = time.Duration(max(now.Mono-busySince, 0))
 	// Seen for a while: a process that was stopped, or a machine that slept, finds
 	// every call old when it wakes.
 	if m.stuckTime >= m.limits.Stuck && time.Duration(at-m.busySeen) >= m.limits.Rise {

@@ -23,9 +23,10 @@ func (l *slowLane) lose(now snail.Instant, n uint64) {
 	l.mu.Unlock()
 }
 
-// work takes note that the handler was called, rest that it has returned.
-func (l *slowLane) work(now snail.Instant) { l.busy.Store(int64(now.Mono)) }
-func (l *slowLane) rest()                  { l.busy.Store(0) }
+// work takes note that the handler was called, rest that it has returned. It was
+// called before the tick that comes next: to know that spares a look at the clock.
+func (l *slowLane) work(w *slowWatch) { l.busy.Store(w.nextTick.Load()) }
+func (l *slowLane) rest()             { l.busy.Store(0) }
 
 // slowFront sees what comes from the receive loops.
 type slowFront struct {
@@ -65,7 +66,7 @@ type slowBack struct {
 
 func (k *slowBack) lane(shard int) *slowLane {
 	l := &k.watch.lanes[shard][0]
-	l.work(k.watch.clock())
+	l.work(k.watch)
 	return l
 }
 
@@ -118,18 +119,18 @@ type slowWorker struct {
 // HandleShare implements subscriber.WorkerHandler.
 func (s *slowWorker) HandleShare(share *subscriber.Share) error {
 	h := &share.Batch().Header
-	l, now := &s.watch.lanes[h.Shard][s.number], s.watch.clock()
-	l.observe(now, h)
-	l.work(now)
+	l := &s.watch.lanes[h.Shard][s.number]
+	l.observe(s.watch.clock(), h)
+	l.work(s.watch)
 	defer l.rest()
 	return s.WorkerHandler.HandleShare(share)
 }
 
 // HandleGap implements subscriber.WorkerHandler.
 func (s *slowWorker) HandleGap(shard int, epoch wire.Epoch, from, to wire.Seq) {
-	l, now := &s.watch.lanes[shard][s.number], s.watch.clock()
-	l.lose(now, uint64(to-from))
-	l.work(now)
+	l := &s.watch.lanes[shard][s.number]
+	l.lose(s.watch.clock(), uint64(to-from))
+	l.work(s.watch)
 	defer l.rest()
 	s.WorkerHandler.HandleGap(shard, epoch, from, to)
 }

@@ -30,6 +30,8 @@ type slowWatch struct {
 	conflater *subscriber.Conflater // of PolicyConflate
 	gate      *subscriber.Gate      // of PolicySkip
 	back      *slowBack
+	every     time.Duration // from tick to tick
+	nextTick  atomic.Int64  // by the monotonic clock
 
 	skipped  chan error // the end of a skip
 	skipping bool       // of tick alone
@@ -49,7 +51,7 @@ type slowWatch struct {
 type slowLane struct {
 	mu    sync.Mutex
 	meter *snail.Meter
-	busy  atomic.Int64 // when the handler was called, by the monotonic clock; 0: it is not at work
+	busy  atomic.Int64 // the handler was called before then, by the monotonic clock; 0: it is not at work
 	_     [64]byte     // keep neighbours off each other's cache line
 }
 
@@ -57,7 +59,9 @@ func newSlowWatch(cfg slowConfig, out *output) (*slowWatch, error) {
 	w := &slowWatch{
 		cfg: cfg, out: out, clock: newClock(), report: func(int, wire.ReaderReport) {},
 		skipped: make(chan error, 1), dead: make(chan struct{}), lines: make(chan snail.Squawk, 256),
+		every: min(max(cfg.limit/10, tickMin), tickMax),
 	}
+	w.nextTick.Store(1)
 	for range cfg.shards {
 		lanes := make([]slowLane, max(cfg.workers, 1))
 		for i := range lanes {
@@ -117,7 +121,7 @@ func (w *slowWatch) start(ctx context.Context, cancel context.CancelCauseFunc) *
 const tickMin, tickMax = 5 * time.Millisecond, 100 * time.Millisecond
 
 func (w *slowWatch) watch(ctx context.Context, cancel context.CancelCauseFunc) {
-	every := time.NewTicker(min(max(w.cfg.limit/10, tickMin), tickMax))
+	every := time.NewTicker(w.every)
 	defer every.Stop()
 	for {
 		select {
@@ -146,6 +150,7 @@ func (w *slowWatch) tick(ctx context.Context) {
 		return
 	}
 	now := w.clock()
+	w.nextTick.Store(int64(now.Mono) + int64(w.every))
 	for shard := range w.lanes {
 		for i := range w.lanes[shard] {
 			l := &w.lanes[shard][i]

@@ -50,7 +50,7 @@ func newPost(t *testing.T, policy snail.Policy, snapshots resync.Snapshots) *pos
 }
 
 // oneRecord is a record whose body is its sequence, as text.
-func oneRecord(t *testing.T, topic string, seq wire.Seq) []byte {
+func oneRecord(t testing.TB, topic string, seq wire.Seq) []byte {
 	t.Helper()
 	b, err := wire.AppendRecord(nil, &wire.Fields{Topic: []byte(topic), Body: fmt.Appendf(nil, "%d", seq), Event: postStart, Receive: postStart, TopicSeq: uint32(seq)})
 	if err != nil {
@@ -271,5 +271,38 @@ func TestWatchAllocs(t *testing.T) {
 	take()
 	if n := testing.AllocsPerRun(1000, take); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// BenchmarkWatch is what --policy costs a batch, its clock reads included, beside
+// the handler's own work on one record.
+func BenchmarkWatch(b *testing.B) {
+	for _, policy := range []string{"", "warn", "conflate"} {
+		b.Run("policy="+policy, func(b *testing.B) {
+			out := &output{w: bufio.NewWriter(&bytes.Buffer{}), err: &bytes.Buffer{}}
+			var h subscriber.Handler = newSubHandler(out, 1, nil, false)
+			if policy != "" {
+				p, err := snail.ParsePolicy(policy)
+				if err != nil {
+					b.Fatal(err)
+				}
+				w, err := newSlowWatch(slowConfig{policy: p, limit: time.Hour, shards: 1}, out)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if h, err = w.handler(h.(*subHandler)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			payload := oneRecord(b, "T", 0)
+			batch := wire.Batch{Header: wire.Header{Epoch: 7, Shards: 1, Count: 1, PayloadSize: uint32(len(payload)), Send: wire.NanosOf(time.Now())}, Payload: payload}
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := h.HandleBatch(&batch, 0); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
+		})
 	}
 }
