@@ -23,4 +23,8 @@
 // goes straight to its own; that costs less than every worker skipping what
 // belongs to others (BenchmarkDispatchCost). A Between may stand before the pools,
 // to make the stream whole before it is shared out.
+//
+// A Conflater and a Gate stand before a Handler that may be too slow: the one
+// hands over the latest record of each topic only, the other nothing until a fresh
+// snapshot is there. While they are not at work batches pass as if there were none.
 package subscriber
