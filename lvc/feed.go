@@ -91,8 +91,8 @@ func (p *Proxy) takeLocked(topic []byte, h *wire.Plain, body []byte, taps *tappi
 	}
 	if e != nil {
 		readers = p.hub.filters.of(e)
-	} else if len(p.hub.filters.exact) > 0 {
-		readers = p.hub.filters.look(nil, string(topic))
+	} else {
+		readers = p.hub.filters.find(topic)
 	}
 	p.hub.sendLocked(topic, h, body, readers)
 	taps.record(topic, h, body)

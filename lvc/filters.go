@@ -1,8 +1,6 @@
 package lvc
 
-import (
-	"slices"
-)
+import "slices"
 
 // filters are who wants which topics. Readers that want everything are a list of
 // their own: nothing is looked up for them.
@@ -13,6 +11,7 @@ type filters struct {
 	counts     map[int]int          // prefixes of each length
 	generation uint64               // +1 when anything changes
 	mark       uint64               // of the lookup at hand
+	found      []*reader            // by find
 }
 
 // route is a topic's readers beside those of everything, as of a generation.
@@ -90,13 +89,13 @@ func (f *filters) count(length, by int) {
 
 // look appends the readers that want the topic, without those of everything, each
 // once. A lookup is made per length of a prefix, however many prefixes there are.
-func (f *filters) look(dst []*reader, topic string) []*reader {
+func look[T string | []byte](f *filters, dst []*reader, topic T) []*reader {
 	f.mark++
 	for _, n := range f.lengths {
 		if n > len(topic) {
 			break
 		}
-		for _, r := range f.exact[topic[:n]] {
+		for _, r := range f.exact[string(topic[:n])] {
 			if !r.everything && r.mark != f.mark {
 				r.mark = f.mark
 				dst = append(dst, r)
@@ -104,6 +103,16 @@ func (f *filters) look(dst []*reader, topic string) []*reader {
 		}
 	}
 	return dst
+}
+
+// find is look of a topic that has no entry. The readers are borrowed until the next
+// call.
+func (f *filters) find(topic []byte) []*reader {
+	if len(f.exact) == 0 {
+		return nil
+	}
+	f.found = look(f, f.found[:0], topic)
+	return f.found
 }
 
 // of returns the readers that want an entry's topic, without those of everything.
@@ -118,7 +127,7 @@ func (f *filters) of(e *entry) []*reader {
 	if e.route.generation != f.generation {
 		e.route.generation = f.generation
 		clear(e.route.readers)
-		e.route.readers = f.look(e.route.readers[:0], e.topic)
+		e.route.readers = look(f, e.route.readers[:0], e.topic)
 	}
 	return e.route.readers
 }

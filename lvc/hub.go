@@ -249,6 +249,8 @@ func (h *hub) part(r *reader) {
 	h.counts.dropped += r.dropped.Load()
 	h.owner.parted(r)
 	r.discard()
+	// Topics that have been quiet may remember the reader for long.
+	r.subscriptions, r.batch = nil, nil
 }
 
 // caughtUp gives a reader that was behind the last values, and lets it go on.
@@ -331,7 +333,8 @@ func (h *hub) flushOutLocked() {
 // publishLocked sends one message of no stream to who wants it, at once.
 func (h *hub) publishLocked(topic string, header *wire.Plain, body []byte) {
 	if !h.filters.nobody() {
-		h.sendLocked([]byte(topic), header, body, h.filters.look(nil, topic))
+		b := []byte(topic)
+		h.sendLocked(b, header, body, h.filters.find(b))
 		h.flushLocked()
 	}
 }

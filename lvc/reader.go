@@ -200,7 +200,13 @@ func (r *reader) wrote(taken []*chunk) (caughtUp bool) {
 // write writes the queue to the connection until that ends. An error of it is the
 // reader's end, and no other's concern.
 func (r *reader) write() {
-	defer r.conn.Close()
+	defer func() {
+		_ = r.conn.Close()
+		select {
+		case r.answered <- struct{}{}: // nobody waits any more for what will not come
+		default:
+		}
+	}()
 	var (
 		bufs  = make(net.Buffers, 0, writeAtOnce+1)
 		taken []*chunk

@@ -197,7 +197,7 @@ func TestStalledAnswer(t *testing.T) {
 		s.add(fmt.Sprintf("T.%d", i), wire.KindQuote, strings.Repeat("b", 2000))
 	}
 	s.send(t, p)
-	dial(t, p, "")
+	dial(t, p, "", "T.1") // the second subscription waits for the answer to the first
 	await(t, "it is cut off", func() bool { st := p.Stats(); return st.Stalled == 1 && st.Readers == 0 })
 }
 

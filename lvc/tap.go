@@ -109,7 +109,7 @@ func (s *tapping) record(topic []byte, h *wire.Plain, body []byte) {
 func (s *tapping) show(kind string, topic []byte, h *wire.Plain, body []byte) {
 	f := &s.t.hub.filters
 	s.topic = append(append(s.topic[:0], kind...), topic...)
-	readers := f.look(nil, string(s.topic))
+	readers := f.find(s.topic)
 	switch {
 	case len(readers) == 0 && len(f.everything) == 0:
 	case s.t.tokens < 1:
