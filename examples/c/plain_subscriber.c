@@ -110,7 +110,7 @@ static int entry(const uint8_t *name, size_t size, const uint8_t *h, size_t head
     }
     answers += (h[6] & LAST) != 0;
     if (h[7] == NOTICE && u64(h + 16) == 0) /* the proxy about itself, or "nothing yet" */
-        ended += size == 8 && !memcmp(name, "TPDK!end", 8);
+        ended += !(h[6] & EMPTY) && size == 8 && !memcmp(name, "TPDK!end", 8);
     else if (size > 0 && size <= TOPIC_MAX)
         record(name, size, h);
     return 0;
