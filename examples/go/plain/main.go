@@ -94,7 +94,7 @@ func (t *tally) take(frames [][]byte) error {
 		switch {
 		case err != nil:
 			return err
-		case topic == wire.OperatorPrefix+"end":
+		case topic == wire.OperatorPrefix+"end" && h.Flags&wire.PlainEmpty == 0:
 			t.ended++
 		case h.Kind == wire.KindNotice && h.Epoch == 0:
 			// The proxy about itself, or the answer to a subscription that
