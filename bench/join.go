@@ -176,7 +176,7 @@ func (c *joinCase) idle(ctx context.Context, cfg *JoinConfig, tl *tally) error {
 	}
 	tl.add("server_bytes_per_topic", max(float64(rss)-float64(s.emptyRSS), 0)/float64(c.topics))
 	tl.add("server_peak_rss_bytes", float64(f.server.RSSBytes))
-	tl.joined(&j, c.joiners)
+	tl.joined(c, &j)
 	tl.stood(&f)
 	return nil
 }
@@ -211,7 +211,7 @@ func (c *joinCase) flow(ctx context.Context, cfg *JoinConfig, tl *tally) error {
 		return err
 	}
 	tl.addHist("generator_lag", lag)
-	tl.joined(&j, c.joiners)
+	tl.joined(c, &j)
 	tl.stood(&f)
 	tl.addHist("before", f.hists[0])
 	tl.addHist("during", f.hists[1])

@@ -107,9 +107,9 @@ func heldBytes(endpoint string) (n int64, err error) {
 	}
 }
 
-// joined adds what joiners found.
-func (t *tally) joined(j *joined, joiners int) {
-	if joiners == 0 {
+// joined adds what a case's joiners found.
+func (t *tally) joined(c *joinCase, j *joined) {
+	if c.joiners == 0 {
 		return
 	}
 	t.addHist("connect", j.connect)
@@ -117,7 +117,9 @@ func (t *tally) joined(j *joined, joiners int) {
 	t.add("joined", float64(j.tally.Complete))
 	t.add("joiners_missing", float64(j.tally.Missing))
 	t.add("joiners_repeated", float64(j.tally.Repeated))
-	t.add("joiners_early", float64(j.tally.Early))
+	if !c.byName() { // else nothing tells a last value from news
+		t.add("joiners_early", float64(j.tally.Early))
+	}
 	t.add("joiners_live_records", float64(j.tally.Live))
 }
 
