@@ -44,6 +44,11 @@ func (p *Player) sendLast(ctx context.Context) error {
 	l := p.last
 	for {
 		if !l.taken {
+			if !l.walk.Ready() { // what there is need not wait for the rest
+				if err := p.flushAll(ctx); err != nil {
+					return err
+				}
+			}
 			ok, err := l.walk.Next(ctx)
 			if err != nil {
 				return err

@@ -59,6 +59,11 @@ func synthTape(b *testing.B, records uint64, codec tape.Codec, shards int) *tape
 	if err != nil {
 		b.Fatal(err)
 	}
+	return importTape(b, src, codec, shards)
+}
+
+func importTape(b *testing.B, src *synth.Source, codec tape.Codec, shards int) *tape.Tape {
+	b.Helper()
 	dir := b.TempDir() + "/bench.tape"
 	w, err := tape.Create(dir, tape.Config{Shards: shards, Codec: codec, SyncInterval: -1})
 	if err != nil {

@@ -110,20 +110,39 @@ func (t *Tape) topicsLocked() ([]TopicInfo, error) {
 	if t.topics != nil {
 		return t.topics, nil
 	}
-	if t.meta.Closed {
-		data, err := fsys.ReadFile(t.fs, t.path(topicsName), topicsSizeMax)
-		if err == nil {
-			list, reason := parseTopics(data, t.meta.ID)
-			if reason == "" {
-				t.topics = list
-				return list, nil
-			}
-		}
-		// Missing or damaged: the blocks have it all. Verify reports it.
+	if list := t.readTopicsLocked(); list != nil {
+		return list, nil
 	}
+	// Missing or damaged: the blocks have it all. Verify reports it.
 	list, err := t.scanTopics()
 	t.topics = list
 	return list, err
+}
+
+// readTopicsLocked returns what the topics file of a closed tape has, or nil.
+func (t *Tape) readTopicsLocked() []TopicInfo {
+	if !t.meta.Closed {
+		return nil
+	}
+	data, err := fsys.ReadFile(t.fs, t.path(topicsName), topicsSizeMax)
+	if err != nil {
+		return nil
+	}
+	if list, reason := parseTopics(data, t.meta.ID); reason == "" {
+		t.topics = list
+	}
+	return t.topics
+}
+
+// listedTopics returns the topics with blocks counted over the whole recording,
+// where they can be had without looking for them in the blocks, or nil.
+func (t *Tape) listedTopics() []TopicInfo {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.topics == nil {
+		return t.readTopicsLocked()
+	}
+	return t.topics
 }
 
 // scanTopics computes the topics from the blocks.

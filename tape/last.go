@@ -142,6 +142,7 @@ type lastCut struct {
 	skip     func(b *BlockInfo) bool
 	whole    func(b *BlockInfo) bool
 	wants    func(r wire.Record, index int, ordinal wire.Ordinal) bool
+	begun    func(t *TopicInfo) bool // a topic's first record is wanted; nil: that cannot be told
 
 	// Of a tape whose first segments were removed: whether all that a keyframe
 	// is made of is wanted, and if not, whether a record of it is.

@@ -75,6 +75,18 @@ func (s *lastScan) take(ctx context.Context) (*lastBlock, error) {
 	return b, b.err
 }
 
+// ready reports whether take has something to return, or an end, without waiting.
+func (s *lastScan) ready() bool {
+	for len(s.done) > 0 {
+		b := <-s.done
+		s.held[b.at] = b
+	}
+	return s.turn == len(s.blocks) || s.held[s.turn] != nil
+}
+
+// enough makes the workers begin no more blocks.
+func (s *lastScan) enough() { s.next.Store(int64(len(s.blocks))) }
+
 // giveBack ends the use of what take returned.
 func (s *lastScan) giveBack(b *lastBlock) {
 	b.drop()

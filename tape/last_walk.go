@@ -27,6 +27,7 @@ type LastWalk struct {
 	cut    *lastCut
 	topics func([]byte) bool
 	stats  LastStats
+	expect int // topics that there are; -1: not known
 
 	key   *keyframe // being loaded, nil where there is none
 	base  chan loadedBase
@@ -62,7 +63,10 @@ func (t *Tape) walkLast(cut *lastCut, topics func([]byte) bool) (*LastWalk, erro
 	if t.isClosed() {
 		return nil, ErrClosed
 	}
-	w := &LastWalk{tape: t, cut: cut, topics: topics, stats: LastStats{Keyframe: -1}, end: cut.end}
+	w := &LastWalk{
+		tape: t, cut: cut, topics: topics, stats: LastStats{Keyframe: -1}, end: cut.end,
+		expect: t.expectLast(cut, topics),
+	}
 	w.start(cut.keyframe)
 	return w, nil
 }
@@ -135,6 +139,11 @@ func (w *LastWalk) more(ctx context.Context) error {
 		w.scan.giveBack(w.block)
 		w.block = nil
 	}
+	if w.found.len() == w.expect {
+		w.scan.enough()
+		w.last = true
+		return nil
+	}
 	b, err := w.scan.take(ctx)
 	switch {
 	case err != nil && b == nil:
@@ -174,6 +183,15 @@ func (w *LastWalk) takeBase(base loadedBase) {
 	w.pass(p)
 	w.scan.close()
 	w.start(k.block - 1)
+}
+
+// Ready reports whether Next can answer at once. Where it cannot, blocks or the
+// keyframe are still being read.
+func (w *LastWalk) Ready() bool {
+	if len(w.list) > 0 || w.last || w.err != nil || w.found.len() == w.expect {
+		return true
+	}
+	return w.scan.ready() && (w.scan.turn < len(w.scan.blocks) || w.key == nil || len(w.base) > 0)
 }
 
 // Record returns the current topic's last record, borrowed until the next call of
@@ -260,5 +278,35 @@ func (t *Tape) cutAtOrdinal(epoch wire.Epoch, ordinal wire.Ordinal) (*lastCut, e
 	cut.whole = func(b *BlockInfo) bool { return side(b) < 0 }
 	cut.skip = func(b *BlockInfo) bool { return side(b) > 0 }
 	cut.wants = func(_ wire.Record, _ int, o wire.Ordinal) bool { return o < ordinal }
+	cut.begun = func(topic *TopicInfo) bool {
+		if topic.FirstBlock < t.base {
+			return true
+		}
+		b := t.Block(topic.FirstBlock - t.base)
+		s := side(&b)
+		return s < 0 || s == 0 && topic.FirstOrdinal < ordinal
+	}
 	return cut, nil
+}
+
+// expectMax is the number of topics up to which it pays to look first how many
+// there are. Of many topics some are rare, and all blocks are read in any case.
+const expectMax = 1 << 14
+
+// expectLast returns how many topics have a last record, where the tape's list of
+// topics tells, or -1. With that, a scan that has met all of them can end.
+func (t *Tape) expectLast(cut *lastCut, topics func([]byte) bool) int {
+	if cut.begun == nil {
+		return -1
+	}
+	list, n := t.listedTopics(), 0
+	if list == nil || len(list) > expectMax {
+		return -1
+	}
+	for i := range list {
+		if (topics == nil || topics([]byte(list[i].Topic))) && cut.begun(&list[i]) {
+			n++
+		}
+	}
+	return n
 }

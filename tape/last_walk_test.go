@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -113,14 +114,52 @@ func TestLastWalkIsLeft(t *testing.T) {
 	}
 }
 
+// TestLastWalkHasAll: a walk ends when it has met every topic that there is, and
+// does not read what can only be older.
+func TestLastWalkHasAll(t *testing.T) {
+	w, dir := create(t, Config{BlockSize: 1500, Codec: CodecPlain, KeyframeInterval: -1})
+	const records = 5000
+	for i := range records {
+		topic := fmt.Sprint("T", i%20)
+		if i == 10 {
+			topic = "only once"
+		}
+		f := wire.Fields{Topic: []byte(topic), Body: make([]byte, 30), Event: wire.Nanos(i), Receive: wire.Nanos(i)}
+		if err := w.AppendFields(At{Epoch: 1, Seq: wire.Seq(i), Ordinal: wire.Ordinal(i)}, &f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tp := open(t, dir)
+	often := func(topic []byte) bool { return topic[0] == 'T' }
+	for _, tc := range []struct {
+		before wire.Ordinal
+		topics func([]byte) bool
+		want   int
+		all    bool
+	}{{records, nil, 21, true}, {records, often, 20, false}, {3000, often, 20, false}, {10, nil, 10, true}, {0, nil, 0, true}} {
+		walk, err := tp.WalkLastBeforeOrdinal(1, tc.before, tc.topics)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := len(walked(t, walk, nil))
+		looked := walk.Stats().Records
+		if n != tc.want || !tc.all && looked > 1000 || tc.all && looked < uint64(tc.before) {
+			t.Errorf("before %d: %d topics, want %d; %d records were looked at", tc.before, n, tc.want, looked)
+		}
+	}
+}
+
 // TestLastWalkMeetsDamage: a damaged block is an error, and stays one; a damaged
 // keyframe is passed over.
 func TestLastWalkMeetsDamage(t *testing.T) {
 	tp := mixedTape(t, Config{KeyframeInterval: -1, SyncInterval: -1, Codec: CodecPlain}, 6000, 100_000, true)
 	epochs := tp.Epochs()
 	last := epochs[len(epochs)-1]
-	s := tp.segments[0]
-	info := tp.Block(3)
+	info := tp.Block(tp.Blocks() - 3)
+	s := tp.segmentNumber(info.Segment)
 	m, err := tp.mapped(s)
 	if err != nil {
 		t.Fatal(err)

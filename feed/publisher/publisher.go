@@ -65,7 +65,7 @@ const (
 
 	helloEvery  = 20 * time.Millisecond  // hello until confirmed
 	endEvery    = 250 * time.Millisecond // end mark until confirmed
-	sendSlice   = 50 * time.Millisecond  // how long a blocked send goes without looking at ctx
+	sendSlice   = 2 * time.Millisecond   // how long a blocked send goes without looking at ctx
 	stopWait    = 500 * time.Millisecond // for readers to confirm an early end
 	lingerAtEnd = 5 * time.Second        // for readers that never said who they are
 	waitForever = time.Duration(1<<63 - 1)
