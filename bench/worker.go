@@ -49,6 +49,7 @@ type Result struct {
 	Batches    uint64  `json:"batches"`
 	Referred   uint64  `json:"referred"` // batches that came by reference
 	Fallbacks  uint64  `json:"fallbacks"`
+	Epochs     uint64  `json:"epochs"`
 	Complete   bool    `json:"complete"`
 	Topics     int     `json:"topics"`
 	Histogram  []byte  `json:"histogram,omitempty"` // HdrHistogram V2, ns
@@ -66,6 +67,7 @@ type Result struct {
 type ready struct {
 	Endpoints []string `json:"endpoints,omitempty"`
 	Records   uint64   `json:"records,omitempty"` // that have come so far
+	Seek      seekSeen `json:"seek,omitzero"`     // what has come of a place
 	Error     string   `json:"error,omitempty"`   // its end before it was ready
 }
 
@@ -206,6 +208,7 @@ var roles = map[string]func(ctx context.Context, job *Job, say func(ready) error
 	"refill-recorder": refillRecorder,
 	"healed":          healedSubscriber,
 	"refiller":        refiller,
+	"seeker":          seekSubscriber,
 }
 
 // usage returns the CPU time and the peak resident set of this process. The
