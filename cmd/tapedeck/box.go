@@ -3,63 +3,118 @@ package main
 import (
 	"context"
 
+	"github.com/tapedeck/tapedeck/resync"
 	"github.com/tapedeck/tapedeck/subscriber"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
 // box is a subscriber, with workers behind it or without.
 type box struct {
-	run     func(context.Context) error
-	summary func() subscriber.Summary
-	workers func(*subSummary) // adds what the workers did
+	run       func(context.Context) error
+	summary   func() subscriber.Summary
+	workers   func(*subSummary) // adds what the workers did
+	healing   *healing          // nil: what is missing stays missing
+	positions func() []resync.Span
 }
 
-// newBox makes a box; without CPUs of workers, the loops do the work. It is watched
-// where there is a watch.
-func newBox(cfg subscriber.Config, cpus []int, d subscriber.Dispatch, h *subHandler, watch *slowWatch) (*box, error) {
-	if len(cpus) == 0 {
-		var handler subscriber.Handler = h
-		if watch != nil {
-			var err error
-			if handler, err = watch.handler(h); err != nil {
-				return nil, err
-			}
-		}
-		s, err := subscriber.New(cfg, handler)
-		if err != nil {
+// boxConfig is what a box is made from.
+type boxConfig struct {
+	in       subscriber.Config
+	cpus     []int // of workers; none: the loops do the work
+	dispatch subscriber.Dispatch
+	watch    *slowWatch // may be nil
+	catchUp  *catchUp   // may be nil
+}
+
+// newBox makes a box around a handler. What stands between the receive loops and the
+// handler makes the stream whole first, and watches how it fares then.
+func newBox(cfg boxConfig, h *subHandler) (*box, error) {
+	h.told = cfg.catchUp != nil
+	if len(cfg.cpus) > 0 {
+		return newWorkersBox(cfg, h)
+	}
+	var (
+		handler subscriber.Handler = h
+		b                          = &box{workers: func(*subSummary) {}}
+		err     error
+	)
+	if cfg.watch != nil {
+		if handler, err = cfg.watch.handler(h); err != nil {
 			return nil, err
 		}
-		if watch != nil {
-			watch.report = s.Report
-		}
-		return &box{s.Run, s.Summary, func(*subSummary) {}}, nil
 	}
-	w, err := subscriber.NewWorkers(cfg, subscriber.WorkersConfig{Workers: len(cpus), Dispatch: d, CPUs: cpus},
-		func(i int) subscriber.WorkerHandler {
-			worker := &subWorker{h, &h.tallies[i], i == 0 || d == subscriber.Any}
-			if watch != nil {
-				return &slowWorker{worker, watch, i}
-			}
-			return worker
-		})
+	if cfg.catchUp != nil {
+		if b.healing, err = cfg.catchUp.heal(len(cfg.in.Endpoints), handler); err != nil {
+			return nil, err
+		}
+		handler, b.positions = b.healing, b.healing.Positions
+	}
+	s, err := subscriber.New(cfg.in, handler)
 	if err != nil {
 		return nil, err
 	}
-	if watch != nil {
-		watch.report = w.Report
+	if cfg.watch != nil {
+		cfg.watch.report = s.Report
 	}
-	return &box{
-		run:     w.Run,
-		summary: func() subscriber.Summary { return w.Summary().Summary },
-		workers: func(sum *subSummary) {
-			s := w.Summary()
-			sum.Dispatch, sum.Discarded = d.String(), s.Discarded
-			sum.PoolWaits, sum.PoolWaited = s.PoolWaits, int64(s.PoolWaited)
-			for _, one := range s.Workers {
-				sum.Workers = append(sum.Workers, workerSummary(one))
-			}
-		},
-	}, nil
+	b.run, b.summary = s.Run, s.Summary
+	if b.healing != nil {
+		b.run = func(ctx context.Context) error { return b.healing.receive(ctx, s.Run) }
+	}
+	return b, nil
+}
+
+func newWorkersBox(cfg boxConfig, h *subHandler) (*box, error) {
+	b := &box{}
+	wc := subscriber.WorkersConfig{Workers: len(cfg.cpus), Dispatch: cfg.dispatch, CPUs: cfg.cpus}
+	if cfg.catchUp != nil {
+		wc.Between = func(next subscriber.Handler) (_ subscriber.Between, err error) {
+			b.healing, err = cfg.catchUp.heal(len(cfg.in.Endpoints), next)
+			return b.healing, err
+		}
+	}
+	w, err := subscriber.NewWorkers(cfg.in, wc, func(i int) subscriber.WorkerHandler {
+		worker := &subWorker{h, &h.tallies[i], i == 0 || cfg.dispatch == subscriber.Any}
+		if cfg.watch != nil {
+			return &slowWorker{worker, cfg.watch, i}
+		}
+		return worker
+	})
+	if err != nil {
+		return nil, err
+	}
+	if cfg.watch != nil {
+		cfg.watch.report = w.Report
+	}
+	b.run, b.positions = w.Run, func() []resync.Span { return handledBy(w) }
+	b.summary = func() subscriber.Summary { return w.Summary().Summary }
+	b.workers = func(sum *subSummary) {
+		s := w.Summary()
+		sum.Dispatch, sum.Discarded = cfg.dispatch.String(), s.Discarded
+		sum.PoolWaits, sum.PoolWaited = s.PoolWaits, int64(s.PoolWaited)
+		for _, one := range s.Workers {
+			sum.Workers = append(sum.Workers, workerSummary(one))
+		}
+	}
+	return b, nil
+}
+
+// handledBy is how far workers are. What the healer has handed over some of them
+// may still have in hand.
+func handledBy(w *subscriber.Workers) []resync.Span {
+	var list []resync.Span
+	for _, p := range w.Handled() {
+		list = append(list, resync.Span{Epoch: p.Epoch, Shard: p.Shard, To: p.Next})
+	}
+	return list
+}
+
+// outcome is what the box has seen and done so far, and why that is not complete.
+func (b *box) outcome() (subscriber.Summary, *healSummary, string) {
+	in := b.summary()
+	if b.healing == nil {
+		return in, nil, in.Why()
+	}
+	return b.healing.outcome(in)
 }
 
 // workerSummary is what one worker handled.
@@ -76,7 +131,7 @@ type subWorker struct {
 }
 
 // HandleShare implements subscriber.WorkerHandler.
-func (w *subWorker) HandleShare(s *subscriber.Share) error { return w.tally.visit(s) }
+func (w *subWorker) HandleShare(s *subscriber.Share) error { return w.tally.visit(s, !s.Refill()) }
 
 // HandleGap implements subscriber.WorkerHandler.
 func (w *subWorker) HandleGap(shard int, epoch wire.Epoch, from, to wire.Seq) {

@@ -57,7 +57,7 @@ func (f *policyFlags) watch(cfg subscriber.Config, workers int, topics []string,
 	case f.limit <= 0:
 		return nil, usagef("--lag-limit %v: want a time above 0", f.limit)
 	case p == snail.PolicySkip && snapshots == nil:
-		return nil, usagef("--policy skip goes on behind a fresh snapshot and there is nowhere to take one from: it needs --resync")
+		return nil, usagef("--policy skip goes on behind a fresh snapshot and there is nowhere to take one from: it needs --snapshot or --resync")
 	case workers > 0 && (p == snail.PolicyConflate || p == snail.PolicySkip):
 		return nil, usagef("--policy %v works without --workers: what is skipped, each receive loop decides for its shard", p)
 	}
@@ -230,10 +230,6 @@ func (w *slowWatch) takeSnapshot(ctx context.Context) error {
 		return fmt.Errorf("snapshot: %w", err)
 	}
 	defer snap.Close()
-	at, err := gatePositions(snap.Positions(), w.cfg.shards)
-	if err != nil {
-		return err
-	}
 	for {
 		r, from, ok := snap.Next()
 		if !ok {
@@ -249,6 +245,11 @@ func (w *slowWatch) takeSnapshot(ctx context.Context) error {
 	}
 	if err := snap.Err(); err != nil {
 		return fmt.Errorf("snapshot: %w", err)
+	}
+	// Where it goes on is known when all of it has come.
+	at, err := gatePositions(snap.Positions(), w.cfg.shards)
+	if err != nil {
+		return err
 	}
 	w.taken.Add(1)
 	return w.gate.Open(at)

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tapedeck/tapedeck/resync"
 	"github.com/tapedeck/tapedeck/snail"
 	"github.com/tapedeck/tapedeck/subscriber"
 	"github.com/tapedeck/tapedeck/wire"
@@ -13,6 +14,7 @@ import (
 // observe takes note of a message, as it comes.
 func (l *slowLane) observe(now snail.Instant, h *wire.Header) {
 	l.mu.Lock()
+	l.past.on = false
 	l.meter.Observe(now, h)
 	l.mu.Unlock()
 }
@@ -40,9 +42,18 @@ func (f *slowFront) HandleBatch(b *wire.Batch, skip uint32) error {
 	return f.Handler.HandleBatch(b, skip)
 }
 
+// HandleRefill implements resync.RefillHandler.
+func (f *slowFront) HandleRefill(b *wire.Batch, skip uint32) error {
+	f.watch.lanes[b.Shard][0].catchUp(f.watch.clock(), &b.Header)
+	if next, ok := f.Handler.(resync.RefillHandler); ok {
+		return next.HandleRefill(b, skip)
+	}
+	return f.Handler.HandleBatch(b, skip)
+}
+
 // HandleMark implements subscriber.MarkHandler.
 func (f *slowFront) HandleMark(shard int, h *wire.Header) {
-	f.watch.lanes[shard][0].observe(f.watch.clock(), h)
+	f.watch.lanes[shard][0].mark(f.watch.clock(), h)
 }
 
 // HandleGap implements subscriber.Handler.
@@ -74,6 +85,12 @@ func (k *slowBack) lane(shard int) *slowLane {
 func (k *slowBack) HandleBatch(b *wire.Batch, skip uint32) error {
 	defer k.lane(int(b.Shard)).rest()
 	return k.next.HandleBatch(b, skip)
+}
+
+// HandleRefill implements resync.RefillHandler.
+func (k *slowBack) HandleRefill(b *wire.Batch, skip uint32) error {
+	defer k.lane(int(b.Shard)).rest()
+	return k.next.HandleRefill(b, skip)
 }
 
 // HandleConflated implements subscriber.ConflatedHandler.
@@ -120,7 +137,11 @@ type slowWorker struct {
 func (s *slowWorker) HandleShare(share *subscriber.Share) error {
 	h := &share.Batch().Header
 	l := &s.watch.lanes[h.Shard][s.number]
-	l.observe(s.watch.clock(), h)
+	if share.Refill() {
+		l.catchUp(s.watch.clock(), h)
+	} else {
+		l.observe(s.watch.clock(), h)
+	}
 	l.work(s.watch)
 	defer l.rest()
 	return s.WorkerHandler.HandleShare(share)

@@ -51,6 +51,7 @@ type slowWatch struct {
 type slowLane struct {
 	mu    sync.Mutex
 	meter *snail.Meter
+	past  catchingUp
 	busy  atomic.Int64 // the handler was called before then, by the monotonic clock; 0: it is not at work
 	_     [64]byte     // keep neighbours off each other's cache line
 }

@@ -27,6 +27,7 @@ type recordFlags struct {
 	name    string
 	byRef   string
 	keep    keepFlags
+	resync  recordResyncFlags
 }
 
 func newRecord() *cobra.Command {
@@ -46,12 +47,18 @@ With --ring it is a flight recorder: --output is a directory, ring.tape in it
 keeps the last minutes, and on a signal, or when a file appears or changes, they
 are written to dump-TIME.tape beside it, while recording goes on.
 
+With --resync-bind readers get from here what they missed, up to the last record that
+came, and last values; with --resync this recorder gets what it missed from another
+one, or from the player. Both can be given. A tape that is gone on with is then
+healed from where it ends.
+
 The exit code is 0 when the recording is complete, and 3 when records are missing
 from it.`,
 		Example: example(
 			"tapedeck record --shards 2 -o copy.tape",
 			"tapedeck record -o day.tape --follow --append --codec zstd",
 			"tapedeck record -o flight --ring 10m --dump-on SIGUSR1 --follow",
+			"tapedeck record -o day.tape --follow --append --resync-bind tcp://*:7300 --resync tcp://other:7300",
 		),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
@@ -64,6 +71,7 @@ from it.`,
 	fl.DurationVar(&f.sync, "sync", tape.SyncIntervalDefault, "longest time until what was received is safe on disk")
 	addByReference(cmd, &f.byRef)
 	f.keep.add(cmd)
+	f.resync.add(cmd)
 	fl.BoolVar(&f.append, "append", false, "go on with a tape that exists")
 	fl.BoolVar(&f.follow, "follow", false, "stay after the end, for the next session")
 	fl.DurationVar(&f.silence, "silence", 0, "stop when a shard says nothing, heartbeats included, for this long (0: wait for ever)")
@@ -133,6 +141,9 @@ type recordSummary struct {
 	RemovedBytes int64   `json:"removed_bytes"`
 	Seconds      float64 `json:"seconds"`
 	PerSecond    float64 `json:"records_per_second"`
+
+	Resync *healSummary  `json:"resync,omitempty"`
+	Served *serveSummary `json:"served,omitempty"`
 }
 
 func (f *recordFlags) run(cmd *cobra.Command) error {
@@ -161,6 +172,10 @@ func (f *recordFlags) run(cmd *cobra.Command) error {
 	if _, err := subscriber.New(cfg, nil); err != nil {
 		return usageError{err}
 	}
+	client, serve, err := f.resync.check(cmd)
+	if err != nil {
+		return err
+	}
 	dumps := f.keep.catch(out)
 	defer dumps.close()
 	w, err := f.writer()
@@ -168,9 +183,9 @@ func (f *recordFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	rec := recorder.New(w)
-	sub, err := subscriber.New(cfg, rec)
+	r, err := f.resync.open(cfg, rec, client, serve, out)
 	if err != nil {
-		return errors.Join(err, w.Close())
+		return errors.Join(err, w.Close(), rec.Close())
 	}
 	dumps.start(w, filepath.Clean(f.output))
 	start := time.Now()
@@ -178,18 +193,23 @@ func (f *recordFlags) run(cmd *cobra.Command) error {
 		st := w.Stats()
 		return fmt.Sprintf("%s records, %s stored", thousands(st.Records), size(st.StoredBytes))
 	})
-	runErr := sub.Run(cmd.Context())
+	runErr := r.run(cmd.Context())
+	took := time.Since(start)
 	stop()
 	dumps.close()
 	// What was received is closed in any case; errors come after the summary.
 	closeErr := errors.Join(rec.Err(), w.Close())
+	served, err := r.close(cmd.Context())
+	closeErr = errors.Join(closeErr, err)
 	stats := w.Stats()
 	if stats.RetainErr != nil {
 		out.remark("warning: old segments could not be removed: %v", stats.RetainErr)
 	} else if stats.RetainHeld != "" {
 		out.remark("old segments were not removed: %s", stats.RetainHeld)
 	}
-	sum := f.summary(sub.Summary(), stats, time.Since(start))
+	in, healed, why := r.outcome()
+	sum := f.summary(in, stats, took)
+	sum.Resync, sum.Served = healed, served
 	if err := out.message("record.summary", sum, sum.text()); err != nil {
 		return err
 	}
@@ -201,7 +221,7 @@ func (f *recordFlags) run(cmd *cobra.Command) error {
 	case runErr != nil && !errors.Is(runErr, context.Canceled):
 		return runErr
 	case !sum.Complete:
-		return damagedf("the recording is not complete: %s", sub.Summary().Why())
+		return damagedf("the recording is not complete: %s", why)
 	}
 	return nil
 }
@@ -223,5 +243,5 @@ func (s *recordSummary) text() string {
 		state = "not complete"
 	}
 	return fmt.Sprintf("%s: %s records, %d gaps, %s stored, longest sync %v: %s",
-		s.Tape, thousands(s.Records), s.Gaps, size(s.Stored), round(s.SyncMax), state)
+		s.Tape, thousands(s.Records), s.Gaps, size(s.Stored), round(s.SyncMax), state) + s.Resync.text() + s.Served.after()
 }

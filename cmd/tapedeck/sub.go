@@ -15,6 +15,7 @@ type subFlags struct {
 	stream  streamFlags
 	expect  expectFlags
 	policy  policyFlags
+	catchUp catchUpFlags
 	name    string
 	topics  []string
 	print   bool
@@ -32,13 +33,26 @@ func newSub() *cobra.Command {
 as they are found; at the end mark the summary says whether the stream is
 complete: every record from the first to the last, exactly as sent.
 
-The exit code is 0 when it is, and 3 when records are missing.`,
+The exit code is 0 when it is, and 3 when records are missing.
+
+With --resync what is missing is asked for, and put where it belongs: order is
+kept, nothing comes twice, and what nobody has is reported. A recorder, a player and
+tapedeck resync can be asked. --from begins in the past, and goes over into the live
+stream where the past ends: with --from 2023-12-25T14:30:00Z what was recorded since
+half past two comes first, as fast as it is taken, and the summary says how many
+records came from the tape, how many live, and where they were spliced.
+
+With --resume this reader writes down every second, and when it ends, how far it is;
+started again, it goes on with the very next record. Where it was killed it gets
+again what it had handled since it last wrote that down, a second's records or so.`,
 		Example: example(
 			"tapedeck sub --shards 2 --json",
 			"tapedeck sub --shards 4 --workers 4 --pin auto --topics @watchlist.txt",
 			"tapedeck sub --placement box.toml",
 			"tapedeck sub --print --topics GLBX.MDP3.ES",
 			"tapedeck sub --connect ipc:///tmp/deck-{shard} --shards 4 --pin auto",
+			"tapedeck sub --resync tcp://127.0.0.1:7300 --from 2023-12-25T14:30:00Z",
+			"tapedeck sub --resync tcp://127.0.0.1:7300 --resume desk4.json --follow",
 		),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
@@ -46,6 +60,7 @@ The exit code is 0 when it is, and 3 when records are missing.`,
 	f.stream.workers.add(cmd)
 	f.expect.add(cmd)
 	f.policy.add(cmd)
+	f.catchUp.add(cmd)
 	cmd.Flags().StringVar(&f.name, "name", "", "name of this reader, shown to the publisher's operator")
 	cmd.Flags().StringSliceVar(&f.topics, "topics", nil, "visit only topics with one of these prefixes, or those in @FILE")
 	cmd.Flags().BoolVar(&f.print, "print", false, "print each record, as text or JSON, as cat does")
@@ -80,26 +95,38 @@ func (f *subFlags) run(cmd *cobra.Command) error {
 		tallies = len(cfg.Endpoints)
 	}
 	h := newSubHandler(out, tallies, topics, f.print)
-	slow, err := f.policy.watch(cfg, len(cpus), topics, nil, out)
+	catchUp, err := f.catchUp.open(cmd, f.policy.policy, out)
 	if err != nil {
 		return err
 	}
-	box, err := newBox(cfg, cpus, dispatch, h, slow)
+	snapshots, client, err := f.catchUp.snapshots(f.policy.policy, catchUp)
+	if err != nil {
+		return err
+	}
+	slow, err := f.policy.watch(cfg, len(cpus), topics, snapshots, out)
+	if err != nil {
+		return err
+	}
+	box, err := newBox(boxConfig{in: cfg, cpus: cpus, dispatch: dispatch, watch: slow, catchUp: catchUp}, h)
 	if err != nil {
 		return usageError{err}
 	}
 	stop := watch(cmd.Context(), out, func() string {
-		s := box.summary()
+		s, _, _ := box.outcome()
 		return fmt.Sprintf("%s records, %d gaps", thousands(s.Records), s.Gaps)
 	})
-	runErr, stuck := slow.run(cmd.Context(), box.run)
+	runErr, stuck := slow.run(cmd.Context(), func(ctx context.Context) error {
+		return withClient(ctx, client, func(ctx context.Context) error { return catchUp.run(ctx, box) })
+	})
 	stop()
 	var tooSlow slowError
 	dies := errors.As(runErr, &tooSlow)
 	if stuck || runErr != nil && !dies && !errors.Is(runErr, context.Canceled) && !errors.Is(runErr, subscriber.ErrSilence) {
 		return runErr
 	}
-	sum := h.summary(box.summary())
+	in, healed, why := box.outcome()
+	sum := h.summary(in)
+	sum.Resync, sum.why = healed, why
 	box.workers(sum)
 	sum.Policy = slow.summary(sum.Records)
 	say := func() error { return out.message("sub.summary", sum, sum.text()) }

@@ -16,6 +16,7 @@ import (
 type subHandler struct {
 	out     *output
 	print   bool
+	told    bool    // somebody else tells people of gaps
 	tallies []tally // of each shard, or of each worker
 
 	mu        sync.Mutex
@@ -51,16 +52,25 @@ func newSubHandler(out *output, tallies int, topics []string, print bool) *subHa
 // HandleBatch implements subscriber.Handler.
 func (h *subHandler) HandleBatch(b *wire.Batch, skip uint32) error {
 	s := subscriber.NewShare(b, skip)
-	return h.tallies[b.Shard].visit(&s)
+	return h.tallies[b.Shard].visit(&s, true)
 }
 
-func (t *tally) visit(s *subscriber.Share) error {
+// HandleRefill implements resync.RefillHandler: what was asked for is late by
+// nature, and says nothing about lag.
+func (h *subHandler) HandleRefill(b *wire.Batch, skip uint32) error {
+	s := subscriber.NewShare(b, skip)
+	return h.tallies[b.Shard].visit(&s, false)
+}
+
+func (t *tally) visit(s *subscriber.Share, live bool) error {
 	now := time.Now()
 	if t.visited == 0 {
 		t.first = now
 	}
 	t.last = now
-	t.late(now, &s.Batch().Header, s.Len())
+	if live {
+		t.late(now, &s.Batch().Header, s.Len())
+	}
 	w, all := s.Records(), t.filter.All()
 	for w.Next() {
 		r := w.Record()
@@ -110,6 +120,9 @@ func (h *subHandler) HandleGap(shard int, epoch wire.Epoch, from, to wire.Seq) {
 		To    wire.Seq   `json:"to"`
 		Lost  uint64     `json:"lost"`
 	}{shard, epoch, from, to, uint64(to - from)}, "")
+	if h.told {
+		return
+	}
 	h.out.remark("gap on shard %d: sequences [%d, %d) are missing, %d records", shard, from, to, to-from)
 }
 
@@ -169,6 +182,7 @@ type subSummary struct {
 	PoolWaited int64           `json:"pool_waited_ns"`
 
 	Policy *policySummary `json:"policy,omitempty"`
+	Resync *healSummary   `json:"resync,omitempty"`
 
 	why string // what keeps it from being complete
 }
@@ -214,5 +228,5 @@ func (s *subSummary) text() string {
 	}
 	return fmt.Sprintf("%s records, %s, %d gaps, %s records/s, lag p50 %v p99 %v: %s",
 		thousands(s.Records), count(uint64(s.Topics), "topic"), s.Gaps, thousands(uint64(s.PerSecond)),
-		time.Duration(s.LagP50).Round(time.Microsecond), time.Duration(s.LagP99).Round(time.Microsecond), state) + s.Policy.text()
+		time.Duration(s.LagP50).Round(time.Microsecond), time.Duration(s.LagP99).Round(time.Microsecond), state) + s.Resync.text() + s.Policy.text()
 }

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"sync"
+
+	"github.com/tapedeck/tapedeck/resync"
+	"github.com/tapedeck/tapedeck/subscriber"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// ledger stands behind a healer and holds what comes out of it against itself: every
+// sequence once, in order, and what is left out is said. A summary goes by that, and
+// not by what the healer believes.
+type ledger struct {
+	next    subscriber.Handler
+	refills resync.RefillHandler     // next, where it takes them apart
+	notices subscriber.NoticeHandler // next, where it takes them
+	ends    *endBook                 // told where epochs end; may be nil
+	byTime  bool                     // an epoch may begin anywhere: with the first record from a time on
+	pages   []page                   // of each shard
+}
+
+// page is one shard. The lock is for those who look at it meanwhile.
+type page struct {
+	mu    sync.Mutex
+	begun bool
+	at    resync.Span // the epoch, and in To what comes next
+	first resync.Span // the epoch, and in From where this reader began
+
+	epochs   uint64
+	records  uint64 // all of them
+	live     uint64 // those that came live, and had to wait for nothing
+	gaps     uint64 // told
+	lost     uint64 // in them
+	twice    uint64 // records that came although they had been handed over
+	unsaid   uint64 // records that were left out without a word
+	ended    bool   // the epoch at hand
+	complete bool   // ... and whole, as the healer says
+}
+
+func newLedger(shards int, next subscriber.Handler) *ledger {
+	l := &ledger{next: next, pages: make([]page, shards)}
+	l.refills, _ = next.(resync.RefillHandler)
+	l.notices, _ = next.(subscriber.NoticeHandler)
+	return l
+}
+
+// HandleBatch implements subscriber.Handler.
+func (l *ledger) HandleBatch(b *wire.Batch, skip uint32) error {
+	l.enter(b, skip, true)
+	return l.next.HandleBatch(b, skip)
+}
+
+// HandleRefill implements resync.RefillHandler.
+func (l *ledger) HandleRefill(b *wire.Batch, skip uint32) error {
+	l.enter(b, skip, false)
+	if l.refills != nil {
+		return l.refills.HandleRefill(b, skip)
+	}
+	return l.next.HandleBatch(b, skip)
+}
+
+func (l *ledger) enter(b *wire.Batch, skip uint32, live bool) {
+	p := &l.pages[b.Shard]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	from, n := b.FirstSeq+wire.Seq(skip), uint64(b.Count-skip)
+	if !p.begun || b.Epoch != p.at.Epoch {
+		p.enterEpoch(b.Epoch, int(b.Shard), from)
+		if l.byTime {
+			p.at.To = from
+		}
+	}
+	if from < p.at.To {
+		p.twice += uint64(min(p.at.To, b.Next()) - from)
+	}
+	if from > p.at.To {
+		p.unsaid += uint64(from - p.at.To)
+	}
+	p.at.To = max(p.at.To, b.Next())
+	p.records += n
+	if live {
+		p.live += n
+	}
+}
+
+// enterEpoch begins an epoch. The first one begins where this reader does, each
+// other with its first record. p.mu is held.
+func (p *page) enterEpoch(epoch wire.Epoch, shard int, from wire.Seq) {
+	p.at = resync.Span{Epoch: epoch, Shard: shard}
+	if !p.begun {
+		p.begun, p.at.To = true, from
+		p.first = resync.Span{Epoch: epoch, Shard: shard, From: from}
+	}
+	p.epochs++
+	p.ended, p.complete = false, false
+}
+
+// HandleGap implements subscriber.Handler: the sequences are given up.
+func (l *ledger) HandleGap(shard int, epoch wire.Epoch, from, to wire.Seq) {
+	p := &l.pages[shard]
+	p.mu.Lock()
+	if !p.begun || epoch != p.at.Epoch {
+		p.enterEpoch(epoch, shard, from)
+	}
+	p.gaps++
+	p.lost += uint64(to - from)
+	p.at.To = max(p.at.To, to)
+	p.mu.Unlock()
+	l.next.HandleGap(shard, epoch, from, to)
+}
+
+// HandleSession implements subscriber.Handler.
+func (l *ledger) HandleSession(shard int, epoch wire.Epoch, s *wire.Session) {
+	if p := s.Start; p != nil && l.ends != nil {
+		l.ends.put(p.PreviousEpoch, shard, p.PreviousNext)
+	}
+	l.next.HandleSession(shard, epoch, s)
+}
+
+// HandleEnd implements subscriber.Handler.
+func (l *ledger) HandleEnd(shard int, epoch wire.Epoch, complete bool) {
+	p := &l.pages[shard]
+	p.mu.Lock()
+	if !p.begun || epoch != p.at.Epoch {
+		p.enterEpoch(epoch, shard, 0)
+	}
+	p.ended, p.complete = true, complete
+	end := p.at.To
+	p.mu.Unlock()
+	if l.ends != nil {
+		l.ends.put(epoch, shard, end)
+	}
+	l.next.HandleEnd(shard, epoch, complete)
+}
+
+// HandleNotice implements subscriber.NoticeHandler.
+func (l *ledger) HandleNotice(shard int, r wire.Record) {
+	if l.notices != nil {
+		l.notices.HandleNotice(shard, r)
+	}
+}
+
+// ledgerSum is what all shards have together.
+type ledgerSum struct {
+	epochs, records, live, gaps, lost, twice, unsaid uint64
+	ended, complete                                  bool // every shard's last epoch
+}
+
+func (l *ledger) sum() ledgerSum {
+	s := ledgerSum{ended: true, complete: true}
+	for i := range l.pages {
+		p := &l.pages[i]
+		p.mu.Lock()
+		s.epochs = max(s.epochs, p.epochs)
+		s.records += p.records
+		s.live += p.live
+		s.gaps += p.gaps
+		s.lost += p.lost
+		s.twice += p.twice
+		s.unsaid += p.unsaid
+		s.ended = s.ended && p.ended
+		s.complete = s.complete && p.complete
+		p.mu.Unlock()
+	}
+	s.complete = s.complete && s.lost+s.twice+s.unsaid == 0
+	return s
+}
+
+// begins are where each shard began that has.
+func (l *ledger) begins() []resync.Span {
+	var list []resync.Span
+	for i := range l.pages {
+		p := &l.pages[i]
+		p.mu.Lock()
+		if p.begun {
+			list = append(list, p.first)
+		}
+		p.mu.Unlock()
+	}
+	return list
+}
