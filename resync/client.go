@@ -86,6 +86,7 @@ type ClientStats struct {
 	Stray     uint64 // messages of requests that were over
 	NoAnswer  uint64 // times that a server was taken for gone
 	Forgotten uint64 // requests that a server had lost
+	Restarts  uint64 // times that a server turned out to be another run than before
 }
 
 // Client asks resync servers. Its methods may be called concurrently, before Run
@@ -103,7 +104,7 @@ type Client struct {
 	over    error         // why nothing runs any more
 	free    []*zsock.Message
 
-	requests, bytes, refused, stray, noAnswer, forgotten atomic.Uint64
+	requests, bytes, refused, stray, noAnswer, forgotten, restarts atomic.Uint64
 }
 
 // server is one of a Client's servers. The goroutine of Run owns it, but for what
@@ -136,7 +137,7 @@ func (c *Client) Servers() int { return len(c.servers) }
 func (c *Client) Stats() ClientStats {
 	return ClientStats{
 		Requests: c.requests.Load(), Bytes: c.bytes.Load(), Refused: c.refused.Load(), Stray: c.stray.Load(),
-		NoAnswer: c.noAnswer.Load(), Forgotten: c.forgotten.Load(),
+		NoAnswer: c.noAnswer.Load(), Forgotten: c.forgotten.Load(), Restarts: c.restarts.Load(),
 	}
 }
 

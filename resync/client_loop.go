@@ -202,7 +202,12 @@ func (c *Client) routePong(server int, m *zsock.Message) {
 		c.refused.Add(1)
 		return
 	}
-	c.servers[server].run = p.Server
+	if srv := c.servers[server]; srv.run != p.Server {
+		if srv.run != 0 {
+			c.restarts.Add(1)
+		}
+		srv.run = p.Server
+	}
 	s := c.streams[p.ID]
 	if s == nil || s.server != server {
 		return

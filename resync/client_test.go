@@ -218,6 +218,32 @@ func TestServerRestarts(t *testing.T) {
 	}
 }
 
+// TestRestartIsSeen: pongs tell one run of a server from another.
+func TestRestartIsSeen(t *testing.T) {
+	s := &testServer{t: t, source: filled(1), spent: map[RequestID]int64{}}
+	stop := s.start("tcp://127.0.0.1:*")
+	c := startClient(t, ClientConfig{Silence: 50 * time.Millisecond, Backoff: time.Millisecond, Attempts: 1000}, s)
+	lost := make(chan struct{}, 1000)
+	s.set(func(f *faults) { f.forget = func(*RefillRequest) bool { lost <- struct{}{}; return true } })
+	done := make(chan error, 1)
+	go func() {
+		_, _, err := c.Refill(t.Context(), Span{7, 0, 0, 10}, func(*wire.Batch) error { return nil })
+		done <- err
+	}()
+	for range 3 {
+		<-lost // it has been asked again: a pong has come
+	}
+	stop()
+	s.start(s.endpoint)
+	for range 3 {
+		<-lost
+	}
+	s.set(func(f *faults) { f.forget = nil })
+	if err := <-done; err != nil || c.Stats().Restarts == 0 || c.Stats().Forgotten == 0 {
+		t.Errorf("%v, %+v", err, c.Stats())
+	}
+}
+
 // TestNoServer: nobody is there, and the caller learns so.
 func TestNoServer(t *testing.T) {
 	s := &testServer{t: t, source: filled(1), spent: map[RequestID]int64{}}

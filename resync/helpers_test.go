@@ -33,6 +33,7 @@ type testServer struct {
 	places   []Span
 	chunk    int
 	endpoint string
+	run      uint64 // of starts
 
 	mu     sync.Mutex
 	faults faults
@@ -70,6 +71,7 @@ func (s *testServer) start(endpoint string) (stop func()) {
 	if s.endpoint, err = socket.Bind(endpoint); err != nil {
 		s.t.Fatal(err)
 	}
+	s.run++
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -169,7 +171,7 @@ func (s *testServer) take(socket *zsock.Socket, running []*testRequest, peer []b
 			return slices.Delete(running, i, i+1)
 		}
 	case CommandPing:
-		_ = socket.SendFrames(peer, AppendPong(nil, &Pong{ID: h.ID, Server: 1, Has: i >= 0}))
+		_ = socket.SendFrames(peer, AppendPong(nil, &Pong{ID: h.ID, Server: s.run, Has: i >= 0}))
 	}
 	return running
 }
