@@ -90,6 +90,9 @@ func (s *Server) subscribed(in *zsock.Inbox) (joined bool, err error) {
 	}
 	for frames := in.Next(); frames != nil; frames = in.Next() {
 		f := frames[0]
+		if len(f) > 0 && f[0] == 1 {
+			s.state.wanted.Store(true)
+		}
 		joined = joined || len(f) > 0 && f[0] == 1 && strings.HasPrefix(keyHugz, string(f[1:]))
 	}
 	return joined, nil

@@ -13,6 +13,8 @@ func (s *Server) answer(subtree []byte) (*Answer, error) {
 		a.capture = s.state.capture(subtree, s.now())
 		return a, nil
 	}
+	// Before the moment of the capture: no update behind it is left out.
+	s.state.wanted.Store(true)
 	capture, err := s.cfg.Store.Capture(subtree)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package chp
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tapedeck/tapedeck/internal/zsock"
@@ -12,6 +13,10 @@ import (
 // both under one lock, so that they are published in the order of their
 // sequences, and a capture has all updates up to its sequence and no other.
 type state struct {
+	// wanted is set when somebody has subscribed or asked, for good: until then
+	// updates of an external state need not be put together.
+	wanted atomic.Bool
+
 	form     Form
 	epoch    Properties // the property that every KVPUB has
 	external bool       // the entries are a Store's: no table here
@@ -120,6 +125,9 @@ func (s *state) update(key []byte, sequence uint64, p Properties, value []byte) 
 		return fmt.Errorf("%w: %d after %d", ErrOrder, sequence, s.sequence)
 	}
 	s.sequence = sequence
+	if !s.wanted.Load() {
+		return nil
+	}
 	if s.out.Size() >= s.queue {
 		// Noted all the same: the next update says that there was one before it.
 		s.lineage.note(key, sequence)

@@ -335,6 +335,7 @@ func TestLongestPrevious(t *testing.T) {
 // next for those who check.
 func TestLostUpdateShows(t *testing.T) {
 	s := newTestState(t, Config{Store: &memory{}, QueueMax: 100})
+	s.wanted.Store(true)
 	if err := s.update([]byte("/a/x"), 5, nil, make([]byte, 100)); err != nil {
 		t.Fatal(err)
 	}
