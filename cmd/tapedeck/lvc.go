@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tapedeck/tapedeck/lvc"
+	"github.com/tapedeck/tapedeck/resync"
 	"github.com/tapedeck/tapedeck/snail"
 	"github.com/tapedeck/tapedeck/subscriber"
 	"github.com/tapedeck/tapedeck/tape"
@@ -36,6 +37,8 @@ type lvcFlags struct {
 	queue     string
 	silence   time.Duration
 	name      string
+	snapshot  snapshotFlags
+	heal      healFlags
 }
 
 func newLVC() *cobra.Command {
@@ -50,11 +53,16 @@ gap or repetition. The messages are described in docs/WIRE.md, section 12.
 
 It stays from session to session until it is stopped. What a slow client loses is
 dropped for that client alone, counted and reported. With --tap, tapedeck tap shows
-what goes through.`,
+what goes through.
+
+With --snapshot whoever asks gets a snapshot: sub --policy skip, a program that
+speaks docs/RESYNC.md, or a Clone client as the ZeroMQ guide has it (models 5 and 6;
+--clone serves models 2 to 4), which gets the updates, too. With --resync the proxy
+fills its own gaps before it passes anything on.`,
 		Example: example(
 			"tapedeck lvc --shards tcp://127.0.0.1:7100,tcp://127.0.0.1:7101 --plain tcp://*:7200",
 			"tapedeck lvc --shards tcp://127.0.0.1:7100+ --shard-count 4 --plain tcp://*:7200,ipc:///run/last --tap tcp://127.0.0.1:7201",
-			"tapedeck lvc --warm yesterday.tape",
+			"tapedeck lvc --warm yesterday.tape --snapshot "+snapshotDefault,
 		),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
@@ -65,6 +73,8 @@ what goes through.`,
 	fl.StringVar(&f.stream.file, "placement", "", "TOML file with endpoints, interfaces and CPUs, see docs/PLACEMENT.md")
 	f.expect.add(cmd)
 	fl.StringSliceVar(&f.plain, "plain", []string{plainDefault}, "endpoints to serve the plain stream at: tcp, ipc, and multicast (epgm) where libzmq has it")
+	f.snapshot.add(cmd)
+	f.heal.add(cmd)
 	fl.StringVar(&f.tap, "tap", "", "endpoint that shows what goes through, such as "+tapDefault+" (default: none)")
 	fl.IntVar(&f.tapRate, "tap-rate", 10_000, "messages a second that the tap shows at most")
 	fl.StringVar(&f.warm, "warm", "", "tape whose last values to begin with")
@@ -136,53 +146,91 @@ func (f *lvcFlags) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
+	client, err := f.heal.client()
+	if err != nil {
+		return err
+	}
+	snapshots, err := f.snapshot.open()
+	if err != nil {
+		return err
+	}
+	cfg.Watcher = snapshots.watcher()
 	p, err := lvc.New(cfg)
 	if err != nil {
-		return withHint(err, "--plain and --tap say where to serve")
+		return withHint(errors.Join(err, snapshots.close()), "--plain and --tap say where to serve")
 	}
-	h.Proxy = p
-	sub, err := subscriber.New(in, h)
-	if err != nil {
-		return errors.Join(usageError{err}, p.Close())
+	h.Proxy, h.snapshots = p, snapshots
+	if err := h.attach(in, client, &f.heal); err != nil {
+		return errors.Join(err, p.Close(), snapshots.close())
 	}
-	return h.serve(cmd.Context(), sub, in.Endpoints)
+	return h.serve(cmd.Context(), in.Endpoints)
+}
+
+// attach puts the receive loops before the proxy, and what fills gaps between them.
+func (h *lvcHandler) attach(in subscriber.Config, client *resync.Client, f *healFlags) (err error) {
+	var first subscriber.Handler = h
+	if client != nil {
+		if h.healing, err = f.heal(client, len(in.Endpoints), resync.Start{}, h, h.out); err != nil {
+			return err
+		}
+		first = h.healing
+	}
+	if h.sub, err = subscriber.New(in, first); err != nil {
+		return usageError{err}
+	}
+	return nil
 }
 
 // serve runs the proxy to its end, and says what it did.
-func (h *lvcHandler) serve(ctx context.Context, sub *subscriber.Subscriber, shards []string) error {
+func (h *lvcHandler) serve(ctx context.Context, shards []string) error {
 	p, out := h.Proxy, h.out
-	serving := &lvcServing{Shards: shards, Plain: p.Endpoints(), Tap: p.TapEndpoint(), Warm: p.Stats().Topics}
+	serving := &lvcServing{Shards: shards, Plain: p.Endpoints(), Tap: p.TapEndpoint(), snapshotServing: h.snapshots.serving(), Warm: p.Stats().Topics}
 	out.remark("%s", serving.text())
 	if err := out.message("lvc.serving", serving, ""); err != nil {
-		return errors.Join(err, p.Close())
+		return errors.Join(err, p.Close(), h.snapshots.close())
 	}
 	stop := watch(ctx, out, func() string {
 		st := p.Stats()
 		return fmt.Sprintf("%s records, %s, %s", thousands(st.Records), count(uint64(st.Topics), "topic"), count(uint64(st.Readers), "reader"))
 	})
-	runErr := runProxy(ctx, p, sub)
+	runErr := h.run(ctx)
 	stop()
 	runErr = errors.Join(runErr, p.Close())
 	h.close()
-	sum := &lvcSummary{Stats: p.Stats()}
-	in := sub.Summary()
+	sum := &lvcSummary{Stats: p.Stats(), snapshotSummary: h.snapshots.summary()}
+	in := h.sub.Summary()
+	if h.healing != nil {
+		in, sum.Resync, _ = h.healing.outcome(in)
+	}
 	sum.RefusedBatches, sum.Corrupt, sum.Broken = in.Refused, in.Corrupt, in.Broken
+	runErr = errors.Join(runErr, h.snapshots.close())
 	return errors.Join(out.message("lvc.summary", sum, sum.text()), runErr)
 }
 
-// runProxy receives the stream into the proxy until the context ends, or one of
-// them fails.
-func runProxy(ctx context.Context, p *lvc.Proxy, sub *subscriber.Subscriber) error {
+// run receives the stream into the proxy and serves it, until the context ends or
+// one of them fails.
+func (h *lvcHandler) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	done := make(chan error, 1)
-	go func() {
-		err := p.Run(ctx)
-		cancel(err)
-		done <- err
-	}()
-	err := sub.Run(ctx)
+	services := []func(context.Context) error{
+		h.Proxy.Run,
+		func(ctx context.Context) error { return h.snapshots.run(ctx, h.Proxy) },
+	}
+	done := make(chan struct{}, len(services))
+	for _, service := range services {
+		go func() {
+			cancel(service(ctx))
+			done <- struct{}{}
+		}()
+	}
+	receive := h.sub.Run
+	if h.healing != nil {
+		receive = func(ctx context.Context) error { return h.healing.receive(ctx, h.sub.Run) }
+	}
+	err := receive(ctx)
 	cancel(err)
-	<-done
+	for range services {
+		<-done
+	}
 	return err
 }
 
@@ -211,10 +259,13 @@ func lastOf(ctx context.Context, t *tape.Tape) (iter.Seq2[wire.Record, lvc.Origi
 // may read our output: the stream does not wait for that.
 type lvcHandler struct {
 	*lvc.Proxy
-	out    *output
-	lines  chan func()
-	closed chan struct{}
-	once   func()
+	sub       *subscriber.Subscriber
+	healing   *healing // nil: gaps stay
+	snapshots *snapshotService
+	out       *output
+	lines     chan func()
+	closed    chan struct{}
+	once      func()
 }
 
 func newLVCHandler(out *output) *lvcHandler {
@@ -275,13 +326,20 @@ type lvcServing struct {
 	Shards []string `json:"shards"`
 	Plain  []string `json:"plain"`
 	Tap    string   `json:"tap,omitempty"`
-	Warm   int      `json:"warm_topics"`
+	snapshotServing
+	Warm int `json:"warm_topics"`
 }
 
 func (s *lvcServing) text() string {
 	text := fmt.Sprintf("serving %v on %v", s.Shards, s.Plain)
 	if s.Tap != "" {
 		text += ", tap on " + s.Tap
+	}
+	if s.Snapshot != "" {
+		text += fmt.Sprintf(", snapshots on %s, Clone updates on %s", s.Snapshot, s.Updates)
+	}
+	if len(s.Clone) > 0 {
+		text += fmt.Sprintf(", Clone models 2 to 4 on %v", s.Clone)
 	}
 	if s.Warm > 0 {
 		text += ", with " + count(uint64(s.Warm), "last value")
@@ -292,14 +350,22 @@ func (s *lvcServing) text() string {
 // lvcSummary is the last line of lvc.
 type lvcSummary struct {
 	lvc.Stats
-	RefusedBatches uint64 `json:"refused_batches"` // messages on the shards that were none of the stream
-	Corrupt        uint64 `json:"corrupt"`
-	Broken         uint64 `json:"broken"`
+	*snapshotSummary
+	Resync         *healSummary `json:"resync,omitempty"`
+	RefusedBatches uint64       `json:"refused_batches"` // messages on the shards that were none of the stream
+	Corrupt        uint64       `json:"corrupt"`
+	Broken         uint64       `json:"broken"`
 }
 
 func (s *lvcSummary) text() string {
 	text := fmt.Sprintf("%s records, %s, %s joined, %s", thousands(s.Records), count(uint64(s.Topics), "topic"),
 		count(s.Joined, "reader"), count(s.Subscriptions, "subscription"))
+	if n := s.Snapshots + s.Clones; n > 0 {
+		text += ", " + count(n, "snapshot") + " served"
+	}
+	if s.Resync != nil && s.Resync.Refilled > 0 {
+		text += fmt.Sprintf(", %s records refilled", thousands(s.Resync.Refilled))
+	}
 	if s.Lost > 0 {
 		text += fmt.Sprintf(", %s records never came", thousands(s.Lost))
 	}
