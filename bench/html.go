@@ -121,6 +121,13 @@ func (c *Case) shortTitle() string {
 	if along, ok := c.Label("along").(string); ok {
 		return fmt.Sprintf("%v %s", c.Label(along), along)
 	}
+	if c.Labels[0].Name == "case" && len(c.Labels) > 1 {
+		var values []string
+		for _, l := range c.Labels[1:] {
+			values = append(values, fmt.Sprint(l.Value))
+		}
+		return strings.Join(values, ", ")
+	}
 	return fmt.Sprint(c.Labels[0].Value)
 }
 

@@ -19,8 +19,8 @@ type SeekConfig struct {
 	Codec  string         // of the tapes; default that of a tape
 	Size   int            // of a body, bytes; default 100
 	Rate   float64        // records a second of the tapes' own time; default 100,000
-	Seeks  int            // of a run; default 50
-	Check  int            // every so manieth seek is compared with the tape; default 5
+	Seeks  int            // of a run; default 100
+	Check  int            // one of so many seeks is compared with the tape; default 10
 }
 
 func (cfg *SeekConfig) fill() (codec tape.Codec, err error) {
@@ -36,8 +36,8 @@ func (cfg *SeekConfig) fill() (codec tape.Codec, err error) {
 	def(&cfg.Bytes, 1_000_000_000)
 	def(&cfg.Size, 100)
 	def(&cfg.Rate, 100_000)
-	def(&cfg.Seeks, 50)
-	def(&cfg.Check, 5)
+	def(&cfg.Seeks, 100)
+	def(&cfg.Check, 10)
 	if codec, err = tape.ParseCodec(cfg.Codec); err != nil {
 		return codec, err
 	}

@@ -48,7 +48,7 @@ seeks is compared with what the tape says.`,
 	fl.StringVar(&cfg.Codec, "codec", "", "of the tapes (default s2)")
 	fl.IntVar(&cfg.Size, "size", 0, "bytes of a body (default 100)")
 	fl.Float64Var(&cfg.Rate, "rate", 0, "records a second of the tapes' own time (default 100,000)")
-	fl.IntVar(&cfg.Seeks, "seeks", 0, "of a run (default 50)")
-	fl.IntVar(&cfg.Check, "check", 0, "compare one of so many seeks with the tape (default 5)")
+	fl.IntVar(&cfg.Seeks, "seeks", 0, "of a run (default 100)")
+	fl.IntVar(&cfg.Check, "check", 0, "compare one of so many seeks with the tape (default 10)")
 	return cmd
 }
