@@ -11,6 +11,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/feed/publisher"
 	"github.com/tapedeck/tapedeck/replay"
+	"github.com/tapedeck/tapedeck/snail"
 	"github.com/tapedeck/tapedeck/tape"
 	"github.com/tapedeck/tapedeck/wire"
 )
@@ -25,6 +26,8 @@ type playFlags struct {
 	wait     int
 	live     bool
 	batch    int
+	readers  bool
+	serve    serveFlags
 }
 
 func newPlay() *cobra.Command {
@@ -38,12 +41,17 @@ lets a subscriber prove it has everything, and play returns when every subscribe
 has confirmed it.
 
 By default nothing is lost: play waits for the slowest subscriber. With --live a
-slow subscriber loses records, and knows it; the others do not.`,
+slow subscriber loses records, and knows it; the others do not.
+
+With --resync-bind subscribers get from here what they missed, and last values.
+--readers says every second who reads, and how late; whoever becomes slow or stuck is
+named in any case, at once and in the summary.`,
 		Example: example(
 			"tapedeck play es.tape --wait 1",
 			"tapedeck play es.tape --speed 10x --from 2023-12-25T14:30:00Z --to 2023-12-25T15:00:00Z",
 			"tapedeck play es.tape --shards 4 --bind ipc:///tmp/deck-{shard} --loop 3",
 			"tapedeck play es.tape --topics GLBX.MDP3.ES --live",
+			"tapedeck play es.tape --live --readers --resync-bind tcp://127.0.0.1:7300",
 		),
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
@@ -59,6 +67,8 @@ slow subscriber loses records, and knows it; the others do not.`,
 	fl.IntVar(&f.wait, "wait", 0, "subscribers to wait for before the first record")
 	fl.BoolVar(&f.live, "live", false, "let a slow subscriber lose records instead of waiting for it")
 	fl.IntVar(&f.batch, "batch-size", 0, "payload bytes at which a batch is full (default 256 KiB)")
+	fl.BoolVar(&f.readers, "readers", false, "list the subscribers every second, with how late they are")
+	f.serve.add(cmd, "of what was played")
 	_ = cmd.RegisterFlagCompletionFunc("clock", cobra.FixedCompletions([]string{"receive", "event", "send"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -109,6 +119,10 @@ func (f *playFlags) run(cmd *cobra.Command, dir string) (err error) {
 	if err != nil {
 		return err
 	}
+	serve, err := f.serve.config(cmd)
+	if err != nil {
+		return err
+	}
 	t, err := openTape(dir, out)
 	if err != nil {
 		return err
@@ -132,7 +146,8 @@ func (f *playFlags) run(cmd *cobra.Command, dir string) (err error) {
 		return err
 	}
 	cfg.CPUs = loopCPUs
-	pub, err := f.publisher(t, placeFor(t, &cfg), ioCPUs)
+	readers := newAudience(out, f.readers)
+	pub, err := f.publisher(t, placeFor(t, &cfg), ioCPUs, readers.squawk)
 	if err != nil {
 		return err
 	}
@@ -142,14 +157,24 @@ func (f *playFlags) run(cmd *cobra.Command, dir string) (err error) {
 		return errors.Join(usageError{err}, pub.Close())
 	}
 	defer player.Close() // after the publisher: it may hold the player's memory
+	served, err := f.serve.servePlayer(serve, player, out)
+	if err != nil {
+		return errors.Join(err, pub.Close())
+	}
 	out.remark("playing %s at %s on %v", dir, cfg.Speed, pub.Endpoints())
+	stopWatch := readers.watch(pub)
 	rep, runErr := f.play(cmd.Context(), out, player, t)
 	if runErr != nil {
 		pub.Stop() // readers must not wait for what will not come
 	}
+	stopWatch()
 	stats := pub.Stats()
 	closeErr := pub.Close()
+	served.stay(cmd.Context())
 	sum := newPlaySummary(&rep, &stats, cfg.Speed)
+	sum.Served, err = served.stop()
+	closeErr = errors.Join(closeErr, err)
+	sum.List, sum.Untold = readers.all(), readers.unsaid.Load()
 	if err := out.message("play.summary", sum, sum.text()); err != nil {
 		return err
 	}
@@ -175,7 +200,7 @@ func total(t *tape.Tape) uint64 {
 	return info.Totals.Records
 }
 
-func (f *playFlags) publisher(t *tape.Tape, at *wire.TapePlace, ioCPUs []int) (*publisher.Publisher, error) {
+func (f *playFlags) publisher(t *tape.Tape, at *wire.TapePlace, ioCPUs []int, squawk func(snail.Squawk)) (*publisher.Publisher, error) {
 	endpoints, err := f.stream.endpoints()
 	if err != nil {
 		return nil, err
@@ -189,7 +214,7 @@ func (f *playFlags) publisher(t *tape.Tape, at *wire.TapePlace, ioCPUs []int) (*
 		mode = "live"
 	}
 	pub, err := publisher.New(publisher.Config{
-		Endpoints: endpoints, Lossless: !f.live, IOCPUs: ioCPUs,
+		Endpoints: endpoints, Lossless: !f.live, IOCPUs: ioCPUs, Squawk: squawk,
 		Session: wire.Session{
 			Publisher: program(), Mode: mode, Speed: f.speed, Tape: info.ID.String(),
 			Sources: info.Sources, Encodings: info.Encodings, ByReference: at,
@@ -233,6 +258,10 @@ type playSummary struct {
 	Foreign   uint64  `json:"foreign_frames"`
 	Referred  uint64  `json:"referred_batches"`
 	Pacing    *pacing `json:"pacing_error,omitempty"`
+
+	List   []snail.Reader `json:"reader_list,omitempty"` // all that were there, as they were seen last
+	Untold uint64         `json:"untold,omitempty"`      // squawks that were not written, for want of room
+	Served *serveSummary  `json:"served,omitempty"`
 }
 
 // pacing is how late records left, after the moment their time and the speed
@@ -269,7 +298,12 @@ func (s *playSummary) text() string {
 	if s.Left > 0 {
 		text += fmt.Sprintf(", %d left early", s.Left)
 	}
-	return text
+	for i := range s.List {
+		if r := &s.List[i]; r.Verdict != snail.OK {
+			text += "; " + readerText(r)
+		}
+	}
+	return text + s.Served.after()
 }
 
 // round shortens a duration for people.

@@ -94,8 +94,12 @@ func (t *tally) visit(s *subscriber.Share, live bool) error {
 	return w.Err()
 }
 
-// late counts lag in records: a batch of many late records weighs more.
+// late counts lag in records: a batch of many late records weighs more. What was
+// refilled may not say when it was sent.
 func (t *tally) late(now time.Time, h *wire.Header, records int) {
+	if h.Send == 0 {
+		return
+	}
 	lag := min(max(now.UnixNano()-int64(h.Send), 1), int64(time.Hour))
 	_ = t.lag.RecordValues(lag, int64(records))
 }
