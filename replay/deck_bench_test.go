@@ -218,3 +218,43 @@ func seekTape(b *testing.B, topics int) *tape.Tape {
 	}
 	return importTape(b, src, tape.CodecPlain, 1)
 }
+
+// BenchmarkRead reads back what a player has sent, one batch after the other, as a
+// reader that was away does.
+func BenchmarkRead(b *testing.B) {
+	const records = 2_000_000
+	for _, tc := range []struct {
+		name  string
+		codec tape.Codec
+		cfg   replay.Config
+	}{
+		{"blocks", tape.CodecPlain, replay.Config{}}, {"s2", tape.CodecS2, replay.Config{}},
+		{"resharded", tape.CodecPlain, replay.Config{Shards: 2}},
+	} {
+		b.Run(tc.name, func(b *testing.B) {
+			tc.cfg.Tape = synthTape(b, records, tc.codec, 1)
+			tc.cfg.Hold = true
+			d := openDeck(b, tc.cfg, 0)
+			defer d.close(b)
+			for d.player.State().Phase != replay.Held {
+				time.Sleep(time.Millisecond)
+			}
+			span := d.player.Extents()[0]
+			from, read, bytes := wire.Seq(0), uint64(0), 0
+			b.ReportAllocs()
+			for b.Loop() {
+				batch, release, err := d.player.Read(b.Context(), span.Epoch, span.Shard, from, span.To, 256<<10)
+				if err != nil {
+					b.Fatal(err)
+				}
+				read, bytes = read+uint64(batch.Count), len(batch.Payload)
+				if from = batch.Next(); from == span.To {
+					from = 0
+				}
+				release()
+			}
+			b.SetBytes(int64(bytes))
+			b.ReportMetric(float64(read)/b.Elapsed().Seconds(), "records/s")
+		})
+	}
+}
