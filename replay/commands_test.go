@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"testing"
 	"time"
 
@@ -354,10 +355,11 @@ func TestCommandsBeforeRun(t *testing.T) {
 	defer p.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, err := range []error{p.Stop(ctx), p.Pause(ctx)} {
-		if !errors.Is(err, context.Canceled) && !errors.Is(err, ErrStopped) {
-			t.Errorf("with a context that has ended: %v", err)
-		}
+	if err := p.Stop(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a context that has ended: %v", err)
+	}
+	if err := p.Pause(t.Context()); !errors.Is(err, ErrStopped) {
+		t.Errorf("after Stop: %v", err)
 	}
 	if _, err := p.Run(t.Context()); !errors.Is(err, ErrStopped) || f.count() != 0 {
 		t.Errorf("the run ended with %v, %d batches", err, f.count())
@@ -366,15 +368,22 @@ func TestCommandsBeforeRun(t *testing.T) {
 	f = newFakeDeck(t, 1)
 	q := newPlayer(t, Config{Tape: deckTape(t, 100, 1), Publisher: f})
 	defer q.Close()
-	if err := q.Pause(ctx); !errors.Is(err, context.Canceled) { // given all the same
+	if err := q.Pause(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that has ended: %v", err)
 	}
 	s := &session{p: q, f: f, result: make(chan error, 1)}
-	run := t.Context()
+	run, paused := t.Context(), make(chan error, 1)
+	go func() { paused <- q.Pause(run) }()
+	for waiting := 0; waiting == 0; runtime.Gosched() {
+		q.orders.mu.Lock()
+		waiting = len(q.orders.waiting)
+		q.orders.mu.Unlock()
+	}
 	go func() {
 		_, err := q.Run(run)
 		s.result <- err
 	}()
+	must(t, <-paused)
 	f.awaitTicks(2)
 	if st := q.State(); st.Phase != Paused || f.count() != 0 {
 		t.Errorf("%+v, %d batches", st, f.count())

@@ -11,4 +11,15 @@
 //
 // Pacing counts from one anchor on the monotonic clock, so errors do not add up,
 // and keeps a histogram of how late each record left.
+//
+// While it plays, a Player takes commands from any goroutine: Seek, Pause, Resume,
+// Step, SetSpeed, Stop, State. A command breaks off what plays by its context,
+// which every wait looks at in any case; each shard then stands behind the last of
+// its records that went out, and play goes on from there in whatever way is wanted
+// now. So commands cost a record nothing, and wait for no reader. A seek begins a
+// new epoch of the stream, with every topic's last values before the place first.
+//
+// The player also gives again what it has sent, sequence by sequence, to whoever
+// missed some of it: Extents, Read, Find. It remembers of one record in a thousand
+// or less where it was on the tape; the tape has the rest.
 package replay

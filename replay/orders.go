@@ -98,6 +98,9 @@ func (o *orders) come(stretch, run context.Context) bool {
 
 // give hands an order over and waits until it is through.
 func (o *orders) give(ctx context.Context, apply func(o *order)) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	// The order may be through after its giver has gone.
 	order := &order{apply: apply, reply: make(chan error, 1)}
 	o.mu.Lock()

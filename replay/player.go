@@ -59,7 +59,7 @@ type StoredPublisher interface {
 // Config is what a Player is made from. The zero value of a field means its
 // default.
 type Config struct {
-	Tape      *tape.Tape // borrowed until Run returns
+	Tape      *tape.Tape // borrowed until Close
 	Publisher Publisher  // where Run sends; Batches needs none
 	Shards    int        // of the stream. Default: as many as the tape has
 	Speed     Speed      // default Max
