@@ -78,7 +78,13 @@ func (l *lines) String() string {
 // test ends, should it still run.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command("tapedeck", args...), stderr: newLines()}
+	return startProgram(t, "tapedeck", args...)
+}
+
+// startProgram is start for any program.
+func startProgram(t *testing.T, name string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(name, args...), stderr: newLines()}
 	var err error
 	if p.stdout, err = p.cmd.StdoutPipe(); err != nil {
 		t.Fatal(err)

@@ -5,8 +5,10 @@
  *     ./plain_subscriber tcp://127.0.0.1:7200 GLBX.MDP3.ES
  *
  * Needs libzmq and nothing of Tapedeck. The stream is described in docs/WIRE.md,
- * section 12. Reads to the end of the stream, checks every topic's sequence, and
- * ends with 3 when a record was missing or came twice.
+ * section 12. Says "joined" when every subscription is answered, reads to the end of
+ * the stream, checks every topic's sequence, and ends with 3 when a record was
+ * missing or came twice. "through" is the sum, over its topics, of the records that
+ * they have had.
  */
 
 #include <errno.h>
@@ -78,7 +80,7 @@ static uint32_t u32(const uint8_t *b) { uint32_t v; memcpy(&v, b, 4); return v; 
 static uint16_t u16(const uint8_t *b) { uint16_t v; memcpy(&v, b, 2); return v; }
 
 static uint64_t last_values, live, missing, repeated, answers;
-static unsigned shards = 1, ended;
+static unsigned shards = 1, ended, wanted;
 
 static void record(const uint8_t *name, size_t size, const uint8_t *h)
 {
@@ -108,7 +110,8 @@ static int entry(const uint8_t *name, size_t size, const uint8_t *h, size_t head
         fprintf(stderr, "not the plain stream, or a newer version of it\n");
         return -1;
     }
-    answers += (h[6] & LAST) != 0;
+    if (h[6] & LAST && ++answers == wanted)
+        fprintf(stderr, "joined\n");
     if (h[7] == NOTICE && u64(h + 16) == 0) /* the proxy about itself, or "nothing yet" */
         ended += !(h[6] & EMPTY) && size == 8 && !memcmp(name, "TPDK!end", 8);
     else if (size > 0 && size <= TOPIC_MAX)
@@ -156,7 +159,9 @@ int main(int argc, char **argv)
         return 2;
     }
     grow();
+    wanted = argc == 2 ? 3 : (unsigned)argc;
     zmq_setsockopt(socket, ZMQ_SUBSCRIBE, "TPDK!end", 8);
+    zmq_setsockopt(socket, ZMQ_SUBSCRIBE, "TPDK!heartbeat", 14); /* or silence would mean nothing */
     if (argc == 2)
         zmq_setsockopt(socket, ZMQ_SUBSCRIBE, "", 0);
     for (int i = 2; i < argc; i++)
@@ -165,9 +170,12 @@ int main(int argc, char **argv)
     int rc = 0;
     while (ended < shards && rc >= 0)
         rc = take(socket);
-    printf("{\"last_values\": %llu, \"live\": %llu, \"topics\": %zu, \"missing\": %llu, \"repeated\": %llu, \"answers\": %llu, \"ended\": %s}\n",
-           (unsigned long long)last_values, (unsigned long long)live, topics, (unsigned long long)missing,
-           (unsigned long long)repeated, (unsigned long long)answers, ended == shards ? "true" : "false");
+    uint64_t through = 0;
+    for (size_t i = 0; i < slot_count; i++)
+        through += slots[i].size ? slots[i].next : 0;
+    printf("{\"last_values\": %llu, \"live\": %llu, \"topics\": %zu, \"through\": %llu, \"missing\": %llu, \"repeated\": %llu, \"answers\": %llu, \"ended\": %s}\n",
+           (unsigned long long)last_values, (unsigned long long)live, topics, (unsigned long long)through,
+           (unsigned long long)missing, (unsigned long long)repeated, (unsigned long long)answers, ended == shards ? "true" : "false");
     zmq_close(socket);
     zmq_ctx_term(context);
     return rc < 0 ? 1 : missing || repeated ? 3 : 0;

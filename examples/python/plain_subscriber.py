@@ -5,8 +5,9 @@
     python3 plain_subscriber.py tcp://127.0.0.1:7200 --topics GLBX.MDP3.ES --count 1000
 
 Needs pyzmq (Debian: python3-zmq) and nothing of Tapedeck. The stream is described
-in docs/WIRE.md, section 12. Checks every topic's sequence and ends with exit code
-3 when a record was missing or came twice.
+in docs/WIRE.md, section 12. Says "joined" when every subscription is answered, checks
+every topic's sequence, and ends with exit code 3 when a record was missing or came
+twice. "through" is the sum, over its topics, of the records that they have had.
 """
 
 import argparse
@@ -44,20 +45,22 @@ class Continuity:
     """Whether every topic's records come one after the other."""
 
     def __init__(self):
-        self.next = {}  # (epoch, topic) -> topic sequence expected
+        self.next = {}  # topic -> epoch, and topic sequence expected in it
         self.missing = self.repeated = 0
 
     def take(self, topic, header):
-        key = header.epoch, topic
-        expected = self.next.get(key)
-        if expected is not None:
+        epoch, expected = self.next.get(topic, (0, 0))
+        # A last value is as of now, whatever came before: what comes live continues it.
+        if epoch == header.epoch and not header.flags & SNAPSHOT:
             ahead = (header.topic_seq - expected) & 0xFFFFFFFF
-            if 0 < ahead < 1 << 31:
-                self.missing += ahead
-            elif ahead:
+            if ahead >= 1 << 31:
                 self.repeated += 1
                 return
-        self.next[key] = (header.topic_seq + 1) & 0xFFFFFFFF
+            self.missing += ahead
+        self.next[topic] = header.epoch, (header.topic_seq + 1) & 0xFFFFFFFF
+
+    def through(self):
+        return sum(seq for _, seq in self.next.values())
 
 
 def show(topic, header, body):
@@ -91,46 +94,42 @@ def main():
     socket.setsockopt(zmq.RCVHWM, 100_000)
     socket.setsockopt(zmq.RCVTIMEO, int(args.timeout * 1000))
     socket.connect(args.endpoint)
-    waiting = [t.encode() for t in args.topics or [""]]  # for their answers
-    for topic in waiting:
+    topics = [t.encode() for t in args.topics or [""]] + [b"TPDK!end"]
+    for topic in topics:
         socket.setsockopt(zmq.SUBSCRIBE, topic)
-    socket.setsockopt(zmq.SUBSCRIBE, b"TPDK!end")
 
-    continuity, snapshot, live, shards, ended = Continuity(), 0, 0, 1, set()
-    while not args.count or live < args.count:
+    continuity, snapshot, live, answers, shards, ended = Continuity(), 0, 0, 0, 1, set()
+    while len(ended) < shards and (not args.count or live < args.count):
         try:
             frames = socket.recv_multipart()
         except zmq.Again:
             print(f"nothing for {args.timeout} s", file=sys.stderr)
             break
         for topic, header, body in entries(frames):
-            if header.kind == NOTICE and header.flags & EMPTY:
-                continue  # the answer to a subscription that matches nothing yet
-            if topic == b"TPDK!end":
-                ended.add(json.loads(body)["shard"])
+            if header.flags & LAST:
+                answers += 1
+                if answers == len(topics):
+                    print("joined", file=sys.stderr, flush=True)
+            if header.kind == NOTICE and header.epoch == 0:
+                # The proxy about itself, or "nothing matches yet".
+                if topic == b"TPDK!end" and not header.flags & EMPTY:
+                    ended.add(json.loads(body)["shard"])
                 continue
-            if topic.startswith(b"TPDK!"):
-                continue  # the proxy about itself
-            if header.flags & SNAPSHOT:
-                snapshot += 1
-                # A value as of now: what comes live continues it.
-                continuity.next[header.epoch, topic] = (header.topic_seq + 1) & 0xFFFFFFFF
-            else:
-                live += 1
-                continuity.take(topic, header)
+            continuity.take(topic, header)
+            snapshot += header.flags & SNAPSHOT
+            live += not header.flags & SNAPSHOT
             shards = header.shards
             if args.print:
                 show(topic, header, body)
-        if ended and len(ended) == shards:
-            break
 
     summary = {
         "last_values": snapshot,
         "live": live,
         "topics": len(continuity.next),
+        "through": continuity.through(),
         "missing": continuity.missing,
         "repeated": continuity.repeated,
-        "ended": bool(ended),
+        "ended": len(ended) == shards,
     }
     print(json.dumps(summary))
     return 3 if continuity.missing or continuity.repeated else 0
