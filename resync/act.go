@@ -51,10 +51,8 @@ func (m *machine) next(now time.Duration) action {
 			return a
 		}
 		m.closeGap(e)
-		if m.ask.id != 0 && (m.ask.epoch != e.id || m.ask.to != Open && e.next >= m.ask.to) {
-			id := m.ask.id
-			m.ask = ask{}
-			return action{do: doCancel, id: id}
+		if m.ask.id != 0 && (m.ask.epoch != e.id || m.ask.to != Open && e.next >= m.ask.to && !m.ending(now, e)) {
+			return m.cancel()
 		}
 		if m.crowded() {
 			if a := m.abandon(e); a.do != doNothing {
@@ -68,9 +66,10 @@ func (m *machine) next(now time.Duration) action {
 			continue // the end turned out to be unknown
 		}
 		if m.ask.id != 0 {
-			id := m.ask.id
-			m.ask = ask{}
-			return action{do: doCancel, id: id}
+			if m.ending(now, e) {
+				return action{} // only the proof is missing
+			}
+			return m.cancel()
 		}
 		m.gap.open = false
 		if a := m.close(e); a.do != doNothing {
@@ -84,6 +83,23 @@ func (m *machine) next(now time.Duration) action {
 		m.epochs = m.epochs[1:]
 	}
 	return action{}
+}
+
+// ending reports whether a request has brought all that it was to bring, so that
+// nothing but its end is to come, and what that says of its digest.
+func (m *machine) ending(now time.Duration, e *epoch) bool {
+	all := m.ask.to
+	if all == Open && e.ended {
+		all = e.end
+	}
+	return m.ask.got >= all && !m.ask.unwanted && now < m.ask.deadline
+}
+
+// cancel ends the request that runs.
+func (m *machine) cancel() action {
+	id := m.ask.id
+	m.ask = ask{}
+	return action{do: doCancel, id: id}
 }
 
 // deliverHeld returns the first held batch if nothing is missing before it.

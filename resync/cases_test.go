@@ -172,6 +172,50 @@ func TestSlowRequest(t *testing.T) {
 	}
 }
 
+// TestEndOfRefillIsAwaited: that everything has come is told when the request's end
+// has said what it was; an end that does not come is not waited for for ever.
+func TestEndOfRefillIsAwaited(t *testing.T) {
+	for name, tc := range map[string]struct {
+		end      func(m *tester, id uint64)
+		complete bool
+	}{
+		"agrees":        {func(m *tester, id uint64) { m.machine.done(m.now, id, 20, false, true) }, true},
+		"differs":       {func(m *tester, id uint64) { m.machine.done(m.now, id, 20, false, false) }, false},
+		"does not come": {func(m *tester, _ uint64) { m.now, _ = m.wake() }, true},
+		"is an error":   {func(m *tester, id uint64) { m.failed(m.now, id, failure{reason: ReasonNoAnswer}) }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newTester(1)
+			m.bring(7, 0, 10, false)
+			m.finish(7, 20, false)
+			a := only(t, m.pump(), doRequest)
+			if m.bring(7, 10, 10, true) != deliver {
+				t.Fatal("a chunk was not delivered")
+			}
+			if got := m.pump(); len(got) != 0 || m.idle() {
+				t.Fatalf("wants %+v before the end has come", got)
+			}
+			tc.end(m, a.id)
+			got := m.pump()
+			if last := got[len(got)-1]; last.do != doEnd || last.complete != tc.complete {
+				t.Errorf("wants %+v", got)
+			}
+		})
+	}
+}
+
+// TestFilledOtherwise: a request whose gap late batches have filled is cancelled.
+func TestFilledOtherwise(t *testing.T) {
+	m := newTester(1)
+	m.bring(7, 0, 10, false)
+	m.mark(7, 20)
+	a := only(t, m.pump(), doRequest)
+	m.bring(7, 10, 10, false)
+	if c := only(t, m.pump(), doCancel); c.id != a.id || !m.idle() {
+		t.Errorf("cancelled %d, idle %v", c.id, m.idle())
+	}
+}
+
 // TestBridge: gaps that lie close together are one request, but what is given up is
 // only what is missing.
 func TestBridge(t *testing.T) {

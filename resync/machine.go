@@ -119,6 +119,8 @@ func (m *machine) offer(b *wire.Batch, refill bool) verdict {
 	}
 	if !refill {
 		m.chain(e, b)
+	} else if m.ask.epoch == b.Epoch && m.ask.id != 0 && b.FirstSeq <= m.ask.got {
+		m.ask.got = max(m.ask.got, b.Next())
 	}
 	m.extend(e, b.Next())
 	switch {

@@ -13,6 +13,8 @@ type ask struct {
 	server   int
 	epoch    wire.Epoch
 	to       wire.Seq      // may be Open
+	got      wire.Seq      // everything before it has come, by the request itself or before it
+	unwanted bool          // what it asks for has been given up
 	deadline time.Duration // by when it must have brought something
 }
 
@@ -81,7 +83,7 @@ func (m *machine) pursue(now time.Duration, e *epoch, to, first wire.Seq) action
 		g.server = (g.server + 1) % m.cfg.servers // hopeless has seen that there is one
 	}
 	m.asked++
-	m.ask = ask{id: m.asked, server: g.server, epoch: e.id, to: to, deadline: now + m.cfg.patience}
+	m.ask = ask{id: m.asked, server: g.server, epoch: e.id, to: to, got: e.next, deadline: now + m.cfg.patience}
 	m.count.Requests++
 	if g.tries > 0 {
 		m.count.Retries++
@@ -130,6 +132,7 @@ func (m *machine) hopeless(e *epoch, first wire.Seq) (until wire.Seq, reason Rea
 
 // giveUp leaves out what is missing up to until.
 func (m *machine) giveUp(e *epoch, until wire.Seq, reason Reason) action {
+	m.ask.unwanted = true
 	probe := until == Open
 	if probe {
 		// What is known to be missing, and whatever came behind it.
