@@ -22,6 +22,7 @@ type demoFlags struct {
 	data  string
 	dir   string
 	speed string
+	stay  bool
 }
 
 // demoSynth is the generated day for machines without market data.
@@ -34,7 +35,8 @@ func newDemo() *cobra.Command {
 		Short: "Import a real day, play it to a subscriber, and prove it arrived",
 		Long: `Take the largest market-data file in the data folder, import it, play it at full
 speed and then its busiest minute at a visible pace, to a two-shard subscriber in
-another process, and show what arrived.
+another process, and show what arrived. With --stay play on, with a last-value cache
+before it, for examples and tools to be tried on.
 
 The data folder is --data, else the one that TAPEDECK_DATA names, else
 ../shared/data. Without one the day is generated.`,
@@ -44,6 +46,7 @@ The data folder is --data, else the one that TAPEDECK_DATA names, else
 	cmd.Flags().StringVar(&f.data, "data", "", "folder with market-data files")
 	cmd.Flags().StringVar(&f.dir, "dir", ".demo", "folder for the tape")
 	cmd.Flags().StringVar(&f.speed, "speed", "10x", "pace of the busiest minute")
+	cmd.Flags().BoolVar(&f.stay, "stay", false, "afterwards, play on until Ctrl-C")
 	return cmd
 }
 
@@ -106,6 +109,9 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	}
 	if !sum.Complete {
 		return damagedf("the subscriber is missing records")
+	}
+	if f.stay {
+		return f.playOn(ctx, out, sum.Tape, from)
 	}
 	return nil
 }
