@@ -37,6 +37,7 @@ type lvcFlags struct {
 	queue     string
 	silence   time.Duration
 	name      string
+	readers   bool
 	snapshot  snapshotFlags
 	heal      healFlags
 }
@@ -74,6 +75,7 @@ fills its own gaps before it passes anything on.`,
 	f.expect.add(cmd)
 	fl.StringSliceVar(&f.plain, "plain", []string{plainDefault}, "endpoints to serve the plain stream at: tcp, ipc, and multicast (epgm) where libzmq has it")
 	f.snapshot.add(cmd)
+	fl.BoolVar(&f.readers, "readers", false, "list the clients every second, with what waits for them")
 	f.heal.add(cmd)
 	fl.StringVar(&f.tap, "tap", "", "endpoint that shows what goes through, such as "+tapDefault+" (default: none)")
 	fl.IntVar(&f.tapRate, "tap-rate", 10_000, "messages a second that the tap shows at most")
@@ -135,7 +137,8 @@ func (f *lvcFlags) run(cmd *cobra.Command) error {
 	}
 	h := newLVCHandler(out)
 	defer h.close()
-	cfg.Squawk = h.squawk
+	h.audience = newAudience(out, f.readers)
+	cfg.Squawk = h.audience.squawk
 	if f.warm != "" {
 		t, err := openTape(f.warm, out)
 		if err != nil {
@@ -193,11 +196,13 @@ func (h *lvcHandler) serve(ctx context.Context, shards []string) error {
 		st := p.Stats()
 		return fmt.Sprintf("%s records, %s, %s", thousands(st.Records), count(uint64(st.Topics), "topic"), count(uint64(st.Readers), "reader"))
 	})
+	unwatch := h.audience.watch(p.Registry().List)
 	runErr := h.run(ctx)
+	unwatch()
 	stop()
 	runErr = errors.Join(runErr, p.Close())
 	h.close()
-	sum := &lvcSummary{Stats: p.Stats(), snapshotSummary: h.snapshots.summary()}
+	sum := &lvcSummary{Stats: p.Stats(), snapshotSummary: h.snapshots.summary(), List: h.audience.all()}
 	in := h.sub.Summary()
 	if h.healing != nil {
 		in, sum.Resync, _ = h.healing.outcome(in)
@@ -262,6 +267,7 @@ type lvcHandler struct {
 	sub       *subscriber.Subscriber
 	healing   *healing // nil: gaps stay
 	snapshots *snapshotService
+	audience  *audience
 	out       *output
 	lines     chan func()
 	closed    chan struct{}
@@ -295,13 +301,6 @@ func (h *lvcHandler) say(line func()) {
 	case h.lines <- line:
 	default:
 	}
-}
-
-func (h *lvcHandler) squawk(s snail.Squawk) {
-	h.say(func() {
-		_ = h.out.message("squawk", &s, "")
-		h.out.remark("%v", &s)
-	})
 }
 
 // HandleGap implements subscriber.Handler.
@@ -351,10 +350,11 @@ func (s *lvcServing) text() string {
 type lvcSummary struct {
 	lvc.Stats
 	*snapshotSummary
-	Resync         *healSummary `json:"resync,omitempty"`
-	RefusedBatches uint64       `json:"refused_batches"` // messages on the shards that were none of the stream
-	Corrupt        uint64       `json:"corrupt"`
-	Broken         uint64       `json:"broken"`
+	Resync         *healSummary   `json:"resync,omitempty"`
+	List           []snail.Reader `json:"reader_list"`     // as each was seen last
+	RefusedBatches uint64         `json:"refused_batches"` // messages on the shards that were none of the stream
+	Corrupt        uint64         `json:"corrupt"`
+	Broken         uint64         `json:"broken"`
 }
 
 func (s *lvcSummary) text() string {

@@ -162,7 +162,7 @@ func (f *playFlags) run(cmd *cobra.Command, dir string) (err error) {
 		return errors.Join(err, pub.Close())
 	}
 	out.remark("playing %s at %s on %v", dir, cfg.Speed, pub.Endpoints())
-	stopWatch := readers.watch(pub)
+	stopWatch := readers.watch(pub.ReaderList)
 	rep, runErr := f.play(cmd.Context(), out, player, t)
 	if runErr != nil {
 		pub.Stop() // readers must not wait for what will not come

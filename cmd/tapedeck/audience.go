@@ -11,11 +11,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tapedeck/tapedeck/feed/publisher"
 	"github.com/tapedeck/tapedeck/snail"
 )
 
-// audience is who reads what is played: it is looked at while play goes on, so that
+// audience is who reads what is published: it is looked at meanwhile, so that
 // the summary knows those as well that have gone by then.
 type audience struct {
 	out     *output
@@ -43,8 +42,8 @@ func (a *audience) squawk(s snail.Squawk) {
 	}
 }
 
-// watch looks at the readers until stop is called.
-func (a *audience) watch(pub *publisher.Publisher) (stop func()) {
+// watch looks at the readers, as list lists them, until stop is called.
+func (a *audience) watch(list func() []snail.Reader) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { a.say(ctx) })
@@ -58,25 +57,25 @@ func (a *audience) watch(pub *publisher.Publisher) (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-look.C:
-				a.look(pub)
+				a.look(list)
 			case <-show.C:
 				look.Reset(500 * time.Millisecond)
 				if a.show {
-					a.list(a.look(pub))
+					a.list(a.look(list))
 				}
 			}
 		}
 	})
 	return func() {
-		a.look(pub)
+		a.look(list)
 		cancel()
 		wg.Wait()
 	}
 }
 
 // look remembers who reads now.
-func (a *audience) look(pub *publisher.Publisher) []snail.Reader {
-	list := pub.ReaderList()
+func (a *audience) look(readers func() []snail.Reader) []snail.Reader {
+	list := readers()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, r := range list {
