@@ -172,7 +172,7 @@ func (f *recordFlags) run(cmd *cobra.Command) error {
 	if _, err := subscriber.New(cfg, nil); err != nil {
 		return usageError{err}
 	}
-	client, serve, err := f.resync.check(cmd)
+	r, err := f.resync.check(cmd, out)
 	if err != nil {
 		return err
 	}
@@ -180,12 +180,11 @@ func (f *recordFlags) run(cmd *cobra.Command) error {
 	defer dumps.close()
 	w, err := f.writer()
 	if err != nil {
-		return err
+		return errors.Join(err, r.abandon())
 	}
 	rec := recorder.New(w)
-	r, err := f.resync.open(cfg, rec, client, serve, out)
-	if err != nil {
-		return errors.Join(err, w.Close(), rec.Close())
+	if err := r.open(cfg, rec); err != nil {
+		return errors.Join(err, w.Close(), r.abandon())
 	}
 	dumps.start(w, filepath.Clean(f.output))
 	start := time.Now()

@@ -9,6 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/recorder"
 	"github.com/tapedeck/tapedeck/resync"
 	"github.com/tapedeck/tapedeck/subscriber"
+	"github.com/tapedeck/tapedeck/tape"
 )
 
 // recordResyncFlags are the flags of a recorder that fills its gaps, and those of
@@ -23,54 +24,66 @@ func (f *recordResyncFlags) add(cmd *cobra.Command) {
 	f.serve.add(cmd, "of the recording")
 }
 
-// check finds mistakes before a tape is made.
-func (f *recordResyncFlags) check(cmd *cobra.Command) (client *resync.Client, serve resync.ServerConfig, err error) {
-	if client, err = f.heal.client(); err != nil {
-		return nil, serve, err
+// recordSource is what a recorder serves. It binds its endpoints before there is a
+// tape, and serves when there is a recorder.
+type recordSource struct {
+	*recorder.Recorder
+	endBook
+}
+
+// check finds mistakes, and endpoints that cannot be had, before a tape is made.
+func (f *recordResyncFlags) check(cmd *cobra.Command, out *output) (*recording, error) {
+	r := &recording{flags: f, out: out, src: &recordSource{}}
+	var err error
+	if r.client, err = f.heal.client(); err != nil {
+		return nil, err
 	}
-	serve, err = f.serve.config(cmd)
-	return client, serve, err
+	cfg, err := f.serve.config(cmd)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Refills = endedRefills{refills{r.src}, r.src}
+	cfg.Snapshots = &tapeSnapshots{open: func(ctx context.Context) (*tape.Tape, error) { return r.src.Tape(ctx) }}
+	r.served, err = f.serve.listen(cfg, out)
+	return r, err
 }
 
 // recording is a subscriber that records, with what fills its gaps and serves
 // others'.
 type recording struct {
+	flags   *recordResyncFlags
+	out     *output
+	client  *resync.Client // nil: gaps stay
 	sub     *subscriber.Subscriber
-	rec     *recorder.Recorder
-	healing *healing // nil: gaps stay
+	src     *recordSource
+	healing *healing // with a client
 	served  *refillServer
 }
 
-// open puts a recording together. A tape that is gone on with is healed from where
-// it ends.
-func (f *recordResyncFlags) open(cfg subscriber.Config, rec *recorder.Recorder, client *resync.Client, serve resync.ServerConfig, out *output) (*recording, error) {
-	var (
-		r    = &recording{rec: rec}
-		book = &endBook{}
-		h    subscriber.Handler
-		err  error
-	)
-	if client != nil {
+// open puts a recording together, and serves it. A tape that is gone on with is
+// healed from where it ends.
+func (r *recording) open(cfg subscriber.Config, rec *recorder.Recorder) (err error) {
+	r.src.Recorder = rec
+	var h subscriber.Handler
+	if r.client != nil {
 		start := resync.Start{Positions: lastPositions(resyncSpans(rec.Extents()))}
-		if r.healing, err = f.heal.heal(client, len(cfg.Endpoints), start, rec, out); err != nil {
-			return nil, err
+		if r.healing, err = r.flags.heal.heal(r.client, len(cfg.Endpoints), start, rec, r.out); err != nil {
+			return err
 		}
-		r.healing.ledger.ends = book
+		r.healing.ledger.ends = &r.src.endBook
 		h = r.healing
 		if len(start.Positions) > 0 {
-			out.remark("going on where the tape ends, and asking %v for what came since", f.heal.servers)
+			r.out.remark("going on where the tape ends, and asking %v for what came since", r.flags.heal.servers)
 		}
 	} else {
 		l := newLedger(len(cfg.Endpoints), rec)
-		l.ends, h = book, l
+		l.ends, h = &r.src.endBook, l
 	}
 	if r.sub, err = subscriber.New(cfg, h); err != nil {
-		return nil, err
+		return err
 	}
-	serve.Refills = endedRefills{refills{rec}, book}
-	serve.Snapshots = &tapeSnapshots{open: rec.Tape}
-	r.served, err = f.serve.serve(serve, out)
-	return r, err
+	r.served.start()
+	return nil
 }
 
 // lastPositions are the ends of what there is: per shard of the last epoch that it
@@ -112,5 +125,14 @@ func (r *recording) outcome() (subscriber.Summary, *healSummary, string) {
 func (r *recording) close(ctx context.Context) (*serveSummary, error) {
 	r.served.stay(ctx)
 	sum, err := r.served.stop()
-	return sum, errors.Join(err, r.rec.Close())
+	return sum, errors.Join(err, r.src.Recorder.Close())
+}
+
+// abandon lets go of a recording that has not begun.
+func (r *recording) abandon() error {
+	_, err := r.served.stop()
+	if r.src.Recorder != nil {
+		err = errors.Join(err, r.src.Recorder.Close())
+	}
+	return err
 }

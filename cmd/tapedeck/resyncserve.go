@@ -90,17 +90,17 @@ func endpointList(flag, list string) ([]string, error) {
 	return endpoints, nil
 }
 
-// refillServer is a resync server that runs. A nil one does nothing.
+// refillServer is a resync server. A nil one does nothing.
 type refillServer struct {
 	server *resync.Server
-	cancel context.CancelFunc
+	cancel context.CancelFunc // nil while it does not run
 	ended  chan error
 	linger time.Duration
 	out    *output
 }
 
-// serve starts to serve; nil where the flags name no endpoint.
-func (f *serveFlags) serve(cfg resync.ServerConfig, out *output) (*refillServer, error) {
+// listen binds the endpoints; nil where the flags name none.
+func (f *serveFlags) listen(cfg resync.ServerConfig, out *output) (*refillServer, error) {
 	if len(cfg.Endpoints) == 0 {
 		return nil, nil
 	}
@@ -108,18 +108,32 @@ func (f *serveFlags) serve(cfg resync.ServerConfig, out *output) (*refillServer,
 	if err != nil {
 		return nil, withHint(err, "--"+f.prefix+"bind chooses other endpoints, and tcp://127.0.0.1:* a free port")
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	s := &refillServer{server: server, cancel: cancel, ended: make(chan error, 1), linger: f.linger, out: out}
-	go func() { s.ended <- server.Run(ctx) }()
-	_ = out.message("resync.serving", struct {
+	return &refillServer{server: server, ended: make(chan error, 1), linger: f.linger, out: out}, nil
+}
+
+// serve binds the endpoints and starts to serve; nil where the flags name none.
+func (f *serveFlags) serve(cfg resync.ServerConfig, out *output) (*refillServer, error) {
+	s, err := f.listen(cfg, out)
+	s.start()
+	return s, err
+}
+
+// start starts to serve, and says where.
+func (s *refillServer) start() {
+	if s == nil {
+		return
+	}
+	var ctx context.Context
+	ctx, s.cancel = context.WithCancel(context.Background())
+	go func() { s.ended <- s.server.Run(ctx) }()
+	_ = s.out.message("resync.serving", struct {
 		Endpoints []string `json:"endpoints"`
 		Backends  []string `json:"backends,omitempty"`
-	}{server.Endpoints(), server.Backends()}, "")
-	out.remark("serving refills on %v", server.Endpoints())
-	if at := server.Backends(); len(at) > 0 {
-		out.remark("tape readers register on %v", at)
+	}{s.server.Endpoints(), s.server.Backends()}, "")
+	s.out.remark("serving refills on %v", s.server.Endpoints())
+	if at := s.server.Backends(); len(at) > 0 {
+		s.out.remark("tape readers register on %v", at)
 	}
-	return s, nil
 }
 
 // stay goes on serving after the end of the stream: readers find out what they
@@ -157,14 +171,15 @@ func (s *refillServer) asked() uint64 {
 }
 
 // stop stops serving and returns what was done; nil where nothing was served.
-// Calling it again does nothing.
 func (s *refillServer) stop() (*serveSummary, error) {
-	if s == nil || s.cancel == nil {
+	if s == nil {
 		return nil, nil
 	}
-	s.cancel()
-	s.cancel = nil
-	err := <-s.ended
+	var err error
+	if s.cancel != nil {
+		s.cancel()
+		err = <-s.ended
+	}
 	sum := newServeSummary(s.server.Counters())
 	return sum, errors.Join(err, s.server.Close())
 }
