@@ -11,6 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/resync"
 	"github.com/tapedeck/tapedeck/snail"
 	"github.com/tapedeck/tapedeck/subscriber"
+	"github.com/tapedeck/tapedeck/tape"
 )
 
 // catchUpFlags are the flags of a reader that makes its stream whole, and may begin
@@ -19,6 +20,7 @@ type catchUpFlags struct {
 	heal     healFlags
 	from     string
 	clock    string
+	marks    string
 	resume   string
 	snapshot string
 }
@@ -28,7 +30,8 @@ const fromStart = "start"
 func (f *catchUpFlags) add(cmd *cobra.Command) {
 	f.heal.add(cmd)
 	fl := cmd.Flags()
-	fl.StringVar(&f.from, "from", "", `with --resync: begin with the records from this time on, then go on live: RFC 3339, to the nanosecond, nanoseconds since 1970, or "`+fromStart+`", the first record of the epoch that is live`)
+	fl.StringVar(&f.from, "from", "", `with --resync: begin with the records from this time on, then go on live: RFC 3339, to the nanosecond, nanoseconds since 1970, @ and a mark's name, or "`+fromStart+`", the first record of the epoch that is live`)
+	fl.StringVar(&f.marks, "marks", "", "with --from @MARK: tape that has the mark")
 	fl.StringVar(&f.clock, "clock", "receive", "the time that --from means: receive, event or send")
 	fl.StringVar(&f.resume, "resume", "", "with --resync: file that keeps how far this reader is; where there is one, go on exactly there")
 	fl.StringVar(&f.snapshot, "snapshot", "", "with --policy skip: endpoints, separated by commas, to take last values from (default: those of --resync)")
@@ -59,13 +62,15 @@ func (f *catchUpFlags) open(cmd *cobra.Command, policy string, out *output) (*ca
 		return nil, usagef("--resume %s: what was missed comes from a recorder or player: --resync says where that is", f.resume)
 	case given("clock") && (f.from == "" || f.from == fromStart):
 		return nil, usagef("--clock says nothing without a time in --from")
+	case f.marks != "" && !strings.HasPrefix(f.from, "@"):
+		return nil, usagef("--marks says nothing without --from @MARK")
 	case f.resume != "" && conflates:
 		return nil, usagef("--resume: with --policy %s there is no place that everything before has been handled", policy)
 	case client == nil:
 		return nil, nil
 	}
 	c := &catchUp{flags: &f.heal, client: client, out: out}
-	if c.start, err = f.start(); err != nil {
+	if c.start, err = f.start(out); err != nil {
 		return nil, err
 	}
 	if c.resume, err = openResume(f.resume, out); err != nil {
@@ -91,20 +96,39 @@ func (f *catchUpFlags) instead() string {
 }
 
 // start is where --from begins.
-func (f *catchUpFlags) start() (resync.Start, error) {
+func (f *catchUpFlags) start(out *output) (resync.Start, error) {
 	switch {
 	case f.from == "":
 		return resync.Start{}, nil
 	case f.from == fromStart:
 		return resync.Start{Epoch: true}, nil
 	case strings.HasPrefix(f.from, "@"):
-		return resync.Start{}, withHint(usagef("--from %s: only the tape knows its marks", f.from), "tapedeck marks list TAPE shows their times")
+		return f.startAtMark(out)
 	}
 	t, err := parseTime("--from", f.from)
 	if err != nil {
 		return resync.Start{}, err
 	}
 	return resync.Start{From: t, Clock: f.clock}, nil
+}
+
+// startAtMark is start for a mark: it is looked up on a tape that this process can
+// open, and what is asked for is its time.
+func (f *catchUpFlags) startAtMark(out *output) (resync.Start, error) {
+	if f.marks == "" {
+		return resync.Start{}, withHint(usagef("--from %s: --marks must say which tape has that mark", f.from), "tapedeck marks list TAPE shows the times of a tape's marks")
+	}
+	clock, err := tape.ParseClock(f.clock)
+	if err != nil {
+		return resync.Start{}, usageError{err}
+	}
+	t, err := openTape(f.marks, out)
+	if err != nil {
+		return resync.Start{}, err
+	}
+	defer t.Close()
+	at, err := timeOn(t, clock, "--from", f.from)
+	return resync.Start{From: at, Clock: f.clock}, err
 }
 
 // nextPlaces are positions in JSON: of each shard the next sequence.
