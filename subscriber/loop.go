@@ -29,6 +29,10 @@ type loop struct {
 	counters   counters
 }
 
+// multicastRate bounds what a multicast publisher may send, as far as this end has
+// a say, bits a second.
+const multicastRate = 1e9
+
 // lingerAtEnd lets the word that this reader has the end mark go out when the
 // socket closes. Before that there is no word to wait for: without a publisher
 // at the endpoint, closing would only hang for as long.
@@ -49,7 +53,7 @@ func (l *loop) run(ctx context.Context) (err error) {
 	defer unpin()
 	l.socket, err = zctx.NewSocket(zsock.SUB, zsock.SocketConfig{
 		ReceiveQueue: queueLength(&l.sub.cfg), RecvTimeout: receiveSlice,
-		MessageMax: wire.PayloadSizeMax,
+		MessageMax: wire.PayloadSizeMax, MulticastRate: multicastRate,
 	})
 	if err != nil {
 		return err

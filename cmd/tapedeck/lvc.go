@@ -103,6 +103,11 @@ func (f *lvcFlags) subscriber(cmd *cobra.Command, out *output) (subscriber.Confi
 	if cfg.Endpoints, err = s.endpoints(); err != nil {
 		return cfg, err
 	}
+	for _, e := range cfg.Endpoints {
+		if strings.HasPrefix(e, "epgm://") || strings.HasPrefix(e, "pgm://") {
+			out.remark("warning: %s: libzmq's multicast receiver ends the process when it loses what cannot be sent again; keep the rate low", e)
+		}
+	}
 	if cfg.IOCPUs, cfg.ReceiveCPUs, err = s.placement(); err != nil {
 		return cfg, err
 	}

@@ -72,8 +72,10 @@ const (
 	copyBelow   = 8 << 10  // a smaller payload is cheaper to copy than to count
 	lendLive    = 32 << 20 // live mode: bytes of the caller that libzmq may hold, all shards together
 	listenEvery = 20 * time.Millisecond
-	queueFor    = 64 << 10 // batches that the queue's length is made for, bytes
-	queueLenMin = 8
+
+	multicastRate = 1e9      // bits a second, of a shard that is multicast
+	queueFor      = 64 << 10 // batches that the queue's length is made for, bytes
+	queueLenMin   = 8
 )
 
 // Releaser is bytes that are lent to the publisher. Release is called once, from

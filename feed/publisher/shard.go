@@ -71,7 +71,7 @@ func openShard(cfg *Config, number int, endpoint string) (*shard, error) {
 	}
 	s.socket, err = ctx.NewSocket(zsock.XPUB, zsock.SocketConfig{
 		SendQueue: queueLength(cfg.QueueBytes), SendTimeout: sendSlice, NoDrop: cfg.Lossless, Verbose: true,
-		MessageMax: subscriptionMax,
+		MessageMax: subscriptionMax, MulticastRate: multicastRate,
 	})
 	if err == nil {
 		if s.endpoint, err = s.socket.Bind(endpoint); err == nil {
