@@ -23,7 +23,7 @@ type serveFlags struct {
 }
 
 const (
-	serveRateDefault   = "256MB"
+	serveRateDefault   = "512MB"
 	serveLingerDefault = 2 * time.Second
 )
 
