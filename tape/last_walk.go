@@ -29,8 +29,8 @@ type LastWalk struct {
 	stats  LastStats
 	expect int // topics that there are; -1: not known
 
-	key   *keyframe // being loaded, nil where there is none
-	base  chan loadedBase
+	key   *keyframe       // to be used; nil where there is none
+	base  chan loadedBase // nil while it is not being loaded
 	scan  *lastScan
 	end   int // blocks from here on are scanned, or being scanned
 	found topicNumbers
@@ -71,15 +71,13 @@ func (t *Tape) walkLast(cut *lastCut, topics func([]byte) bool) (*LastWalk, erro
 	return w, nil
 }
 
-// start begins to load the latest keyframe of block n or one before it, and to
-// scan the blocks between it and those that are scanned already.
+// start chooses the latest keyframe of block n or one before it, and begins to scan
+// the blocks between it and those that are scanned already.
 func (w *LastWalk) start(n int) {
 	w.key = w.tape.keyframeUpTo(n, w.pass)
 	first := 0
 	if w.key != nil {
 		first = w.key.block
-		w.base = make(chan loadedBase, 1)
-		go func(k *keyframe, base chan<- loadedBase) { base <- w.tape.readBase(k, w.cut, w.topics) }(w.key, w.base)
 	}
 	var blocks []BlockInfo
 	for n := w.end - 1; n >= first; n-- {
@@ -94,6 +92,16 @@ func (w *LastWalk) start(n int) {
 	w.tape.Prefetch(first, w.end)
 	w.end = min(w.end, first)
 	w.scan = newLastScan(w.tape, w.cut, w.topics, blocks)
+}
+
+// load begins to load the keyframe, where that has not begun: beside the scan, but
+// not before the first block is through, which others wait for.
+func (w *LastWalk) load() {
+	if w.key == nil || w.base != nil {
+		return
+	}
+	w.base = make(chan loadedBase, 1)
+	go func(k *keyframe, base chan<- loadedBase) { base <- w.tape.readBase(k, w.cut, w.topics) }(w.key, w.base)
 }
 
 // pass takes note of a keyframe that cannot be used.
@@ -145,9 +153,11 @@ func (w *LastWalk) more(ctx context.Context) error {
 		return nil
 	}
 	b, err := w.scan.take(ctx)
-	switch {
-	case err != nil && b == nil:
+	if err != nil && b == nil {
 		return err // ctx has ended
+	}
+	w.load()
+	switch {
 	case b != nil:
 		w.block, w.err = b, err
 		w.stats.Records += b.records
