@@ -61,7 +61,7 @@ func TestRecorderKilled(t *testing.T) {
 	dir := t.TempDir()
 	const records = 5000
 	src := paced(t, dir, records, 1500)
-	play := startReader(t, "play", src, "--wait", "3", "--live", "--bind", "tcp://127.0.0.1:*")
+	play := startReader(t, "play", src, "--wait", "3", "--bind", "tcp://127.0.0.1:*")
 	at := play.served("on [")
 	record := startReader(t, "record", "--connect", at, "-o", filepath.Join(dir, "rec.tape"), "--resync-bind", "tcp://127.0.0.1:*")
 	line := newCable(t, at)
@@ -95,7 +95,7 @@ func TestRecorderComesBack(t *testing.T) {
 	dir := t.TempDir()
 	const records = 9000
 	src, rec := paced(t, dir, records, 1500), filepath.Join(dir, "rec.tape")
-	play := startReader(t, "play", src, "--wait", "3", "--live", "--bind", "tcp://127.0.0.1:*", "--resync-bind", "ipc://"+filepath.Join(dir, "p"))
+	play := startReader(t, "play", src, "--wait", "3", "--bind", "tcp://127.0.0.1:*", "--resync-bind", "ipc://"+filepath.Join(dir, "p"))
 	at := play.served("playing " + src + " at 1x on [")
 	refills := "ipc://" + filepath.Join(dir, "r")
 	args := []string{"record", "--connect", at, "-o", rec, "--append", "--sync", "20ms", "--resync-bind", refills, "--resync", play.served(servingAt), "--json"}

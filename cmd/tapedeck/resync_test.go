@@ -238,7 +238,7 @@ func TestCutOff(t *testing.T) {
 			dir := t.TempDir()
 			const records = 6000
 			src := paced(t, dir, records, 1500)
-			play := startReader(t, "play", src, "--wait", "3", "--live", "--bind", "tcp://127.0.0.1:*", "--json")
+			play := startReader(t, "play", src, "--wait", "3", "--bind", "tcp://127.0.0.1:*", "--json")
 			at := play.served("on [")
 			record := startReader(t, "record", "--connect", at, "-o", filepath.Join(dir, "rec.tape"), "--resync-bind", "tcp://127.0.0.1:*", "--json")
 			line := newCable(t, at)
@@ -398,7 +398,7 @@ func TestRecorderHeals(t *testing.T) {
 	dir := t.TempDir()
 	const records = 5000
 	src, rec := paced(t, dir, records, 1500), filepath.Join(dir, "rec.tape")
-	play := startReader(t, "play", src, "--wait", "2", "--live", "--bind", "tcp://127.0.0.1:*", "--resync-bind", "ipc://"+filepath.Join(dir, "r"))
+	play := startReader(t, "play", src, "--wait", "2", "--bind", "tcp://127.0.0.1:*", "--resync-bind", "ipc://"+filepath.Join(dir, "r"))
 	at := play.served("playing " + src + " at 1x on [")
 	line := newCable(t, at)
 	witness := startReader(t, "sub", "--connect", at, "--print")

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -57,11 +59,12 @@ type healing struct {
 	client *resync.Client
 	ledger *ledger
 	marks  subscriber.MarkHandler // wants marks as well; may be nil
+	out    *output
 }
 
 // heal puts a healing before a handler.
 func (f *healFlags) heal(client *resync.Client, shards int, start resync.Start, next subscriber.Handler, out *output) (*healing, error) {
-	h := &healing{client: client, ledger: newLedger(shards, next)}
+	h := &healing{client: client, ledger: newLedger(shards, next), out: out}
 	h.marks, _ = next.(subscriber.MarkHandler)
 	var err error
 	h.Healer, err = resync.NewHealer(resync.HealerConfig{
@@ -91,6 +94,24 @@ func (h *healing) Run(ctx context.Context) error {
 	wg.Go(func() { cancel(h.client.Run(ctx)) })
 	err := h.Healer.Run(ctx)
 	cancel(err)
+	return err
+}
+
+// settleSilent is how long is waited for the last of what is missing without a word.
+const settleSilent = time.Second
+
+// Settle implements subscriber.Between.
+func (h *healing) Settle(ctx context.Context) error {
+	word := time.AfterFunc(settleSilent, func() { h.out.remark("the stream has ended; asking for what is still missing") })
+	defer word.Stop()
+	return h.Healer.Settle(ctx)
+}
+
+// noAnswer adds what to look at where nobody answers.
+func noAnswer(err error) error {
+	if errors.Is(err, resync.ErrNoAnswer) {
+		return withHint(err, "is the recorder or the player running, with --resync-bind, or tapedeck resync?")
+	}
 	return err
 }
 

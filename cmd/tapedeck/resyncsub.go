@@ -84,6 +84,9 @@ func (f *catchUpFlags) open(cmd *cobra.Command, policy string, out *output) (*ca
 			At   []healPlace `json:"at"`
 		}{f.resume, nextPlaces(c.resume.from)}, "")
 	}
+	if c.start.Clock != "" {
+		out.remark("asking %s for the records from %s on", f.heal.servers, f.from)
+	}
 	return c, nil
 }
 

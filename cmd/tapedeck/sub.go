@@ -122,7 +122,7 @@ func (f *subFlags) run(cmd *cobra.Command) error {
 	var tooSlow slowError
 	dies := errors.As(runErr, &tooSlow)
 	if stuck || runErr != nil && !dies && !errors.Is(runErr, context.Canceled) && !errors.Is(runErr, subscriber.ErrSilence) {
-		return runErr
+		return noAnswer(runErr)
 	}
 	in, healed, why := box.outcome()
 	sum := h.summary(in)
