@@ -15,7 +15,7 @@ const (
 // of the table, put together by the reader's goroutine when the queue comes to it.
 type answer struct {
 	capture    *capture
-	incomplete bool // topics may be missing in the table
+	incomplete bool // topics may be missing in the table, or their values old
 	token      bool // the reader's next subscription waits for it
 	place      uint32
 }
@@ -24,7 +24,7 @@ type answer struct {
 // few topics, else by an answer in its queue, which it reports. The lock is held.
 func (p *Proxy) answerLocked(r *reader, token bool, prefixes ...string) (long bool) {
 	c := p.table.capture(prefixes...)
-	a := &answer{capture: c, incomplete: p.table.full(), token: token}
+	a := &answer{capture: c, incomplete: p.incompleteLocked(), token: token}
 	if c.total > shortAnswer {
 		if r.pushAnswer(a) {
 			return true

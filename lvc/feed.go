@@ -2,6 +2,7 @@ package lvc
 
 import (
 	"bytes"
+	"slices"
 	"time"
 
 	"github.com/tapedeck/tapedeck/wire"
@@ -12,6 +13,9 @@ type feed struct {
 	epoch wire.Epoch
 	next  wire.Seq
 	ended bool
+	// partial: records of the epoch never came, or came before this proxy: values
+	// may be missing, or older than the stream's.
+	partial bool
 
 	seek    wire.Epoch // epoch that begins with the last values of another place, or 0
 	seeking bool       // they are coming in
@@ -61,7 +65,7 @@ func (p *Proxy) HandleBatch(b *wire.Batch, skip uint32) error {
 // the last values of the place that a replay went to.
 func (p *Proxy) arriveLocked(f *feed, b *wire.Batch) {
 	if f.epoch != b.Epoch {
-		f.epoch, f.next, f.ended, f.seeking = b.Epoch, b.FirstSeq, false, false
+		f.epoch, f.next, f.ended, f.seeking, f.partial = b.Epoch, b.FirstSeq, false, false, b.FirstSeq > 0
 		p.stats.Epochs++
 		// Who came in the middle of them cannot know what is not among them.
 		f.seeking = f.seek == b.Epoch && b.FirstSeq == 0
@@ -76,6 +80,15 @@ func (p *Proxy) arriveLocked(f *feed, b *wire.Batch) {
 	}
 	f.heard = time.Now()
 }
+
+// partialLocked reports whether values may be missing, or old, because not all of
+// the stream has come.
+func (p *Proxy) partialLocked() bool {
+	return slices.ContainsFunc(p.feeds, func(f feed) bool { return f.partial })
+}
+
+// incompleteLocked reports whether an answer may lack topics, or have old values.
+func (p *Proxy) incompleteLocked() bool { return p.table.full() || p.partialLocked() }
 
 // takeLocked takes in a record and queues it for who wants it.
 func (p *Proxy) takeLocked(topic []byte, h *wire.Plain, body []byte, taps *tapping) {
@@ -129,6 +142,9 @@ func (p *Proxy) HandleGap(shard int, epoch wire.Epoch, from, to wire.Seq) {
 	defer p.hub.mu.Unlock()
 	p.stats.Gaps++
 	p.stats.Lost += uint64(to - from)
+	if shard >= 0 && shard < len(p.feeds) && (p.feeds[shard].epoch == epoch || p.feeds[shard].epoch == 0) {
+		p.feeds[shard].partial = true
+	}
 	p.noticeLocked(GapTopic, GapNotice{Shard: shard, Epoch: epoch, From: from, To: to})
 }
 

@@ -15,9 +15,11 @@ const (
 
 // HeartbeatNotice is the body of a heartbeat, as JSON.
 type HeartbeatNotice struct {
-	Topics    int        `json:"topics"` // that have a last value
-	Bytes     int64      `json:"bytes"`  // that they take
-	Full      bool       `json:"full"`   // values are missing because the table is full
+	Topics int   `json:"topics"` // that have a last value
+	Bytes  int64 `json:"bytes"`  // that they take
+	Full   bool  `json:"full"`   // values are missing because the table is full
+	// Partial: values may be missing or old, because not all of the stream came.
+	Partial   bool       `json:"partial"`
 	Positions []Position `json:"positions"`
 }
 
@@ -66,7 +68,7 @@ func (p *Proxy) heartbeat() {
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
 	p.noticeLocked(wire.HeartbeatTopic, HeartbeatNotice{
-		Topics: p.table.len(), Bytes: p.table.bytes, Full: p.table.full(), Positions: p.positionsLocked(),
+		Topics: p.table.len(), Bytes: p.table.bytes, Full: p.table.full(), Partial: p.partialLocked(), Positions: p.positionsLocked(),
 	})
 	if p.tap != nil {
 		p.tap.report()

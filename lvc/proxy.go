@@ -48,6 +48,9 @@ type Config struct {
 	// table begins with: they are taken in before anything is served. Each record is
 	// borrowed until the next one. Default: none.
 	Warm iter.Seq2[wire.Record, Origin]
+	// WarmTo says, per shard, up to where Warm has all of the stream, which goes on
+	// there. Default: Warm is of another stream, or of nobody knows when.
+	WarmTo []Position
 	// Registry is who reads and how they fare. Default: one of the proxy's own.
 	Registry *snail.Registry
 	// Watcher takes every change of the table. Default: nobody does.
@@ -125,6 +128,12 @@ func New(cfg Config) (*Proxy, error) {
 	p.hub = newHub(cfg.QueueBytes, cfg.MaxReaders, p)
 	if cfg.Warm != nil {
 		p.warm(cfg.Warm)
+	}
+	for _, at := range cfg.WarmTo {
+		if at.Shard < 0 || at.Shard >= cfg.Shards {
+			return nil, fmt.Errorf("lvc: position of shard %d, there are %d", at.Shard, cfg.Shards)
+		}
+		p.feeds[at.Shard].epoch, p.feeds[at.Shard].next = at.Epoch, at.Next
 	}
 	if err := p.bind(); err != nil {
 		return nil, errors.Join(err, p.Close())

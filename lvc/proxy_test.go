@@ -232,7 +232,7 @@ func TestNotices(t *testing.T) {
 	expect(wire.SquawkTopic, "late")
 	running(t, p)
 	for range 2 {
-		expect(wire.HeartbeatTopic, fmt.Sprintf(`{"topics":1,"bytes":%d,"full":false,"positions":[{"shard":0,"epoch":7,"next":1}]}`, p.Stats().TableBytes))
+		expect(wire.HeartbeatTopic, fmt.Sprintf(`{"topics":1,"bytes":%d,"full":false,"partial":true,"positions":[{"shard":0,"epoch":7,"next":1}]}`, p.Stats().TableBytes))
 	}
 	if st := p.Stats(); st.Gaps != 1 || st.Lost != 3 {
 		t.Errorf("%+v", st)

@@ -17,6 +17,7 @@ type Stats struct {
 	RefusedByFull uint64 `json:"refused_full"`  // records of new topics that did not fit the table
 	EvictedByFull uint64 `json:"evicted_full"`  // topics whose value did not fit any more
 	Full          bool   `json:"full"`          // values are missing for one of these reasons
+	Partial       bool   `json:"partial"`       // values may be missing or old: not all of the stream came
 	Subscriptions uint64 `json:"subscriptions"` // answered
 	Readers       int    `json:"readers"`       // plain readers, now
 	Joined        uint64 `json:"joined"`        // plain readers, ever
@@ -38,6 +39,7 @@ func (p *Proxy) Stats() Stats {
 	defer p.hub.mu.Unlock()
 	s, h, t := p.stats, &p.hub.counts, p.table
 	s.Topics, s.TableBytes, s.KeptBytes, s.Full = t.len(), t.bytes, t.kept, t.full()
+	s.Partial = p.partialLocked()
 	s.Deleted, s.RefusedByFull, s.EvictedByFull = t.deleted, t.refused, t.evicted
 	s.Readers, s.Joined, s.Left, s.Refused = len(p.hub.readers)-len(p.outlets), h.joined, h.left, h.refused
 	s.TooLong, s.Foreign, s.CaughtUp, s.Dropped = h.tooLong, h.foreign, h.overflowed, h.dropped

@@ -82,6 +82,51 @@ func TestWatcher(t *testing.T) {
 
 // TestWarm: values of the past are there from the start, until the stream brings
 // newer ones.
+// TestPartial: who subscribes to a proxy that has not had all of the stream is told
+// that values may be missing.
+func TestPartial(t *testing.T) {
+	warm := []Position{{Shard: 0, Epoch: 7, Next: 5}}
+	for _, tc := range []struct {
+		name    string
+		cfg     Config
+		first   wire.Seq
+		gap     bool
+		next    bool // another epoch, from its start
+		partial bool
+	}{
+		{"from the start", Config{}, 0, false, false, false},
+		{"in the middle", Config{}, 5, false, false, true},
+		{"where the warm values end", Config{WarmTo: warm}, 5, false, false, false},
+		{"behind a gap", Config{}, 0, true, false, true},
+		{"warm, behind a gap", Config{WarmTo: warm}, 5, true, false, true},
+		{"in the middle, then another epoch", Config{}, 5, true, true, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p, s, join := open(t, tc.cfg), newSource(), clients(t)
+			s.epoch, s.next = 7, tc.first
+			if tc.gap {
+				p.HandleGap(0, 7, tc.first, tc.first+3)
+				s.next += 3
+			}
+			s.one(t, p, "A", "a")
+			if tc.next {
+				s.epoch, s.next = 8, 0
+				s.one(t, p, "A", "a")
+			}
+			for _, topic := range []string{"A", "none"} {
+				for _, m := range join(p, topic).answer() {
+					if got := m.h.Flags&wire.PlainIncomplete != 0; got != tc.partial {
+						t.Errorf("the answer to %q says incomplete: %v", topic, got)
+					}
+				}
+			}
+			if st := p.Stats(); st.Partial != tc.partial {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
+}
+
 func TestWarm(t *testing.T) {
 	var records []wire.Record
 	for _, f := range []wire.Fields{

@@ -65,8 +65,8 @@ const (
 	PlainEmpty PlainFlags = 1 << 1
 	// PlainLast: with PlainSnapshot, the last entry of an answer.
 	PlainLast PlainFlags = 1 << 2
-	// PlainIncomplete: with PlainLast, topics may be missing in the answer,
-	// because the table of last values is full.
+	// PlainIncomplete: with PlainLast, topics may be missing in the answer, or values
+	// be old: the table is full, or not all of the stream has come.
 	PlainIncomplete PlainFlags = 1 << 3
 
 	plainFlagsKnown = PlainSnapshot | PlainEmpty | PlainLast | PlainIncomplete
