@@ -59,7 +59,8 @@ what goes through.
 With --snapshot whoever asks gets a snapshot: sub --policy skip, a program that
 speaks docs/RESYNC.md, or a Clone client as the ZeroMQ guide has it (models 5 and 6;
 --clone serves models 2 to 4), which gets the updates, too. With --resync the proxy
-fills its own gaps before it passes anything on.`,
+begins with the last values as of now, and fills its own gaps before it passes
+anything on: so one that is started again has every topic.`,
 		Example: example(
 			"tapedeck lvc --shards tcp://127.0.0.1:7100,tcp://127.0.0.1:7101 --plain tcp://*:7200",
 			"tapedeck lvc --shards tcp://127.0.0.1:7100+ --shard-count 4 --plain tcp://*:7200,ipc:///run/last --tap tcp://127.0.0.1:7201",
@@ -158,6 +159,12 @@ func (f *lvcFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	var begin resync.Start
+	if client != nil && f.warm == "" {
+		if w := f.heal.warmUp(cmd.Context(), len(in.Endpoints), out); w != nil {
+			cfg.Warm, cfg.WarmTo, begin = w.values(), w.to, w.start()
+		}
+	}
 	snapshots, err := f.snapshot.open()
 	if err != nil {
 		return err
@@ -168,17 +175,17 @@ func (f *lvcFlags) run(cmd *cobra.Command) error {
 		return withHint(errors.Join(err, snapshots.close()), "--plain and --tap say where to serve")
 	}
 	h.Proxy, h.snapshots = p, snapshots
-	if err := h.attach(in, client, &f.heal); err != nil {
+	if err := h.attach(in, client, &f.heal, begin); err != nil {
 		return errors.Join(err, p.Close(), snapshots.close())
 	}
 	return h.serve(cmd.Context(), in.Endpoints)
 }
 
 // attach puts the receive loops before the proxy, and what fills gaps between them.
-func (h *lvcHandler) attach(in subscriber.Config, client *resync.Client, f *healFlags) (err error) {
+func (h *lvcHandler) attach(in subscriber.Config, client *resync.Client, f *healFlags, begin resync.Start) (err error) {
 	var first subscriber.Handler = h
 	if client != nil {
-		if h.healing, err = f.heal(client, len(in.Endpoints), resync.Start{}, h, h.out); err != nil {
+		if h.healing, err = f.heal(client, len(in.Endpoints), begin, h, h.out); err != nil {
 			return err
 		}
 		first = h.healing
@@ -376,6 +383,9 @@ func (s *lvcSummary) text() string {
 	}
 	if s.Dropped > 0 {
 		text += fmt.Sprintf(", %s dropped for slow readers", thousands(s.Dropped))
+	}
+	if s.Partial {
+		text += ", not all of the stream came: topics may have old last values, or none"
 	}
 	if s.Full {
 		text += ", the table was full: topics have no last value"

@@ -110,7 +110,7 @@ static int entry(const uint8_t *name, size_t size, const uint8_t *h, size_t head
         fprintf(stderr, "not the plain stream, or a newer version of it\n");
         return -1;
     }
-    if (h[6] & LAST && ++answers == wanted)
+    if (h[6] & LAST && ++answers % wanted == 0) /* again after a reconnect */
         fprintf(stderr, "joined\n");
     if (h[7] == NOTICE && u64(h + 16) == 0) /* the proxy about itself, or "nothing yet" */
         ended += !(h[6] & EMPTY) && size == 8 && !memcmp(name, "TPDK!end", 8);
