@@ -52,6 +52,7 @@ type Client struct {
 	subtree []byte
 	agent   agent
 	net     clientSockets // the loop's
+	now     func() time.Time
 
 	mu       sync.Mutex
 	started  bool
@@ -121,7 +122,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.Buffer == 0 {
 		cfg.Buffer = 256 << 20
 	}
-	return &Client{cfg: cfg, table: newTable(), active: make(chan struct{})}, nil
+	return &Client{cfg: cfg, now: time.Now, table: newTable(), active: make(chan struct{})}, nil
 }
 
 // Subtree restricts the client to the keys that begin with prefix. It must come

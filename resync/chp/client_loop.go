@@ -51,7 +51,7 @@ func (c *Client) Run(ctx context.Context) (err error) {
 	}
 	c.agent = agent{host: c, servers: len(c.servers), subtree: c.subtree, silence: c.cfg.Silence,
 		pause: c.cfg.Pause, buffer: c.cfg.Buffer, stats: new(agentStats)}
-	n.now = time.Now()
+	n.now = c.now()
 	c.agent.start(n.now)
 	defer context.AfterFunc(ctx, func() {
 		c.mu.Lock()
@@ -73,7 +73,7 @@ func (c *Client) Run(ctx context.Context) (err error) {
 			}
 			continue // what came while there was none
 		}
-		if ready, err = c.waiter.Wait(ready[:0], max(time.Until(c.agent.deadline), 0)); err != nil {
+		if ready, err = c.waiter.Wait(ready[:0], max(c.agent.deadline.Sub(c.now()), 0)); err != nil {
 			return err
 		}
 	}
@@ -83,8 +83,7 @@ func (c *Client) Run(ctx context.Context) (err error) {
 // step does what there is to do and reports whether there may be more.
 func (c *Client) step() (busy bool, err error) {
 	n := &c.net
-	n.now = time.Now()
-	c.agent.tick(n.now)
+	n.now = c.now()
 	c.welcome()
 	if err := c.tell(); err != nil {
 		return false, err
@@ -100,6 +99,8 @@ func (c *Client) step() (busy bool, err error) {
 		}
 		busy = busy || more
 	}
+	// After what has come: a server is not silent because this end has slept.
+	c.agent.tick(n.now)
 	c.report()
 	return busy, n.err // busy also lets a change go out that waited for the first sign of life
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,16 +99,27 @@ func TestSetUnconfirmed(t *testing.T) {
 // TestQuietSubtree: a server that publishes, but nothing in the client's subtree,
 // is not taken for dead. The guide's client falls over every five seconds.
 func TestQuietSubtree(t *testing.T) {
-	s := serve(t, Config{Hugz: 20 * time.Millisecond})
-	c, _ := attach(t, ClientConfig{Silence: time.Second}, "/quiet/", s.Endpoints())
-	active(t, c)
-	p := newPlain(t, s.Endpoints(), 5, "")
-	for hugz := 0; hugz < 100; {
-		s.set(t, "/busy/x", "v")
-		if key, _, _, _ := p.recv(p.updates); key == "HUGZ" {
-			hugz++
+	s := serve(t, Config{Hugz: 5 * time.Millisecond})
+	var c *Client
+	var k clock
+	var passed atomic.Int64
+	// A sign of life is worth an hour. Whenever one has come, most of that passes.
+	now := func() time.Time {
+		if c.net.in != nil && c.agent.state == Active && c.agent.deadline.Sub(k.now()) > 50*time.Minute {
+			k.forward(40 * time.Minute)
+			passed.Add(1)
 		}
+		return k.now()
 	}
+	c, err := NewClient(ClientConfig{Silence: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, c, now, "/quiet/", s.Endpoints())
+	until(t, "three days have passed", func() bool {
+		s.set(t, "/busy/x", "v")
+		return passed.Load() > 100
+	})
 	if st := c.Status(); st.Failovers != 0 || st.State != Active {
 		t.Errorf("%+v", st)
 	}
@@ -146,7 +158,7 @@ func TestServerRestart(t *testing.T) {
 				s := serve(t, Config{Hugz: 20 * time.Millisecond})
 				s.set(t, "/a/deleted", "v")
 				s.set(t, "/a/changed", "v")
-				c, _ := attach(t, ClientConfig{Silence: 60 * time.Second}, subtree, s.Endpoints())
+				c, _ := attach(t, ClientConfig{}, subtree, s.Endpoints())
 				active(t, c)
 				changes := follow(t, c, "")
 				await(t, changes, "/a/changed", "v")
@@ -195,7 +207,16 @@ func TestFailover(t *testing.T) {
 	}
 	primary.set(t, "/primary", "v")
 	backup.set(t, "/backup", "v")
-	c, _ := attach(t, ClientConfig{Silence: 500 * time.Millisecond}, "", primary.Endpoints(), backup.Endpoints())
+	var k clock
+	c, _ := attachBy(t, k.now, ClientConfig{}, "", primary.Endpoints(), backup.Endpoints())
+	// A sign of life that was on its way gives a server another hour.
+	silence := func(of, to Endpoints) {
+		t.Helper()
+		until(t, "it goes from "+of.Snapshot+" to "+to.Snapshot, func() bool {
+			k.pass(t, c, 2*time.Hour)
+			return c.Status().Server == to
+		})
+	}
 	active(t, c)
 	changes := follow(t, c, "")
 	// A change goes to both, so that the backup knows it too.
@@ -211,6 +232,7 @@ func TestFailover(t *testing.T) {
 	await(t, changes, "/primary", "v")
 	at := primary.Endpoints()
 	primary.stop()
+	silence(at, backup.Endpoints())
 	await(t, changes, "/primary", "")
 	await(t, changes, "/backup", "v")
 	if got := fmt.Sprint(contents(c)); got != "map[/backup:v /both:v /set:v]" {
@@ -224,6 +246,7 @@ func TestFailover(t *testing.T) {
 	}
 	serve(t, Config{Snapshot: at.Snapshot, Updates: at.Updates, Collector: at.Collector, Hugz: 20 * time.Millisecond})
 	backup.stop()
+	silence(backup.Endpoints(), at)
 	await(t, changes, "/backup", "")
 	if got := contents(c); len(got) != 0 {
 		t.Error(got)
@@ -235,8 +258,12 @@ func TestLateServer(t *testing.T) {
 	s := serve(t, Config{})
 	at := s.Endpoints()
 	s.stop()
-	c, _ := attach(t, ClientConfig{Silence: 30 * time.Millisecond}, "", at)
-	until(t, "it has asked in vain for some time", func() bool { return c.Status().Failovers > 6 })
+	var k clock
+	c, _ := attachBy(t, k.now, ClientConfig{}, "", at)
+	until(t, "it has asked in vain for some time", func() bool {
+		k.pass(t, c, 2*time.Hour)
+		return c.Status().Failovers > 6
+	})
 	again := serve(t, Config{Snapshot: at.Snapshot, Updates: at.Updates, Collector: at.Collector, Hugz: 5 * time.Millisecond})
 	again.set(t, "k", "v")
 	until(t, "it has the table", func() bool { _, ok := c.Get("k"); return ok })
@@ -330,7 +357,7 @@ func (g *guide) answer(to []byte, sequence uint64, props string, entries ...stri
 // and during the snapshot.
 func TestClientOfGuidesServer(t *testing.T) {
 	g := newGuide(t)
-	c, _ := attach(t, ClientConfig{Silence: 60 * time.Second, Pause: time.Millisecond}, "", g.at)
+	c, _ := attach(t, ClientConfig{Pause: time.Millisecond}, "", g.at)
 	changes := follow(t, c, "")
 	g.subscribed("")
 	id := g.request("")
@@ -368,7 +395,7 @@ func TestClientOfGuidesServer(t *testing.T) {
 // end, is not taken for whole; nor is what is left of it added to the next.
 func TestIncompleteSnapshot(t *testing.T) {
 	g := newGuide(t)
-	c, _ := attach(t, ClientConfig{Silence: 60 * time.Second, Pause: time.Millisecond}, "/a/", g.at)
+	c, _ := attach(t, ClientConfig{Pause: time.Millisecond}, "/a/", g.at)
 	first := g.request("/a/")
 	g.answer(first, 7, "epoch=e1\nentries=3\n", "/a/x=1", "/a/y=1")
 	second := g.request("/a/")
@@ -418,11 +445,14 @@ func TestWatch(t *testing.T) {
 		}
 		seen <- string(x.Key) + "=" + string(x.Value)
 	})
+	if got := <-seen; got != "/a/x=1" {
+		t.Errorf("got %q first", got)
+	}
 	all := follow(t, c, "")
 	s.set(t, "/b/x", "2")
 	s.set(t, "/a/y", "1")
 	s.set(t, "/a/x", "")
-	for _, want := range []string{"/a/x=1", "/a/y=1", "/a/x="} {
+	for _, want := range []string{"/a/y=1", "/a/x="} {
 		if got := <-seen; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}

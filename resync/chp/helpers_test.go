@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,17 +27,73 @@ type running struct {
 	stop func()
 }
 
-// serve opens and runs a server; it is stopped at the test's end, or before by
-// stop.
-func serve(t testing.TB, cfg Config) *running {
+// clock is a server's or a client's time: it goes on by itself, and a test puts
+// it forward. No test depends on how long anything takes: what is to be too late
+// is so by hours, and everything else has hours.
+type clock struct {
+	looks atomic.Int64
+	ahead atomic.Int64
+}
+
+func (k *clock) now() time.Time {
+	k.looks.Add(1)
+	return time.Now().Add(time.Duration(k.ahead.Load()))
+}
+
+func (k *clock) forward(d time.Duration) { k.ahead.Add(int64(d)) }
+
+// pass puts a client's clock forward and returns when the client has done what it
+// does at that time.
+func (k *clock) pass(t testing.TB, c *Client, d time.Duration) {
+	t.Helper()
+	k.forward(d)
+	was := k.looks.Load()
+	// A look before it waits, one as it begins a step, one after the step.
+	until(t, "the client looks at its clock", func() bool {
+		c.mu.Lock()
+		c.wakeLocked()
+		c.mu.Unlock()
+		return k.looks.Load() >= was+3
+	})
+}
+
+// open opens a server, at wildcard ports unless the configuration has others.
+func open(t testing.TB, cfg Config) *Server {
 	t.Helper()
 	if cfg.Updates == "" {
 		cfg.Snapshot, cfg.Updates, cfg.Collector = anyPort, anyPort, anyPort
 	}
 	s, err := NewServer(cfg)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		// A server that starts again wants the ports that it had. Somebody else's
+		// wildcard may have got one meanwhile, for as long as his test takes.
+		until(t, "the ports are free", func() bool {
+			s, err = NewServer(cfg)
+			return !errors.Is(err, syscall.EADDRINUSE)
+		})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+// serve opens and runs a server; it is stopped at the test's end, or before by
+// stop.
+func serve(t testing.TB, cfg Config) *running {
+	t.Helper()
+	return run(t, open(t, cfg))
+}
+
+// serveBy is serve with a clock.
+func serveBy(t testing.TB, k *clock, cfg Config) *running {
+	t.Helper()
+	s := open(t, cfg)
+	s.now = k.now
+	return run(t, s)
+}
+
+func run(t testing.TB, s *Server) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- s.Run(ctx) }()
@@ -60,13 +118,29 @@ func (r *running) set(t testing.TB, key, value string) uint64 {
 	return n
 }
 
-// attach runs a client; it is stopped at the test's end, or before by stop.
+// attach runs a client, to which no server is dead unless the test says after
+// how long; it is stopped at the test's end, or before by stop.
 func attach(t testing.TB, cfg ClientConfig, subtree string, servers ...Endpoints) (c *Client, stop func()) {
 	t.Helper()
+	return attachBy(t, time.Now, cfg, subtree, servers...)
+}
+
+// attachBy is attach with a clock.
+func attachBy(t testing.TB, now func() time.Time, cfg ClientConfig, subtree string, servers ...Endpoints) (c *Client, stop func()) {
+	t.Helper()
+	if cfg.Silence == 0 {
+		cfg.Silence = time.Hour
+	}
 	c, err := NewClient(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c, start(t, c, now, subtree, servers...)
+}
+
+func start(t testing.TB, c *Client, now func() time.Time, subtree string, servers ...Endpoints) (stop func()) {
+	t.Helper()
+	c.now = now
 	if err := c.Subtree(subtree); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +159,7 @@ func attach(t testing.TB, cfg ClientConfig, subtree string, servers ...Endpoints
 		}
 	})
 	t.Cleanup(stop)
-	return c, stop
+	return stop
 }
 
 // active waits until the client has the table.
@@ -162,8 +236,8 @@ func newPlain(t testing.TB, at Endpoints, form int, prefixes ...string) *plain {
 		t.Fatal(err)
 	}
 	p := &plain{t: t, form: form, ctx: ctx, table: map[string]string{}, props: map[string]string{}}
-	open := func(kind zsock.Type, endpoint string) *zsock.Socket {
-		s, err := ctx.NewSocket(kind, zsock.SocketConfig{RecvTimeout: zsock.Forever, SendTimeout: zsock.Forever})
+	open := func(kind zsock.Type, endpoint string, queue int) *zsock.Socket {
+		s, err := ctx.NewSocket(kind, zsock.SocketConfig{RecvTimeout: zsock.Forever, SendTimeout: zsock.Forever, SendQueue: queue})
 		if err == nil && endpoint != "" {
 			err = s.Connect(endpoint)
 		}
@@ -172,14 +246,14 @@ func newPlain(t testing.TB, at Endpoints, form int, prefixes ...string) *plain {
 		}
 		return s
 	}
-	p.updates = open(zsock.SUB, at.Updates)
+	p.updates = open(zsock.SUB, at.Updates, 0)
 	for _, prefix := range prefixes {
 		if err := p.updates.Subscribe(prefix); err != nil {
 			t.Fatal(err)
 		}
 	}
-	p.snapshot = open(zsock.DEALER, at.Snapshot)
-	p.collector = open(zsock.PUB, at.Collector)
+	p.snapshot = open(zsock.DEALER, at.Snapshot, 0)
+	p.collector = open(zsock.PUB, at.Collector, -1) // or it drops what a test sends at once
 	t.Cleanup(p.close)
 	return p
 }
@@ -263,6 +337,17 @@ func (p *plain) join() {
 	}
 }
 
+// reach waits until changes reach the server: a PUB socket drops them while it
+// connects. The server refuses and counts what this sends.
+func (p *plain) reach(s *running) {
+	p.t.Helper()
+	was := s.Stats().SetsBad
+	until(p.t, "changes reach the server", func() bool {
+		p.kvset("HUGZ", "", "", "no key")
+		return s.Stats().SetsBad > was
+	})
+}
+
 // kvset sends a change.
 func (p *plain) kvset(key, uuid, props, value string) {
 	p.t.Helper()
@@ -294,6 +379,13 @@ func (m *memory) put(key, value string) uint64 {
 	}
 	m.entries[key] = Entry{Key: []byte(key), Sequence: m.sequence, Value: []byte(value)}
 	return m.sequence
+}
+
+// skip leaves sequences out.
+func (m *memory) skip(n uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sequence += n
 }
 
 func (m *memory) Capture(subtree []byte) (Capture, error) {

@@ -23,6 +23,7 @@ const (
 // publish owns the publisher and the collector. It takes changes in, sends what
 // is to be published, removes what has expired and gives signs of life.
 func (s *Server) publish(ctx context.Context) error {
+	defer s.settle.end()
 	in := zsock.NewInbox()
 	defer in.Close()
 	var box *zsock.Outbox
@@ -145,20 +146,26 @@ func (s *Server) kvset(frames [][]byte, now time.Time) {
 
 // settling lets a snapshot wait until the publisher has taken in every
 // subscription that has reached it. A client subscribes before it asks, so what
-// is published after the capture reaches it.
+// is published after the capture reaches it. While nobody publishes there is
+// nothing to wait for: the publishing loop begins with the subscriptions.
 type settling struct {
-	mu      sync.Mutex
-	waiting []chan struct{}
-	over    bool
+	mu         sync.Mutex
+	waiting    []chan struct{}
+	publishing bool
 }
 
-// settleMax bounds the wait where nobody runs the publishing loop yet.
-const settleMax = 100 * time.Millisecond
+// begin is told before the publishing loop begins.
+func (s *settling) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.publishing = true
+}
 
-// wait returns when the publishing loop has looked at its socket, after wake.
+// wait returns when the publishing loop has looked at its socket, after wake, or
+// has ended.
 func (s *settling) wait(wake func()) {
 	s.mu.Lock()
-	if s.over {
+	if !s.publishing {
 		s.mu.Unlock()
 		return
 	}
@@ -166,12 +173,7 @@ func (s *settling) wait(wake func()) {
 	s.waiting = append(s.waiting, done)
 	s.mu.Unlock()
 	wake()
-	timer := time.NewTimer(settleMax)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
-	}
+	<-done
 }
 
 // settled looks at the socket for those who wait by now.
@@ -189,11 +191,11 @@ func (s *settling) settled(socket *zsock.Socket) {
 	}
 }
 
-// end lets everyone go who waits now or later.
+// end lets everyone go who waits now or later: the publishing loop has ended.
 func (s *settling) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.over = true
+	s.publishing = false
 	for _, done := range s.waiting {
 		close(done)
 	}

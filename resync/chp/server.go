@@ -130,7 +130,6 @@ func (s *Server) Run(ctx context.Context) error {
 	s.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer s.settle.end()
 	defer context.AfterFunc(ctx, func() {
 		s.publishing.Wake()
 		if s.snapshotting != nil {
@@ -147,6 +146,7 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
+	s.settle.begin()
 	run(0, s.publish)
 	if s.router != nil {
 		run(1, s.serveSnapshots)
@@ -163,7 +163,6 @@ func (s *Server) Close() error {
 		return nil
 	}
 	s.closed = true
-	s.settle.end()
 	var errs []error
 	for _, w := range []*zsock.Waiter{s.publishing, s.snapshotting} {
 		if w != nil {

@@ -64,15 +64,15 @@ func (tr *traffic) stop() map[string]uint64 {
 	return tr.model
 }
 
-// TestSnapshotUnderUpdates: a table of 100,000 keys changes while plain clients
+// TestSnapshotUnderUpdates: a table of 30,000 keys changes while plain clients
 // with libzmq's default queues and clients of this project join. In the end
 // everyone has exactly what the server has: nothing is missing and nothing is
 // stale, by sequence.
 func TestSnapshotUnderUpdates(t *testing.T) {
-	const keys = 100_000
+	const keys = 30_000
 	// The plain clients leave updates unread until they have the snapshot, one after
 	// the other: the queue must hold what comes in that time.
-	s := serve(t, Config{UpdatesQueue: 1 << 20, Hugz: 20 * time.Millisecond})
+	s := serve(t, Config{UpdatesQueue: 1 << 20, Stall: time.Hour, Patience: time.Hour, Hugz: 20 * time.Millisecond})
 	s.fill(t, "/k/", keys)
 	tr := startTraffic(t, "/k/", keys, 10*time.Millisecond, func(key, value string) (uint64, error) {
 		return s.Set([]byte(key), nil, []byte(value))
@@ -125,7 +125,7 @@ func TestSnapshotUnderUpdates(t *testing.T) {
 			until(t, "the client has the end", func() bool { _, ok := c.Get("/end"); return ok })
 		} else {
 			// It does not listen to /end; what it has is settled when it equals the rest.
-			until(t, "the client has the last update", func() bool { return c.Status().Sequence == end-1 })
+			until(t, "the client has the last update", func() bool { return c.Status().Sequence >= end-1 })
 		}
 		got := contents(c)
 		delete(got, "/end")
@@ -175,7 +175,7 @@ func TestStore(t *testing.T) {
 	m.put("HUGZ", "a word of the protocol")
 	m.put("GLBX.empty", "")
 	for i := range 5 {
-		m.sequence += 10 // sequences need not be dense
+		m.skip(10) // sequences need not be dense
 		n := m.put("GLBX.000007", fmt.Sprint(i))
 		if err := s.Update([]byte("GLBX.000007"), n, nil, []byte(fmt.Sprint(i))); err != nil {
 			t.Fatal(err)
@@ -196,7 +196,7 @@ func TestStore(t *testing.T) {
 	active(t, all)
 	changes, everything := follow(t, c, ""), follow(t, all, "")
 	for i := range 5 {
-		m.sequence += 3
+		m.skip(3)
 		n := m.put("GLBX.000001", fmt.Sprint("n", i))
 		if err := s.Update([]byte("GLBX.000001"), n, Properties("a=b\n"), []byte(fmt.Sprint("n", i))); err != nil {
 			t.Fatal(err)
