@@ -66,7 +66,7 @@ func TestForeignQueue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, stop := runWorker(t, WorkerConfig{Endpoint: endpoint, Handler: echo("w"), Liveness: 25})
+	w, stop := runWorker(t, WorkerConfig{Endpoint: endpoint, Handler: echo("w")})
 
 	m := r.recv()
 	id := m[0]
@@ -92,28 +92,43 @@ func TestForeignQueue(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 
-	// A queue that falls silent: the worker comes again, as another, with READY.
-	m = r.recvWork(1)
-	if m[0] == id {
-		t.Fatalf("got %q", m)
-	}
-	id = m[0]
-	r.want(m, id, "\x01")
-	r.send(id, "c1", "", "still there")
-	r.want(r.recvWork(1), id, "c1", "", "w", "still there")
-
 	// It leaves with DOWN, and does what crosses with it.
 	stopping := make(chan struct{})
 	go func() { stop(); close(stopping) }()
-	for m = r.recvWork(1); m[1] == "\x01"; m = r.recvWork(1) { // the silence may have been too long again
-		id = m[0]
-	}
-	r.want(m, id, "\x03")
+	r.want(r.recvWork(1), id, "\x03")
 	r.send(id, "c1", "", "crossed")
 	r.want(r.recvWork(1), id, "c1", "", "w", "crossed")
 	r.want(r.recvWork(1), id, "\x03")
 	r.send(id, "\x03")
 	<-stopping
+}
+
+// TestForeignQueueFallsSilent: the worker comes again, as another, with READY, and
+// again, until the queue has work for it.
+func TestForeignQueueFallsSilent(t *testing.T) {
+	ctx := newContext(t)
+	r := newRaw(t, ctx, zsock.ROUTER)
+	endpoint, err := r.s.Bind("tcp://127.0.0.1:*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, _ := runWorker(t, WorkerConfig{Endpoint: endpoint, Handler: echo("w"), Liveness: 5})
+	seen := map[string]bool{}
+	for m := r.recvWork(1); ; m = r.recvWork(1) {
+		if len(m) > 2 {
+			r.want(m[1:], "c1", "", "w", "still there")
+			break
+		}
+		if m[1] == "\x01" && seen[m[0]] {
+			t.Errorf("%q came again as the same", m[0])
+		}
+		if seen[m[0]] = true; len(seen) > 2 {
+			r.send(m[0], "c1", "", "still there") // it may be gone again by now
+		}
+	}
+	if c := w.Counters(); c.Lost < 2 || c.Dismissed != 0 {
+		t.Errorf("%+v", c)
+	}
 }
 
 // TestHeartbeatInFlight: the guide's flaw. A heartbeat that a worker sent before
@@ -150,7 +165,8 @@ func TestHeartbeatInFlight(t *testing.T) {
 // Another one gets it; what the first one says later is dropped.
 func TestForeignWorkerDies(t *testing.T) {
 	ctx := newContext(t)
-	q, _ := runQueue(t, QueueConfig{Clients: []string{"inproc://c"}, Workers: []string{"inproc://w"}, Context: ctx, BusySilence: 10 * beat})
+	var k clock
+	q := runQueueBy(t, &k, QueueConfig{Clients: []string{"inproc://c"}, Workers: []string{"inproc://w"}, Context: ctx, BusySilence: 10 * beat})
 	dying := newRaw(t, ctx, zsock.DEALER)
 	dying.connect("inproc://w")
 	dying.send("\x01")
@@ -158,6 +174,7 @@ func TestForeignWorkerDies(t *testing.T) {
 	c.connect("inproc://c")
 	c.send("x")
 	request := dying.recvWork(0)
+	k.pass(func() bool { return q.Counters().Requeued == 1 })
 	runWorker(t, WorkerConfig{Endpoint: "inproc://w", Context: ctx, Handler: echo("w")})
 	c.want(c.recv(), "w", "x")
 	until(func() bool { return q.Counters().Answered == 1 })
@@ -175,7 +192,8 @@ func TestForeignWorkerDies(t *testing.T) {
 // another is there.
 func TestLateAnswerIsWelcome(t *testing.T) {
 	ctx := newContext(t)
-	q, _ := runQueue(t, QueueConfig{Clients: []string{"inproc://c"}, Workers: []string{"inproc://w"}, Context: ctx, BusySilence: beat, Life: 1e6 * beat})
+	var k clock
+	q := runQueueBy(t, &k, QueueConfig{Clients: []string{"inproc://c"}, Workers: []string{"inproc://w"}, Context: ctx, BusySilence: 10 * beat})
 	w := newRaw(t, ctx, zsock.DEALER)
 	w.connect("inproc://w")
 	w.send("\x01")
@@ -183,7 +201,7 @@ func TestLateAnswerIsWelcome(t *testing.T) {
 	c.connect("inproc://c")
 	c.send("x")
 	request := w.recvWork(0)
-	until(func() bool { return q.Counters().Requeued == 1 })
+	k.pass(func() bool { return q.Counters().Requeued == 1 })
 	w.send("\x02")
 	w.send(request...)
 	c.want(c.recv(), "x")

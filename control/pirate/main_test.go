@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,12 +24,39 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// The heartbeat interval of the tests is short, and a silence long enough for a
-// machine that is busy with other things.
+// The heartbeat interval of the tests is short, and nobody is silent for too long
+// unless a test makes it so, however busy the machine is.
 const (
 	beat     = 20 * time.Millisecond
-	liveness = 100
+	liveness = 1_000_000
 )
+
+// clock is a queue's time: it stands still but where the test lets it go on, so
+// that a queue finds nobody silent, and no request too old, by accident.
+type clock struct {
+	at    atomic.Int64
+	freed atomic.Pointer[time.Time]
+}
+
+func (k *clock) now() time.Duration {
+	at := time.Duration(k.at.Load())
+	if freed := k.freed.Load(); freed != nil {
+		at += time.Since(*freed)
+	}
+	return at
+}
+
+// pass lets time go on, in steps that the queue does not take for a standstill of
+// its own, until something has happened.
+func (k *clock) pass(cond func() bool) {
+	until(func() bool {
+		if cond() {
+			return true
+		}
+		k.at.Add(int64(beat / 4))
+		return false
+	})
+}
 
 func newContext(t testing.TB) *zsock.Context {
 	t.Helper()
@@ -46,13 +75,38 @@ func newContext(t testing.TB) *zsock.Context {
 // runQueue runs a queue until the test ends or stop is called.
 func runQueue(t testing.TB, cfg QueueConfig) (q *Queue, stop func()) {
 	t.Helper()
+	q = openQueue(t, cfg)
+	return q, background(t, q.Run, q.Close)
+}
+
+// runQueueBy is runQueue with a clock.
+func runQueueBy(t testing.TB, k *clock, cfg QueueConfig) *Queue {
+	t.Helper()
+	q := openQueue(t, cfg)
+	q.now = k.now
+	background(t, q.Run, q.Close)
+	t.Cleanup(func() { // the queue gives those at work a while to end
+		now := time.Now()
+		k.freed.Store(&now)
+	})
+	return q
+}
+
+func openQueue(t testing.TB, cfg QueueConfig) (q *Queue) {
+	t.Helper()
 	orDefault(&cfg.Heartbeat, beat)
 	orDefault(&cfg.Liveness, liveness)
-	q, err := NewQueue(cfg)
+	var err error
+	// The ports of a queue that starts again may have become somebody's wildcard
+	// meanwhile, for as long as his test takes.
+	until(func() bool {
+		q, err = NewQueue(cfg)
+		return !errors.Is(err, syscall.EADDRINUSE)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return q, background(t, q.Run, q.Close)
+	return q
 }
 
 // background runs a thing until the test ends or stop is called.

@@ -90,7 +90,7 @@ type Queue struct {
 	clientsAt        []string
 	workersAt        []string
 	waiter           *zsock.Waiter
-	begun            time.Time
+	now              func() time.Duration // the time as the machine has it
 
 	m     *queueMachine
 	held  map[ticket]*zsock.Parts
@@ -108,7 +108,8 @@ func NewQueue(cfg QueueConfig) (*Queue, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	q := &Queue{cfg: cfg, begun: time.Now(), held: map[ticket]*zsock.Parts{}, in: zsock.NewParts()}
+	begun := time.Now()
+	q := &Queue{cfg: cfg, held: map[ticket]*zsock.Parts{}, in: zsock.NewParts(), now: func() time.Duration { return time.Since(begun) }}
 	q.m = newQueueMachine(queueTimes{
 		heartbeat: cfg.Heartbeat, idleSilence: time.Duration(cfg.Liveness) * cfg.Heartbeat, busySilence: cfg.BusySilence,
 		life: cfg.Life, requests: cfg.Requests, bytes: cfg.Bytes, workers: cfg.WorkersMax, requestBytes: int(cfg.RequestBytes),
@@ -227,8 +228,6 @@ func (q *Queue) Run(ctx context.Context) error {
 	// What was sent last is to go out.
 	return errors.Join(q.clients.SetLinger(q.cfg.StopWait), q.workers.SetLinger(q.cfg.StopWait))
 }
-
-func (q *Queue) now() time.Duration { return time.Since(q.begun) }
 
 // turn waits for messages, takes them in, and does what time brings.
 func (q *Queue) turn(step time.Duration) error {
