@@ -144,16 +144,11 @@ func TestNextEpoch(t *testing.T) {
 // room, and a further epoch says what the readers have really left.
 func TestBeginDoesNotWait(t *testing.T) {
 	p := open(t, Config{Lossless: true, QueueBytes: 1, Epoch: 7, Session: session})
-	r := connect(t, p.Endpoints()[0], zsock.SUB)
+	r := connectQueue(t, p.Endpoints()[0], zsock.SUB, 1)
 	r.subscribe("")
 	until(t, p, r.readable)
 	batch := makeBatch(t, 1<<20)
-	var err error
-	for err == nil {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		err = p.Send(ctx, 0, batch, nil)
-		cancel()
-	}
+	fill(t, p, batch, nil)
 	sent := p.shards[0].next
 	hash := p.shards[0].hash
 	for range 2 {

@@ -16,11 +16,15 @@ import (
 
 const anyPort = "tcp://127.0.0.1:*"
 
-// open makes a publisher that is closed at the test's end.
+// open makes a publisher that is closed at the test's end. It has nothing to say by
+// itself, however long the test takes, unless the test says when.
 func open(t testing.TB, cfg Config) *Publisher {
 	t.Helper()
 	if cfg.Endpoints == nil {
 		cfg.Endpoints = []string{anyPort}
+	}
+	if cfg.Heartbeat == 0 && cfg.Now == nil {
+		cfg.Heartbeat = time.Hour
 	}
 	p, err := New(cfg)
 	if err != nil {
@@ -214,6 +218,26 @@ func (r *raw) next() wire.Header {
 		r.t.Fatal(err)
 	}
 	return b.Header
+}
+
+// fill sends on shard 0 until every queue up to a reader that takes nothing is full.
+// A send that is not through after a while may only be slow; several are not.
+func fill(t testing.TB, p *Publisher, batch *wire.Batch, loans *lender) {
+	t.Helper()
+	for failed := 0; failed < 5; failed++ {
+		var done Releaser
+		if loans != nil {
+			done = loans.lend(t)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		err := p.Send(ctx, 0, batch, done)
+		cancel()
+		if err == nil {
+			failed = -1
+		} else if !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+	}
 }
 
 // until ticks the publisher until something is so.

@@ -172,13 +172,7 @@ func TestEndDoesNotHangOnFullQueue(t *testing.T) {
 	if err := p.WaitReaders(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
-	batch := makeBatch(t, 1<<20)
-	var err error
-	for err == nil {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		err = p.Send(ctx, 0, batch, nil)
-		cancel()
-	}
+	fill(t, p, makeBatch(t, 1<<20), nil)
 	if err := p.End(t.Context()); err == nil || !strings.Contains(err.Error(), "full queue") {
 		t.Errorf("got %v, want an error about the full queue", err)
 	}
@@ -217,25 +211,15 @@ func TestBlockedSendKeepsOthersAlive(t *testing.T) {
 		Endpoints: []string{anyPort, anyPort}, Lossless: true, QueueBytes: 1 << 20, Session: session,
 		Heartbeat: time.Millisecond,
 	})
-	slow := connect(t, p.Endpoints()[0], zsock.SUB) // reads nothing, ever
+	slow := connectQueue(t, p.Endpoints()[0], zsock.SUB, 1) // reads nothing, ever
 	slow.subscribe("")
 	until(t, p, slow.readable)
 	batch := makeBatch(t, 1<<20)
-	send := func(ctx context.Context) (err error) {
-		for err == nil {
-			err = p.Send(ctx, 0, batch, nil)
-		}
-		return err
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	if err := send(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatal(err)
-	}
-	cancel()
-	// Shard 0 is full. Whoever comes to shard 1 now meets a blocked publisher.
-	ctx, cancel = context.WithCancel(t.Context())
+	fill(t, p, batch, nil)
+	// Whoever comes to shard 1 now meets a blocked publisher.
+	ctx, cancel := context.WithCancel(t.Context())
 	blocked := make(chan error, 1)
-	go func() { blocked <- send(ctx) }()
+	go func() { blocked <- p.Send(ctx, 0, batch, nil) }()
 	r := connect(t, p.Endpoints()[1], zsock.SUB)
 	r.subscribe("")
 	seen := map[wire.HeaderFlags]bool{}

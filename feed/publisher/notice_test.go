@@ -1,7 +1,6 @@
 package publisher
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -86,16 +85,10 @@ func TestNoticeIsRefused(t *testing.T) {
 // rest is counted.
 func TestNoticesAreBounded(t *testing.T) {
 	p := open(t, Config{Lossless: true, QueueBytes: 1, Session: session})
-	r := connect(t, p.Endpoints()[0], zsock.SUB)
+	r := connectQueue(t, p.Endpoints()[0], zsock.SUB, 1)
 	r.subscribe("")
 	until(t, p, r.readable)
-	batch := makeBatch(t, 1<<20)
-	var err error
-	for err == nil {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		err = p.Send(ctx, 0, batch, nil)
-		cancel()
-	}
+	fill(t, p, makeBatch(t, 1<<20), nil)
 	const more, topic = 10, wire.OperatorPrefix + "test"
 	for i := range noticesMax + more {
 		if err := p.Notice(topic, fmt.Append(nil, i)); err != nil {

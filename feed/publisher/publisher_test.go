@@ -385,12 +385,7 @@ func TestCloseWithoutEnd(t *testing.T) {
 	}
 	batch := makeBatch(t, 1<<20)
 	var loans lender
-	var err error
-	for err == nil {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		err = p.Send(ctx, 0, batch, loans.lend(t))
-		cancel()
-	}
+	fill(t, p, batch, &loans)
 	if loans.back == loans.lent {
 		t.Fatal("nothing was held")
 	}

@@ -152,23 +152,25 @@ func TestStuckReaderIsNamed(t *testing.T) {
 		send()
 	}
 	q := e.await(t, p)
-	if q.Name != "stuck" || q.Verdict != snail.Stuck || q.Cause != snail.CauseQueue || q.QueuedBytes == 0 || q.Shard != 0 {
+	for ; q.Name != "stuck"; q = e.await(t, p) { // on a busy machine the other one may be stuck for a moment
+	}
+	if q.Verdict != snail.Stuck || q.Cause != snail.CauseQueue || q.QueuedBytes == 0 || q.Shard != 0 {
 		t.Errorf("squawk %+v", q)
 	}
 	if r := one(p, "stuck"); r.Verdict != snail.Stuck || r.Connections[0].QueuedBytes == 0 || r.Connections[0].StalledNs < int64(500*time.Millisecond) {
 		t.Errorf("listed %+v", r)
 	}
-	if r := one(p, "listens"); r.Verdict != snail.OK {
-		t.Errorf("listed %+v", r)
-	}
+	until(t, p, func() bool { return one(p, "listens").Verdict == snail.OK })
 	close(slow.open)
-	for {
+	for q.Verdict != snail.OK {
 		send()
-		if len(e.heard) > 0 {
-			break
+		for len(e.heard) > 0 && q.Verdict != snail.OK {
+			if next := <-e.heard; next.Name == "stuck" {
+				q = next
+			}
 		}
 	}
-	if q := <-e.heard; q.Name != "stuck" || q.Verdict != snail.OK || q.Before != snail.Stuck {
+	if q.Before != snail.Stuck {
 		t.Errorf("squawk %+v", q)
 	}
 	if err := errors.Join(p.End(t.Context()), <-listens.done, <-stuck.done); err != nil {
