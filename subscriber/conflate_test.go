@@ -379,8 +379,11 @@ func TestConflaterNeverWaits(t *testing.T) {
 func TestConflaterSettles(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	d := newDesk(t, 1)
-	release := make(chan struct{})
-	d.hold = func() { <-release }
+	var gate sync.Mutex // the handler stands still while it is locked
+	d.hold = func() {
+		gate.Lock()
+		defer gate.Unlock()
+	}
 	c, err := NewConflater(ConflaterConfig{Shards: 1}, board{d})
 	if err != nil {
 		t.Fatal(err)
@@ -388,25 +391,41 @@ func TestConflaterSettles(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	run := make(chan error, 1)
 	go func() { run <- c.Run(ctx) }()
-	c.Conflate(0, true)
 	s := newSpring(t, rand.New(rand.NewPCG(1, 1)), 0, 10*settleMax)
-	for len(s.sent) <= settleMax+1 { // one may be in hand
+	put := func() {
+		t.Helper()
 		if err := c.HandleBatch(s.batch(10, 0), 0); err != nil {
 			t.Fatal(err)
 		}
+	}
+	gate.Lock()
+	c.Conflate(0, true)
+	for len(s.sent) <= settleMax+1 { // one may be in hand
+		put()
 	}
 	c.Conflate(0, false)
-	if err := c.HandleBatch(s.batch(10, 0), 0); err != nil { // it would block here
+	put() // it would block here
+	if !c.Conflating(0) || c.Summary().Passed != 0 {
+		t.Errorf("much waits: %+v", c.Summary())
+	}
+	gate.Unlock()
+	if err := c.Drain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if !c.Conflating(0) || c.Summary().Passed != 0 {
-		t.Errorf("%+v", c.Summary())
-	}
-	close(release)
-	for c.Conflating(0) {
-		if err := c.HandleBatch(s.batch(10, 0), 0); err != nil {
-			t.Fatal(err)
-		}
+
+	gate.Lock()
+	c.Conflate(0, true)
+	put()
+	c.Conflate(0, false)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		put()
+	}()
+	gate.Unlock()
+	<-done
+	if c.Conflating(0) || c.Summary().Passed != 10 {
+		t.Errorf("little waits: %+v", c.Summary())
 	}
 	cancel()
 	if err := <-run; err != nil {
@@ -414,7 +433,7 @@ func TestConflaterSettles(t *testing.T) {
 	}
 	checkLines(t, "shard 0", d.lines[0], s.sent, true)
 	if last := d.lines[0][len(d.lines[0])-1]; last.by != "batch" {
-		t.Errorf("the last record came by %s", last.by)
+		t.Errorf("the last record came %s", last.by)
 	}
 }
 

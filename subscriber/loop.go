@@ -75,6 +75,7 @@ func (l *loop) receive(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, l.closeTape()) }()
 	defer l.settle()
 	lastWord := time.Now()
+	lastLook := lastWord
 	for {
 		err := l.socket.Recv(l.message)
 		switch {
@@ -95,11 +96,16 @@ func (l *loop) receive(ctx context.Context) (err error) {
 		// What was refused is not the stream's word: a foreign publisher at the
 		// endpoint is silence, too.
 		if silence := l.sub.cfg.Silence; silence > 0 {
-			if now := time.Now(); l.heard {
+			now := time.Now()
+			if l.heard {
 				lastWord, l.heard = now, false
-			} else if now.Sub(lastWord) > silence {
+			} else if stall := now.Sub(lastLook) - receiveSlice; stall > 0 {
+				lastWord = lastWord.Add(stall) // this process stood still, and has not listened
+			}
+			if now.Sub(lastWord) > silence {
 				return fmt.Errorf("%w from shard %d (%s) for %v", ErrSilence, l.shard, l.sub.cfg.Endpoints[l.shard], silence)
 			}
+			lastLook = now
 		}
 		if l.stream.Ended() && !l.sub.cfg.Follow {
 			return nil
