@@ -144,7 +144,7 @@ func TestFailover(t *testing.T) {
 			m := filled(100)
 			bad, good := startServer(t, m), startServer(t, m)
 			bad.set(wrong)
-			c := startClient(t, ClientConfig{Silence: 100 * time.Millisecond, Backoff: time.Millisecond}, bad, good)
+			c := startClient(t, ClientConfig{Silence: 100 * time.Millisecond, Backoff: time.Millisecond, Attempts: 1000}, bad, good)
 			got := wire.Seq(0)
 			if next, _, err := c.Refill(t.Context(), Span{7, 0, 0, 1000}, collect(&got)); err != nil || next != 1000 || got != 1000 {
 				t.Errorf("came to %d, handed over to %d: %v; %+v", next, got, err, c.Stats())
@@ -204,7 +204,7 @@ func TestServerRestarts(t *testing.T) {
 	m := filled(1000)
 	s := &testServer{t: t, source: m, chunk: 1, spent: map[RequestID]int64{}}
 	stop := s.start("tcp://127.0.0.1:*")
-	c := startClient(t, ClientConfig{Silence: 200 * time.Millisecond, Backoff: time.Millisecond, WindowBytes: 20_000, Attempts: 50}, s)
+	c := startClient(t, ClientConfig{Silence: 200 * time.Millisecond, Backoff: time.Millisecond, WindowBytes: 20_000, Attempts: 1000}, s)
 	got := wire.Seq(0)
 	next, _, err := c.Refill(t.Context(), Span{7, 0, 0, 10_000}, func(b *wire.Batch) error {
 		if b.FirstSeq == 3000 {
@@ -234,6 +234,9 @@ func TestRestartIsSeen(t *testing.T) {
 		<-lost // it has been asked again: a pong has come
 	}
 	stop()
+	for len(lost) > 0 { // what the first one heard
+		<-lost
+	}
 	s.start(s.endpoint)
 	for range 3 {
 		<-lost

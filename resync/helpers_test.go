@@ -268,9 +268,11 @@ func (s *testServer) sendValues(socket *zsock.Socket, r *testRequest) bool {
 	return false
 }
 
-// startClient runs a client of the servers until the test ends.
+// startClient runs a client of the servers until the test ends. It takes no server
+// for gone unless the test says after how long: a busy machine is no silence.
 func startClient(t testing.TB, cfg ClientConfig, servers ...*testServer) *Client {
 	t.Helper()
+	cfg.Silence = or(cfg.Silence, time.Minute)
 	for _, s := range servers {
 		cfg.Endpoints = append(cfg.Endpoints, s.endpoint)
 	}

@@ -15,7 +15,7 @@ import (
 const readerProcess = "TAPEDECK_TEST_RESYNC_READER"
 
 // killBeat is the interval of heartbeats in tests of readers that die.
-const killBeat = 100 * time.Millisecond
+const killBeat = 300 * time.Millisecond
 
 // TestReaderProcess is no test but the process that TestServerReaderKilled kills. It
 // begins to read and never comes to an end.

@@ -106,7 +106,7 @@ func TestHealsASubscriber(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := newSink()
-	h, err := NewHealer(HealerConfig{Shards: shards, Client: c, HoldBytes: 200_000, Backoff: time.Millisecond}, k)
+	h, err := NewHealer(HealerConfig{Shards: shards, Client: c, HoldBytes: 200_000, Backoff: time.Millisecond, Attempts: 1000}, k)
 	if err != nil {
 		t.Fatal(err)
 	}
