@@ -69,6 +69,11 @@ func TestSnail(t *testing.T) {
 		}
 	}
 	wants(t, &rep.Cases[1], "named_after_ms")
+	for i := range rep.Cases {
+		if _, ok := rep.Cases[i].Metrics["healthy_readers_named"]; !ok {
+			t.Errorf("%s: nothing about the healthy readers", rep.Cases[i].title())
+		}
+	}
 }
 
 func TestLatency(t *testing.T) {

@@ -82,8 +82,8 @@ func (n *naming) of(name string) (time.Time, bool) {
 	return t, ok
 }
 
-// snailName is what the reader that stops calls itself.
-const snailName = "snail"
+// What the reader that stops calls itself, and what all others do.
+const snailName, healthyName = "snail", "healthy"
 
 func snailRun(ctx context.Context, cfg *SnailConfig, stop bool, tl *tally) error {
 	named := &naming{first: map[string]time.Time{}}
@@ -92,7 +92,7 @@ func snailRun(ctx context.Context, cfg *SnailConfig, stop bool, tl *tally) error
 		return err
 	}
 	defer pub.Close()
-	job := Job{Role: "phased", Endpoints: pub.Endpoints(), Name: "healthy"}
+	job := Job{Role: "phased", Endpoints: pub.Endpoints(), Name: healthyName}
 	others, err := startWorkers(ctx, cfg.Readers-1, job)
 	if err != nil {
 		return err
@@ -143,7 +143,7 @@ func snailRun(ctx context.Context, cfg *SnailConfig, stop bool, tl *tally) error
 		}
 		tl.add("named_after_ms", at.Sub(stoppedAt).Seconds()*1e3)
 	}
-	_, wronged := named.of(job.Name)
+	_, wronged := named.of(healthyName)
 	tl.add("healthy_readers_named", map[bool]float64{true: 1}[wronged])
 	return cfg.results(tl, &others, sent)
 }
