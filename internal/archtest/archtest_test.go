@@ -32,6 +32,7 @@ var rules = []rule{
 	{"feed/publisher", []string{"wire", "shard", "snail", "internal/zsock"}, "publishing is order, sequence and send time; where records come from is another's"},
 	{"subscriber", []string{"wire", "shard", "internal/zsock", "internal/prefix"}, "recorder, lvc, resync and snail attach through Handler"},
 	{"resync", []string{"wire", "internal/zsock", "control/pirate"}, "it heals a stream through Handler and asks a server; what is read, cmd hands over as Refills"},
+	{"control", []string{"control/majordomo", "control/pirate", "internal/zsock"}, "the words of the bus, and who says them: what the commands do, cmd hands over as functions"},
 	{"control/pirate", []string{"internal/zsock"}, "requests and replies are bytes to it: what they mean is their handlers' business"},
 	{"resync/chp", []string{"internal/zsock"}, "a public protocol over a table of bytes: it knows no records, and whose table it shows it is told"},
 	{"lvc", []string{"wire", "snail", "shard", "internal/zsock", "internal/zmtp"}, "it takes batches from whoever receives them, and is asked for snapshots by whoever serves them"},
