@@ -18,8 +18,8 @@ type history struct {
 	gone   wire.Epoch // the latest that is not remembered any more; 0: none
 
 	opened sync.Once
-	tape   *tape.Tape // for reading here and there; see Tape.Reopen
-	again  *tape.Tape // the same where it was opened for this
+	src    Source // for reading here and there; see Source.Reopen
+	again  Source // the same where it was opened for this
 	hints  hints
 	last   lastCache
 }
@@ -38,10 +38,10 @@ type sentEpoch struct {
 	trails []*trail
 }
 
-// lastPlace is the place that last values come before. The zero place has none.
+// lastPlace is the place that last values come before. The zero value has none.
 type lastPlace struct {
-	epoch   wire.Epoch
-	ordinal wire.Ordinal
+	place wire.Ordinal // in a pass
+	known bool
 }
 
 // leadUnknown: last values are still being sent.
@@ -61,7 +61,7 @@ func (p *Player) startEpoch(place wire.Ordinal, asOf lastPlace) {
 	p.epoch, p.trails = e, e.trails
 	clear(p.next)
 	p.lead, p.taken = 0, 0
-	if asOf == (lastPlace{}) {
+	if !asOf.known {
 		p.land(place, 0)
 	}
 	p.status.mu.Lock()
@@ -135,18 +135,18 @@ func (h *history) find(epoch wire.Epoch) (e *sentEpoch, latest bool, err error) 
 	return nil, false, tape.ErrUnknownEpoch
 }
 
-// source returns a tape to read from here and there.
-func (h *history) source(t *tape.Tape) *tape.Tape {
+// source returns a source to read from here and there.
+func (h *history) source(s Source) Source {
 	h.opened.Do(func() {
-		h.tape = t // where it cannot be opened once more, it serves as well
-		if again, err := t.Reopen(); err == nil {
-			h.tape, h.again = again, again
+		h.src = s // where it cannot be opened once more, it serves as well
+		if again, err := s.Reopen(); err == nil {
+			h.src, h.again = again, again
 		}
 	})
-	return h.tape
+	return h.src
 }
 
-// close lets go of the tape. Nobody may read any more.
+// close lets go of the source. Nobody may read any more.
 func (h *history) close() {
 	h.last.forget()
 	if h.again != nil {

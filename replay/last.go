@@ -3,21 +3,20 @@ package replay
 import (
 	"context"
 
-	"github.com/tapedeck/tapedeck/tape"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
 // last is every topic's last record before the place of a seek, on its way to the
 // readers.
 type last struct {
-	walk  *tape.LastWalk
+	walk  LastWalk
 	taken bool // its current record is still to be put into a batch
 	count wire.Ordinal
 }
 
 // startLast begins to look for the last values that the epoch at hand begins with.
 func (p *Player) startLast() error {
-	walk, err := p.walkLast(p.cfg.Tape, p.epoch.asOf)
+	walk, err := p.walkLast(p.source, p.epoch.asOf)
 	if err != nil {
 		return err
 	}
@@ -27,12 +26,12 @@ func (p *Player) startLast() error {
 
 // walkLast walks over last values as they are sent: those of topics that are
 // played, in an order that is always the same.
-func (p *Player) walkLast(t *tape.Tape, asOf lastPlace) (*tape.LastWalk, error) {
+func (p *Player) walkLast(s Source, asOf lastPlace) (LastWalk, error) {
 	topics := p.filter.Match
 	if p.filter.All() {
 		topics = nil
 	}
-	return t.WalkLastBeforeOrdinal(asOf.epoch, asOf.ordinal, topics)
+	return s.WalkLast(asOf.place, topics)
 }
 
 // sendLast sends last values, in batches and records that are marked as such. They
@@ -58,7 +57,7 @@ func (p *Player) sendLast(ctx context.Context) error {
 			}
 			l.taken = true
 		}
-		s := p.shardOf(l.walk.Record(), l.walk.At().Shard)
+		s := p.shardOf(l.walk.Record(), l.walk.Shard())
 		if err := p.add(ctx, s, l.walk.Record(), l.count, notDue); err != nil {
 			return err
 		}

@@ -36,7 +36,7 @@ func (p *Player) lastOf(ctx context.Context, e *sentEpoch) (*lastValues, error) 
 		return c.values, nil
 	}
 	c.values = nil // rather one at a time in memory than two
-	walk, err := p.walkLast(p.history.source(p.cfg.Tape), e.asOf)
+	walk, err := p.walkLast(p.history.source(p.source), e.asOf)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (p *Player) lastOf(ctx context.Context, e *sentEpoch) (*lastValues, error) 
 		}
 		at := len(room)
 		room = append(room, rec...)
-		s := p.shardOf(rec, walk.At().Shard)
+		s := p.shardOf(rec, walk.Shard())
 		v.shards[s] = append(v.shards[s], lastValue{rec: slices.Clip(room[at:]), ordinal: n})
 	}
 }

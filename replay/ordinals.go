@@ -73,12 +73,13 @@ func (o *numbering) onTape(place wire.Ordinal) (wire.Epoch, wire.Ordinal) {
 	return e, place - o.offsets[e]
 }
 
-// ordinals turns the ordinals on a tape into those of a stream.
+// ordinals turns places into ordinals of a stream, and the ordinals on a tape.
 type ordinals struct {
-	*numbering
-	base   wire.Ordinal // what to add to a place: last values and whole passes before
-	epoch  wire.Epoch   // the latest that was asked for
-	offset wire.Ordinal // what to add for it
+	*numbering              // of the tape; nil where the source is another
+	span       wire.Ordinal // places that the source has
+	base       wire.Ordinal // what to add to a place: last values and whole passes before
+	epoch      wire.Epoch   // the latest that was asked for
+	offset     wire.Ordinal // what to add for it
 }
 
 // rebase changes what is added to a place.

@@ -60,6 +60,7 @@ type StoredPublisher interface {
 // default.
 type Config struct {
 	Tape      *tape.Tape // borrowed until Close
+	Source    Source     // what to play where it is not one tape; borrowed until Close
 	Publisher Publisher  // where Run sends; Batches needs none
 	Shards    int        // of the stream. Default: as many as the tape has
 	Speed     Speed      // default Max
@@ -94,7 +95,7 @@ type Config struct {
 // speed, with as many shards as the tape has, and every topic.
 func (c *Config) SendsBlocks() bool {
 	topics := prefix.New(c.Topics)
-	return c.Speed == Max && (c.Shards == 0 || c.Shards == c.Tape.Shards()) && topics.All()
+	return c.Tape != nil && c.Speed == Max && (c.Shards == 0 || c.Shards == c.Tape.Shards()) && topics.All()
 }
 
 // Bounds and defaults.
@@ -131,6 +132,7 @@ type Report struct {
 // Player plays a tape once.
 type Player struct {
 	cfg      Config
+	source   Source
 	filter   prefix.Set
 	shards   shard.Map
 	asTape   bool // the stream's shards are the tape's
@@ -187,12 +189,17 @@ func New(cfg Config) (*Player, error) {
 		return nil, err
 	}
 	p := &Player{
-		cfg: cfg, filter: prefix.New(cfg.Topics), shards: m, asTape: cfg.Shards == cfg.Tape.Shards(),
+		cfg: cfg, source: cfg.Source, filter: prefix.New(cfg.Topics), shards: m,
 		open: make([]*buffer, cfg.Shards), next: make([]wire.Ordinal, cfg.Shards), paused: cfg.Paused,
-		ordinals: ordinals{numbering: newNumbering(cfg.Tape)}, progress: &Progress{}, lane: allShards,
+		progress: &Progress{}, lane: allShards,
 		pool:   newPool(cfg.BatchBytes, poolBytes/cfg.BatchBytes+2*cfg.Shards),
 		orders: newOrders(), history: &history{},
 	}
+	if cfg.Tape != nil {
+		t := NewTapeSource(cfg.Tape)
+		p.source, p.asTape, p.ordinals.numbering = t, cfg.Shards == cfg.Tape.Shards(), t.numbers
+	}
+	p.ordinals.span = p.source.Span()
 	p.setSpeed(cfg.Speed)
 	p.status.set(Waiting, cfg.Speed)
 	p.startEpoch(0, lastPlace{})
@@ -201,11 +208,16 @@ func New(cfg Config) (*Player, error) {
 
 // fill sets what is not set and checks the rest.
 func (cfg *Config) fill() error {
-	if cfg.Tape == nil {
+	switch {
+	case cfg.Tape == nil && cfg.Source == nil:
 		return errors.New("replay: no tape")
-	}
-	if cfg.Shards == 0 {
+	case cfg.Tape != nil && cfg.Source != nil:
+		return errors.New("replay: a tape and another source")
+	case cfg.Shards != 0:
+	case cfg.Tape != nil:
 		cfg.Shards = cfg.Tape.Shards()
+	default:
+		cfg.Shards = cfg.Source.Shards()
 	}
 	if cfg.BatchBytes == 0 {
 		cfg.BatchBytes = batchBytesDefault

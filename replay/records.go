@@ -15,13 +15,12 @@ func (p *Player) playRecords(ctx context.Context) error {
 		p.taken = max(p.taken, o) // shards that were played by themselves
 	}
 	p.walked = p.least()
-	epoch, from := p.ordinals.onTape(p.walked - p.ordinals.base)
-	r, err := p.cfg.Tape.RecordsFrom(tape.ReadConfig{Clock: p.cfg.Clock, From: p.cfg.From, To: p.cfg.To}, epoch, from)
+	w, err := p.source.Walk(tape.ReadConfig{Clock: p.cfg.Clock, From: p.cfg.From, To: p.cfg.To}, p.walked-p.ordinals.base)
 	if err != nil {
 		return err
 	}
-	defer r.Close()
-	if err := p.takeAll(ctx, r); err != nil {
+	defer w.Close()
+	if err := p.takeAll(ctx, w); err != nil {
 		return err
 	}
 	p.come(p.ordinals.base + p.ordinals.span)
@@ -30,17 +29,19 @@ func (p *Player) playRecords(ctx context.Context) error {
 
 // takeAll puts records into the open batches, each when it is due, and says how far
 // it has come.
-func (p *Player) takeAll(ctx context.Context, r *tape.Records) error {
-	var now, due int64
-	for n := 0; r.Next(); n++ {
-		rec, at := r.Record(), r.At()
-		o := p.ordinals.of(at.Epoch, at.Ordinal)
+func (p *Player) takeAll(ctx context.Context, w Walk) error {
+	var (
+		now, due int64
+		it       Item
+	)
+	for n := 0; w.Next(&it); n++ {
+		rec, o := it.Record, it.Place+p.ordinals.base
 		// Where nothing passes the filter, nobody else looks.
 		if n%checkEvery == 0 && ctx.Err() != nil {
 			p.come(o)
 			return context.Cause(ctx)
 		}
-		if o < p.taken && p.wentOut(rec, at.Shard, o) {
+		if o < p.taken && p.wentOut(rec, it.Shard, o) {
 			continue
 		}
 		if !p.filter.Match(rec.Topic()) {
@@ -53,7 +54,7 @@ func (p *Player) takeAll(ctx context.Context, r *tape.Records) error {
 			now, due, err = p.untilDue(ctx, p.time(rec), now)
 		}
 		if err == nil {
-			err = p.add(ctx, p.shardOf(rec, at.Shard), rec, o, due)
+			err = p.add(ctx, p.shardOf(rec, it.Shard), rec, o, due)
 		}
 		if err != nil {
 			p.come(o)
@@ -67,7 +68,7 @@ func (p *Player) takeAll(ctx context.Context, r *tape.Records) error {
 			return errStepped
 		}
 	}
-	return r.Err()
+	return w.Err()
 }
 
 // lastStep counts a step and reports whether it was the last.

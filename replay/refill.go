@@ -178,19 +178,16 @@ func (p *Player) firstSince(e *sentEpoch, c tape.Clock, t wire.Nanos) (wire.Ordi
 	if p.ordinals.span == 0 {
 		return 0, false, nil
 	}
-	src := p.history.source(p.cfg.Tape)
+	src := p.history.source(p.source)
 	pass, rest := p.ordinals.split(e.start)
 	for range 2 { // what is not in the rest of a pass is in the next one, or in none
-		epoch, ordinal := p.ordinals.onTape(rest)
-		pos, err := src.FindFrom(c, t, epoch, ordinal)
+		found, err := src.Find(c, t, rest)
 		if err != nil {
 			return 0, false, err
 		}
-		if pos.Block < src.Blocks() {
-			if offset, known := p.ordinals.offsets[pos.Epoch]; known {
-				place := wire.Ordinal(pass)*p.ordinals.span + pos.Ordinal + offset
-				return place, place == e.start || place < e.reached(false), nil
-			}
+		if found < p.ordinals.span {
+			place := wire.Ordinal(pass)*p.ordinals.span + found
+			return place, place == e.start || place < e.reached(false), nil
 		}
 		pass, rest = pass+1, 0
 	}

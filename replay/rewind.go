@@ -22,7 +22,8 @@ type rewind struct {
 
 	values   *lastValues // of the epoch, while the walk is in them
 	value    int         // place of the current one in the shard's
-	records  *tape.Records
+	records  Walk
+	item     Item
 	pass     int
 	ordinals ordinals
 	any      bool // the pass had some
@@ -34,7 +35,7 @@ var errNotThere = errors.New("replay: the tape no longer has what was sent")
 // rewindTo returns a walk that stands at the record with a sequence, which has been
 // sent.
 func (p *Player) rewindTo(ctx context.Context, e *sentEpoch, shard int, seq wire.Seq) (*rewind, error) {
-	w := &rewind{player: p, epoch: e, shard: shard, lead: wire.Ordinal(e.lead.Load()), ordinals: ordinals{numbering: p.ordinals.numbering}}
+	w := &rewind{player: p, epoch: e, shard: shard, lead: wire.Ordinal(e.lead.Load()), ordinals: ordinals{span: p.ordinals.span}}
 	pt, ok := e.trails[shard].before(func(pt *point) bool { return pt.seq > seq })
 	if !ok {
 		return nil, errNotThere
@@ -110,25 +111,27 @@ func (w *rewind) open(pass int, rest wire.Ordinal) error {
 	if p.asTape {
 		cfg.Shards = []int{w.shard}
 	}
-	epoch, ordinal := w.ordinals.onTape(rest)
-	var err error
-	w.records, err = p.history.source(p.cfg.Tape).RecordsFrom(cfg, epoch, ordinal)
-	return err
+	records, err := p.history.source(p.source).Walk(cfg, rest)
+	if err != nil {
+		return err
+	}
+	w.records = records
+	return nil
 }
 
 // step moves to the shard's next record of the tape.
 func (w *rewind) step(ctx context.Context) error {
 	p := w.player
 	for {
-		for n := 1; w.records.Next(); n++ {
+		for n := 1; w.records.Next(&w.item); n++ {
 			if n%checkEvery == 0 && ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			rec, at := w.records.Record(), w.records.At()
-			if _, known := w.ordinals.offsets[at.Epoch]; !known || p.shardOf(rec, at.Shard) != w.shard || !p.filter.Match(rec.Topic()) {
+			rec := w.item.Record
+			if p.shardOf(rec, w.item.Shard) != w.shard || !p.filter.Match(rec.Topic()) {
 				continue
 			}
-			w.rec, w.ordinal, w.any = rec, w.ordinals.of(at.Epoch, at.Ordinal), true
+			w.rec, w.ordinal, w.any = rec, w.item.Place+w.ordinals.base, true
 			return nil
 		}
 		if err := w.records.Err(); err != nil {

@@ -13,13 +13,8 @@ type seek struct {
 	order *order
 	start wire.SessionStart
 	place wire.Ordinal // of the first record to be played, in a pass
-	asOf  lastPlace    // the same as the tape has it
 	time  wire.Nanos   // its time by the player's clock
 }
-
-// prefetchBlocks is how many blocks behind a place are asked for before play goes
-// there.
-const prefetchBlocks = 16
 
 // resolve finds the place of a target. It runs beside play, which may still go on
 // undisturbed where there is no such place.
@@ -34,36 +29,33 @@ func (p *Player) resolve(ctx context.Context, to Target) (*seek, error) {
 	if to.Relative {
 		at, clock = later(p.from(), wire.Nanos(to.Offset)), p.cfg.Clock
 	}
-	t := p.cfg.Tape
-	epoch, ordinal, err := p.placeOf(clock, at)
+	place, err := p.placeOf(clock, at)
 	if err != nil {
 		return nil, err
 	}
-	r, err := t.RecordsFrom(tape.ReadConfig{Clock: p.cfg.Clock, From: p.cfg.From, To: p.cfg.To}, epoch, ordinal)
+	w, err := p.source.Walk(tape.ReadConfig{Clock: p.cfg.Clock, From: p.cfg.From, To: p.cfg.To}, place)
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
-	if !r.Next() {
-		if r.Err() != nil {
-			return nil, r.Err()
+	defer w.Close()
+	var first Item
+	if !w.Next(&first) {
+		if w.Err() != nil {
+			return nil, w.Err()
 		}
 		return nil, fmt.Errorf("%w: nothing at or after %v", ErrBeyond, at)
 	}
-	first := r.At()
-	n := r.Block().Info.Number
-	t.Prefetch(n, n+prefetchBlocks)
+	w.Prefetch()
 	return &seek{
 		start: wire.SessionStart{Reason: "seek", At: at, Clock: clock.String(), Snapshot: !p.cfg.NoSnapshot},
-		place: first.Ordinal + p.ordinals.offsets[first.Epoch],
-		asOf:  lastPlace{first.Epoch, first.Ordinal}, time: p.time(r.Record()),
+		place: first.Place, time: p.time(first.Record),
 	}, nil
 }
 
 // placeOf returns the place of the first record in the tape's one order that comes
 // neither before a time nor before the start of what is played.
-func (p *Player) placeOf(clock tape.Clock, at wire.Nanos) (wire.Epoch, wire.Ordinal, error) {
-	epoch, ordinal := p.ordinals.onTape(0)
+func (p *Player) placeOf(clock tape.Clock, at wire.Nanos) (wire.Ordinal, error) {
+	place := wire.Ordinal(0)
 	bounds := []struct {
 		clock tape.Clock
 		at    wire.Nanos
@@ -72,16 +64,15 @@ func (p *Player) placeOf(clock tape.Clock, at wire.Nanos) (wire.Epoch, wire.Ordi
 		bounds = bounds[1:]
 	}
 	for _, b := range bounds {
-		pos, err := p.cfg.Tape.FindFrom(b.clock, b.at, epoch, ordinal)
-		if err != nil {
-			return 0, 0, err
+		var err error
+		if place, err = p.source.Find(b.clock, b.at, place); err != nil {
+			return 0, err
 		}
-		if pos.Block == p.cfg.Tape.Blocks() {
-			return 0, 0, fmt.Errorf("%w: nothing at or after %v", ErrBeyond, b.at)
+		if place == p.ordinals.span {
+			return 0, fmt.Errorf("%w: nothing at or after %v", ErrBeyond, b.at)
 		}
-		epoch, ordinal = pos.Epoch, pos.Ordinal
 	}
-	return epoch, ordinal, nil
+	return place, nil
 }
 
 // from is the tape time that a relative target counts from.
@@ -92,12 +83,16 @@ func (p *Player) from() wire.Nanos {
 	if p.cfg.From != 0 {
 		return p.cfg.From
 	}
-	r := p.cfg.Tape.Records(tape.ReadConfig{})
-	defer r.Close()
-	if !r.Next() {
+	w, err := p.source.Walk(tape.ReadConfig{}, 0)
+	if err != nil {
 		return 0 // whoever reads on is told why
 	}
-	return p.time(r.Record())
+	defer w.Close()
+	var first Item
+	if !w.Next(&first) {
+		return 0 // likewise
+	}
+	return p.time(first.Record)
 }
 
 // later adds two times; where the sum does not fit, it is as far as can be.
@@ -128,10 +123,7 @@ func (p *Player) begin(ctx context.Context) error {
 	p.stopLast()
 	p.drop()
 	place := s.place + wire.Ordinal(p.passNow())*p.ordinals.span
-	asOf := s.asOf
-	if p.cfg.NoSnapshot {
-		asOf = lastPlace{}
-	}
+	asOf := lastPlace{place: s.place, known: !p.cfg.NoSnapshot}
 	p.startEpoch(place, asOf)
 	p.nameEpoch(pub.Epoch())
 	p.status.lanesAre(false)
@@ -140,7 +132,7 @@ func (p *Player) begin(ctx context.Context) error {
 	p.report.Seeks++
 	p.show()
 	var err error
-	if asOf != (lastPlace{}) {
+	if asOf.known {
 		err = p.startLast()
 	}
 	s.order.through(err)

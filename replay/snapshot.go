@@ -124,12 +124,7 @@ func (p *Player) endOfPass() (wire.Ordinal, error) {
 	if p.cfg.To == 0 {
 		return p.ordinals.span, nil
 	}
-	src := p.history.source(p.cfg.Tape)
-	pos, err := src.FindFrom(p.cfg.Clock, p.cfg.To, p.ordinals.starts[0].epoch, 0)
-	if err != nil || pos.Block >= src.Blocks() {
-		return p.ordinals.span, err
-	}
-	return pos.Ordinal + p.ordinals.offsets[pos.Epoch], nil
+	return p.history.source(p.source).Find(p.cfg.Clock, p.cfg.To, 0)
 }
 
 // gathered are last values on their way into memory.
@@ -177,11 +172,7 @@ func (g *gathered) before(ctx context.Context, place wire.Ordinal) error {
 // take takes the last values before a place of the tape, as it is in a pass.
 func (g *gathered) take(ctx context.Context, pass int, place wire.Ordinal) error {
 	p := g.player
-	epoch, ordinal := p.ordinals.onTape(min(place, p.ordinals.span-1))
-	if place == p.ordinals.span {
-		ordinal++
-	}
-	walk, err := p.history.source(p.cfg.Tape).WalkLastBeforeOrdinal(epoch, ordinal, g.wants())
+	walk, err := p.history.source(p.source).WalkLast(place, g.wants())
 	if err != nil {
 		return err
 	}
@@ -191,9 +182,13 @@ func (g *gathered) take(ctx context.Context, pass int, place wire.Ordinal) error
 		if err != nil || !ok {
 			return err
 		}
-		rec, at := walk.Record(), walk.At()
-		s := p.shardOf(rec, at.Shard)
-		if wire.Ordinal(pass)*p.ordinals.span+at.Ordinal+p.ordinals.offsets[at.Epoch] >= g.places[s] {
+		rec := walk.Record()
+		s := p.shardOf(rec, walk.Shard())
+		before, err := g.gone(walk, pass, s)
+		if err != nil {
+			return err
+		}
+		if !before {
 			if g.later[s] == nil {
 				g.later[s] = map[string]struct{}{}
 			}
@@ -202,6 +197,16 @@ func (g *gathered) take(ctx context.Context, pass int, place wire.Ordinal) error
 		}
 		g.values = append(g.values, LastValue{Record: g.copy(rec), Shard: s})
 	}
+}
+
+// gone reports whether a shard has been sent the current record of a walk, in a pass.
+func (g *gathered) gone(walk LastWalk, pass, shard int) (bool, error) {
+	span := g.player.ordinals.span
+	start := wire.Ordinal(pass) * span
+	if g.places[shard] <= start {
+		return false, nil
+	}
+	return walk.Before(min(g.places[shard]-start, span))
 }
 
 // copy returns a copy of a record, in memory that many share.

@@ -81,7 +81,7 @@ func (s *status) lanesAre(on bool) {
 }
 
 // split takes a place that counts through all passes apart.
-func (o *numbering) split(place wire.Ordinal) (pass int, rest wire.Ordinal) {
+func (o *ordinals) split(place wire.Ordinal) (pass int, rest wire.Ordinal) {
 	if o.span == 0 {
 		return 0, 0
 	}

@@ -215,7 +215,7 @@ func TestNumbering(t *testing.T) {
 			t.Fatalf("place %d is ordinal %d of epoch %d, want %+v", place, o, e, at)
 		}
 	}
-	if pass, rest := n.split(3*400 + 7); pass != 3 || rest != 7 {
+	if pass, rest := (&ordinals{span: n.span}).split(3*400 + 7); pass != 3 || rest != 7 {
 		t.Errorf("pass %d, place %d", pass, rest)
 	}
 }
