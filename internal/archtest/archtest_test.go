@@ -34,6 +34,7 @@ var rules = []rule{
 	{"resync", []string{"wire", "internal/zsock", "control/pirate"}, "it heals a stream through Handler and asks a server; what is read, cmd hands over as Refills"},
 	{"control", []string{"control/majordomo", "control/pirate", "internal/zsock"}, "the words of the bus, and who says them: what the commands do, cmd hands over as functions"},
 	{"control/pirate", []string{"internal/zsock"}, "requests and replies are bytes to it: what they mean is their handlers' business"},
+	{"control/majordomo", []string{"internal/zsock", "control/pirate"}, "a broker knows names of services, not what they do"},
 	{"resync/chp", []string{"internal/zsock"}, "a public protocol over a table of bytes: it knows no records, and whose table it shows it is told"},
 	{"lvc", []string{"wire", "snail", "shard", "internal/zsock", "internal/zmtp"}, "it takes batches from whoever receives them, and is asked for snapshots by whoever serves them"},
 	{"recorder", []string{"wire", "tape", "shard"}, "the recorder takes batches from whoever hands them over"},

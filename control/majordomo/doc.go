@@ -1,0 +1,49 @@
+// Package majordomo is service-oriented request-reply: broker, worker and client
+// of the Majordomo pattern of the ZeroMQ guide.
+//
+//	Client, DEALER ══ ROUTER [ Broker ] ══ Worker (DEALER) ─▶ Handler
+//
+// On the wire it is MDP/0.1 (ZeroMQ RFC 7) with MMI (RFC 8), so clients, brokers
+// and workers of others work with these. The ROUTER's identities not counted:
+//
+//	REQUEST     client to broker  [][MDPC01][service][body ...]
+//	REPLY       broker to client  [][MDPC01][service][body ...]
+//	READY       worker to broker  [][MDPW01][01][service]
+//	REQUEST     broker to worker  [][MDPW01][02][client][][body ...]
+//	REPLY       worker to broker  [][MDPW01][03][client][][body ...]
+//	HEARTBEAT   both              [][MDPW01][04]
+//	DISCONNECT  both              [][MDPW01][05]
+//
+// Names that begin with mmi. or tapedeck.broker. are the broker's own; a worker
+// that offers one is sent away. It answers
+//
+//	mmi.service                [name] with [200] where the service has a worker, else [404]
+//	mmi.<other>                with [501]
+//	tapedeck.broker.services   with a JSON array of ServiceState
+//	tapedeck.broker.counters   with a JSON object, BrokerCounters
+//	tapedeck.broker.<other>    with [501]
+//
+// # Numbers
+//
+// A client may put a number frame (control/pirate, AppendNumber) in front of its
+// body. It names the request over all of the client's sockets and tries: numbers
+// of 2^32 and above are taken to be nobody else's, so draw the first one at random;
+// smaller ones are the client's own at its address. A numbered request that comes
+// again while the broker has it is not done again: its reply goes to where it came
+// from last. A broker that cannot have a numbered request answered says so, with a
+// failed number frame and a Reason; others run into their own timeout. Our Worker
+// takes the number off before the Handler sees the body, and puts it on the reply.
+//
+// # Otherwise than in the guide
+//
+// Reserved names are refused by the name of the service. A worker that dies at
+// work is noticed by its silence, because ours beat while they work: it does not
+// count for mmi.service any more, and its request goes to another worker, once,
+// while its deadline lasts. So a request may be done twice, and handlers must not
+// mind. Requests have deadlines. Services, requests, workers and bytes are bounded;
+// a service is forgotten with its last worker and request. A client may be behind
+// further ROUTERs.
+//
+// The broker's and the worker's decisions are pure: events and times go in, actions
+// come out. Broker, Worker and Client put sockets and clocks around them.
+package majordomo

@@ -1,0 +1,68 @@
+package majordomo
+
+import (
+	"context"
+	"time"
+
+	"github.com/tapedeck/tapedeck/control/pirate"
+	"github.com/tapedeck/tapedeck/internal/zsock"
+)
+
+// Handler answers one request, whose frames are borrowed until it returns; a
+// number frame is not among them. ctx ends when the request has taken longer than
+// it may, and when Run has waited long enough for the handler after it was to stop.
+// With a Concurrency above 1 several run at once.
+type Handler = pirate.Handler
+
+// Reply is what a Handler answers: Frames, none is one empty frame, and Release,
+// which is called once when the frames are no longer needed. They are copied when
+// they are sent, soon after the handler has returned.
+type Reply = pirate.Reply
+
+// WorkerConfig is what a Worker is made from. The zero value of a field means its
+// default.
+type WorkerConfig struct {
+	// Endpoints of brokers. At least one. The worker is at one at a time, and goes
+	// to the next one when that falls silent.
+	Endpoints []string
+	// Context that an inproc broker is in; it is borrowed until Run returns.
+	// Default: one of its own.
+	Context *zsock.Context
+	// Service that it offers; at most 255 bytes, and not reserved.
+	Service string
+	// Handler answers the requests.
+	Handler Handler
+	// Concurrency is how many requests it answers at once. The protocol gives a
+	// worker one request at a time, so it is that many workers to the broker, each
+	// with a socket. Default 1.
+	Concurrency int
+	// Heartbeat is the interval of heartbeats, the broker's. Default 2.5 s.
+	Heartbeat time.Duration
+	// Liveness is for how many intervals the broker may be silent. Default 3.
+	Liveness int
+	// Backoff and BackoffMax are the first and the longest wait before a broker is
+	// looked for again. Default 100 ms and 10 s.
+	Backoff, BackoffMax time.Duration
+	// Work is how long a request may take. Then its context ends, and the worker
+	// stops beating, so that the broker gives the request to another. Default 1 min.
+	Work time.Duration
+	// StopWait is how long Run waits, when it is to stop, for the handlers. Then
+	// their contexts end. Default 1 s.
+	StopWait time.Duration
+	// RequestBytes bounds a frame of a request, bytes. Default 128 MiB.
+	RequestBytes int64
+}
+
+// Worker answers requests that a broker hands to it.
+type Worker struct{}
+
+// NewWorker checks cfg. Nothing is opened before Run.
+func NewWorker(cfg WorkerConfig) (*Worker, error) { return nil, errUnfinished }
+
+// Run serves until ctx ends. Then it finishes what it has, tells the broker and
+// returns nil. A broker that is away is looked for again and again. It may be
+// called once.
+func (w *Worker) Run(ctx context.Context) error { return errUnfinished }
+
+// Counters returns what was counted so far. Any goroutine may call it.
+func (w *Worker) Counters() WorkerCounters { return WorkerCounters{} }
