@@ -34,6 +34,7 @@ type sentEpoch struct {
 	began  wire.Nanos   // wall clock
 	start  wire.Ordinal // place of its first record, counted through all passes
 	asOf   lastPlace    // of its last values
+	topics *topics      // that are played
 	lead   atomic.Uint64
 	trails []*trail
 }
@@ -53,7 +54,7 @@ func (p *Player) startEpoch(place wire.Ordinal, asOf lastPlace) {
 	for _, t := range p.trails {
 		t.finish()
 	}
-	e := &sentEpoch{began: wire.NanosOf(time.Now()), start: place, asOf: asOf, trails: make([]*trail, p.cfg.Shards)}
+	e := &sentEpoch{began: wire.NanosOf(time.Now()), start: place, asOf: asOf, topics: p.topics, trails: make([]*trail, p.cfg.Shards)}
 	for s := range e.trails {
 		e.trails[s] = newTrail()
 	}
@@ -64,9 +65,6 @@ func (p *Player) startEpoch(place wire.Ordinal, asOf lastPlace) {
 	if !asOf.known {
 		p.land(place, 0)
 	}
-	p.status.mu.Lock()
-	p.status.epoch = e
-	p.status.mu.Unlock()
 }
 
 // nameEpoch says which epoch it is that was begun.
@@ -75,6 +73,7 @@ func (p *Player) nameEpoch(epoch wire.Epoch) {
 	p.epoch.epoch = epoch
 	p.status.mu.Unlock()
 	p.history.add(p.epoch)
+	p.show()
 }
 
 // land says that the last values are through: there were so many.

@@ -70,13 +70,14 @@ func (p *Player) takeLane(s int) *Player {
 	lane := p.lanes[s]
 	if lane == nil {
 		lane = &Player{
-			cfg: p.cfg, filter: p.filter, shards: p.shards, asTape: p.asTape, lane: s, wait: p.wait, wall: p.wall,
+			cfg: p.cfg, shards: p.shards, asTape: p.asTape, lane: s, wait: p.wait, wall: p.wall,
 			open: make([]*buffer, p.cfg.Shards), ordinals: p.ordinals, progress: p.progress, next: p.next, checked: p.checked,
 			// For the parts of blocks at the borders of a range: two at a time.
 			pool: newPool(p.cfg.BatchBytes, 4),
 		}
 		p.lanes[s] = lane
 	}
+	lane.filter = p.filter
 	lane.lead, lane.epoch, lane.trails, lane.report = p.lead, p.epoch, p.trails, Report{}
 	return lane
 }

@@ -11,8 +11,6 @@ import (
 // perform waits for readers and plays, carrying out orders in between. It returns
 // nil at the end of what there is to play.
 func (p *Player) perform(run context.Context) error {
-	p.waiting = true
-	p.show()
 	for {
 		err := p.stretch(run, func(ctx context.Context) error {
 			return p.cfg.Publisher.WaitReaders(ctx, p.cfg.Wait)
@@ -88,6 +86,8 @@ func (p *Player) proceed(ctx context.Context) error {
 func (p *Player) show() {
 	phase := Playing
 	switch {
+	case p.over:
+		phase = Finished
 	case p.waiting:
 		phase = Waiting
 	case p.paused:
@@ -95,7 +95,10 @@ func (p *Player) show() {
 	case p.ended:
 		phase = Held
 	}
-	p.status.set(phase, p.speed)
+	p.status.set(view{
+		phase: phase, speed: p.speed, loop: p.loop, round: p.round, topics: p.topics, squeeze: p.squeeze,
+		epoch: p.epoch, named: p.epoch.epoch,
+	})
 }
 
 // atEnd says what comes behind the last record.

@@ -67,10 +67,19 @@ type Config struct {
 	// From and To bound what is played, by Clock: [From, To). Zero is open.
 	From, To wire.Nanos
 	Clock    tape.Clock // the time that pacing, From and To go by. Default: receive
-	Topics   []string   // play only topics with one of these prefixes. Default: all
-	Passes   int        // how often to play. Default 1; below 0 until the context ends
-	Wait     int        // readers to wait for before the first record
-	Paused   bool       // begin paused
+	Topics   []string   // play only topics with one of these prefixes, until SetTopics. Default: all
+	// Loop, where it is not nil, is played again and again; see Player.Loop. The
+	// stream's first epoch then has no records.
+	Loop *Range
+	// Squeeze is how much tape time an idle stretch lasts at most, where play is
+	// paced: what is longer lasts only that long, and records that follow one another
+	// sooner keep their pace. Default 0: idle stretches last what they last.
+	Squeeze time.Duration
+	// Session is the deck's name in notices on wire.DeckTopic.
+	Session string
+	Passes  int  // how often to play. Default 1; below 0 until the context ends
+	Wait    int  // readers to wait for before the first record
+	Paused  bool // begin paused
 	// Hold keeps the player at the end of the last pass, where it can seek back,
 	// until Stop or the end of the context.
 	Hold bool
@@ -109,9 +118,10 @@ const (
 // Progress is how far a player is. Its fields are read with their Load methods
 // while Run runs.
 type Progress struct {
-	Records atomic.Uint64 // sent, over all passes
-	Bytes   atomic.Uint64
-	Time    atomic.Int64 // tape time of the latest record, ns
+	Records  atomic.Uint64 // sent, over all passes
+	Bytes    atomic.Uint64
+	Time     atomic.Int64 // tape time of the latest record, ns
+	Squeezed atomic.Int64 // idle tape time that was left out, ns
 }
 
 // Report is what a run did.
@@ -133,7 +143,8 @@ type Report struct {
 type Player struct {
 	cfg      Config
 	source   Source
-	filter   prefix.Set
+	topics   *topics
+	filter   prefix.Set // of topics
 	shards   shard.Map
 	asTape   bool // the stream's shards are the tape's
 	pool     *pool
@@ -167,6 +178,10 @@ type Player struct {
 	waiting bool // for readers
 	paused  bool
 	ended   bool  // held at the end
+	over    bool  // Run has nothing more to play
+	loop    *loop // that is played, or nil
+	round   uint64
+	squeeze time.Duration
 	seek    *seek // to be begun, or nil
 	last    *last // last values that are being sent, or nil
 
@@ -189,8 +204,9 @@ func New(cfg Config) (*Player, error) {
 		return nil, err
 	}
 	p := &Player{
-		cfg: cfg, source: cfg.Source, filter: prefix.New(cfg.Topics), shards: m,
-		open: make([]*buffer, cfg.Shards), next: make([]wire.Ordinal, cfg.Shards), paused: cfg.Paused,
+		cfg: cfg, source: cfg.Source, shards: m,
+		open: make([]*buffer, cfg.Shards), next: make([]wire.Ordinal, cfg.Shards),
+		paused: cfg.Paused, waiting: true, squeeze: cfg.Squeeze,
 		progress: &Progress{}, lane: allShards,
 		pool:   newPool(cfg.BatchBytes, poolBytes/cfg.BatchBytes+2*cfg.Shards),
 		orders: newOrders(), history: &history{},
@@ -200,9 +216,10 @@ func New(cfg Config) (*Player, error) {
 		p.source, p.asTape, p.ordinals.numbering = t, cfg.Shards == cfg.Tape.Shards(), t.numbers
 	}
 	p.ordinals.span = p.source.Span()
+	p.setTopics(newTopics(cfg.Topics))
 	p.setSpeed(cfg.Speed)
-	p.status.set(Waiting, cfg.Speed)
 	p.startEpoch(0, lastPlace{})
+	p.show()
 	return p, nil
 }
 
@@ -235,6 +252,8 @@ func (cfg *Config) fill() error {
 		return fmt.Errorf("replay: batches of %d bytes, want %d to %d", cfg.BatchBytes, batchBytesMin, batchBytesMax)
 	case cfg.CPUs != nil && len(cfg.CPUs) != cfg.Shards:
 		return fmt.Errorf("replay: %d CPUs for %d shards", len(cfg.CPUs), cfg.Shards)
+	case cfg.Squeeze < 0:
+		return fmt.Errorf("replay: idle stretches of %v", cfg.Squeeze)
 	case cfg.From != 0 && cfg.To != 0 && cfg.To <= cfg.From:
 		return fmt.Errorf("replay: the range ends at %v, before it begins at %v", cfg.To, cfg.From)
 	}
@@ -285,7 +304,8 @@ func (p *Player) Run(ctx context.Context) (Report, error) {
 // finish takes leave of what needs the run.
 func (p *Player) finish() {
 	p.report.Elapsed = time.Duration(p.wait.now())
-	p.status.set(Finished, p.speed)
+	p.over = true
+	p.show()
 	p.orders.close(ErrFinished)
 	p.stepping.through(ErrFinished)
 	if p.seek != nil {

@@ -1,8 +1,12 @@
 package replay
 
 import (
+	"context"
+	"slices"
 	"sync"
+	"time"
 
+	"github.com/tapedeck/tapedeck/internal/prefix"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -14,7 +18,7 @@ const (
 	Waiting Phase = iota // for readers, or for Run
 	Playing
 	Paused
-	Held     // at the end of the tape; see Config.Hold
+	Held     // at the end of the tape, see Config.Hold; or in a loop that has nothing to play
 	Finished // Run has nothing more to play
 )
 
@@ -30,10 +34,13 @@ func (p Phase) String() string {
 
 // State is where a player is.
 type State struct {
-	Phase Phase
-	Speed Speed
-	Epoch wire.Epoch // of the stream; 0 where the publisher does not say
-	Pass  int        // from 0
+	// Version is one greater after each change of anything but Time, Ordinal, Pass,
+	// Records and Squeezed, which go on by themselves.
+	Version uint64
+	Phase   Phase
+	Speed   Speed
+	Epoch   wire.Epoch // of the stream; 0 where the publisher does not say
+	Pass    int        // over the tape, from 0
 	// Time is the tape time of the latest record that went out, by the player's
 	// clock; after a seek, of the next one.
 	Time wire.Nanos
@@ -41,24 +48,96 @@ type State struct {
 	// epochs: everything before it has gone out. At full speed, when each shard is
 	// played by itself, some of what follows has, too.
 	Ordinal wire.Ordinal
+	Records uint64 // sent so far, over all passes, last values not counted
+
+	Looping          bool       // what follows is set
+	LoopFrom, LoopTo wire.Nanos // times of the loop's first record, and of the first one behind it, by the player's clock
+	Round            uint64     // of the loop, from 0
+
+	Topics   []string      // prefixes of what is played; none: everything. Not to be changed
+	Squeeze  time.Duration // what longer idle stretches last; 0: they last what they last
+	Squeezed time.Duration // idle tape time that was left out so far
+}
+
+// view is what others see of a player. It is comparable, and what it points to does
+// not change.
+type view struct {
+	phase   Phase
+	speed   Speed
+	loop    *loop
+	round   uint64
+	topics  *topics
+	squeeze time.Duration
+	epoch   *sentEpoch // nil before the first
+	named   wire.Epoch // its number, once it has one
+}
+
+// topics is a filter.
+type topics struct {
+	prefixes []string
+	set      prefix.Set
+}
+
+func newTopics(prefixes []string) *topics {
+	return &topics{prefixes: slices.Clone(prefixes), set: prefix.New(prefixes)}
 }
 
 // status is what State says. The player writes it when something changes that is
 // not a matter of every batch.
 type status struct {
-	mu    sync.Mutex
-	phase Phase
-	speed Speed
-	epoch *sentEpoch // nil before the first
-	lanes bool       // each shard is played by itself
+	mu      sync.Mutex
+	view    view
+	version uint64
+	lanes   bool          // each shard is played by itself
+	changed chan struct{} // closed at the next change; nil where nobody waits for it
 }
 
 // State returns where the player is. Any goroutine may call it.
 func (p *Player) State() State {
 	p.status.mu.Lock()
 	defer p.status.mu.Unlock()
-	st := State{Phase: p.status.phase, Speed: p.status.speed, Time: wire.Nanos(p.progress.Time.Load())}
-	if e := p.status.epoch; e != nil {
+	return p.state()
+}
+
+// Wait returns where the player is as soon as its version is another than since, which
+// may be at once. Where no change can come any more, it returns ErrFinished with the
+// state. Any goroutine may call it.
+func (p *Player) Wait(ctx context.Context, since uint64) (State, error) {
+	for {
+		p.status.mu.Lock()
+		st := p.state()
+		if st.Version != since || st.Phase == Finished {
+			p.status.mu.Unlock()
+			if st.Version == since {
+				return st, ErrFinished
+			}
+			return st, nil
+		}
+		if p.status.changed == nil {
+			p.status.changed = make(chan struct{})
+		}
+		changed := p.status.changed
+		p.status.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return st, context.Cause(ctx)
+		}
+	}
+}
+
+// state is State for who holds the lock.
+func (p *Player) state() State {
+	v := &p.status.view
+	st := State{
+		Version: p.status.version, Phase: v.phase, Speed: v.speed, Time: wire.Nanos(p.progress.Time.Load()),
+		Records: p.progress.Records.Load(), Round: v.round, Topics: v.topics.prefixes,
+		Squeeze: v.squeeze, Squeezed: time.Duration(p.progress.Squeezed.Load()),
+	}
+	if v.loop != nil {
+		st.Looping, st.LoopFrom, st.LoopTo = true, v.loop.fromTime, v.loop.toTime
+	}
+	if e := v.epoch; e != nil {
 		st.Epoch = e.epoch
 		st.Pass, st.Ordinal = p.ordinals.split(e.reached(p.status.lanes))
 		if p.cfg.Passes > 0 && st.Pass >= p.cfg.Passes {
@@ -68,10 +147,20 @@ func (p *Player) State() State {
 	return st
 }
 
-func (s *status) set(phase Phase, speed Speed) {
+// set shows another view and reports whether it is another.
+func (s *status) set(v view) bool {
 	s.mu.Lock()
-	s.phase, s.speed = phase, speed
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	if v == s.view {
+		return false
+	}
+	s.view = v
+	s.version++
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+	return true
 }
 
 func (s *status) lanesAre(on bool) {
