@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tapedeck/tapedeck/lvc"
 	"github.com/tapedeck/tapedeck/resync"
@@ -68,6 +69,12 @@ anything on: so one that is started again has every topic.`,
 		),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
+	f.add(cmd)
+	return cmd
+}
+
+// add declares the flags.
+func (f *lvcFlags) add(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.shards, "shards", endpointDefault, "endpoints of the stream's shards: a comma-separated list, a tcp port followed by +, or {shard} in a path")
 	fl.IntVar(&f.count, "shard-count", 0, "number of shards, where --shards is a pattern (default: 1, or as many as are listed)")
@@ -86,13 +93,12 @@ anything on: so one that is started again has every topic.`,
 	fl.StringVar(&f.queue, "queue", "64MiB", "bytes that wait for one client at most")
 	fl.DurationVar(&f.silence, "silence", 0, "fail when a shard says nothing, heartbeats included, for this long (0: wait for ever)")
 	fl.StringVar(&f.name, "name", "lvc", "name of this reader, shown to the publisher's operator")
-	return cmd
 }
 
 // subscriber returns how the stream is received.
-func (f *lvcFlags) subscriber(cmd *cobra.Command, out *output) (subscriber.Config, error) {
+func (f *lvcFlags) subscriber(fl *pflag.FlagSet, out *output) (subscriber.Config, error) {
 	s := &f.stream
-	s.connects, s.flags, s.endpoint, s.shards = true, cmd.Flags(), f.shards, f.count
+	s.connects, s.flags, s.endpoint, s.shards = true, fl, f.shards, f.count
 	if s.shards == 0 {
 		s.shards = 1 + strings.Count(f.shards, ",")
 	}
@@ -132,53 +138,64 @@ func (f *lvcFlags) proxy(shards int) (lvc.Config, error) {
 }
 
 func (f *lvcFlags) run(cmd *cobra.Command) error {
-	out := newOutput(cmd)
-	in, err := f.subscriber(cmd, out)
+	h, err := f.begin(cmd.Context(), cmd.Flags(), newOutput(cmd))
 	if err != nil {
 		return err
+	}
+	defer h.close()
+	return h.serve(cmd.Context())
+}
+
+// begin puts a proxy together, which serve then runs; close comes after it.
+func (f *lvcFlags) begin(ctx context.Context, fl *pflag.FlagSet, out *output) (h *lvcHandler, err error) {
+	in, err := f.subscriber(fl, out)
+	if err != nil {
+		return nil, err
 	}
 	cfg, err := f.proxy(len(in.Endpoints))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	h := newLVCHandler(out)
-	defer h.close()
-	h.audience = newAudience(out, f.readers)
+	h = newLVCHandler(out)
+	defer func() {
+		if err != nil {
+			h.close()
+		}
+	}()
+	h.shards, h.audience = in.Endpoints, newAudience(out, f.readers)
 	cfg.Squawk = h.audience.squawk
 	if f.warm != "" {
-		t, err := openTape(f.warm, out)
-		if err != nil {
-			return err
+		if h.warm, err = openTape(f.warm, out); err != nil {
+			return h, err
 		}
-		defer t.Close()
-		if cfg.Warm, err = lastOf(cmd.Context(), t); err != nil {
-			return err
+		if cfg.Warm, err = lastOf(ctx, h.warm); err != nil {
+			return h, err
 		}
 	}
 	client, err := f.heal.client()
 	if err != nil {
-		return err
+		return h, err
 	}
 	var begin resync.Start
 	if client != nil && f.warm == "" {
-		if w := f.heal.warmUp(cmd.Context(), len(in.Endpoints), out); w != nil {
+		if w := f.heal.warmUp(ctx, len(in.Endpoints), out); w != nil {
 			cfg.Warm, cfg.WarmTo, begin = w.values(), w.to, w.start()
 		}
 	}
 	snapshots, err := f.snapshot.open()
 	if err != nil {
-		return err
+		return h, err
 	}
 	cfg.Watcher = snapshots.watcher()
 	p, err := lvc.New(cfg)
 	if err != nil {
-		return withHint(errors.Join(err, snapshots.close()), "--plain and --tap say where to serve")
+		return h, withHint(errors.Join(err, snapshots.close()), "--plain and --tap say where to serve")
 	}
 	h.Proxy, h.snapshots = p, snapshots
 	if err := h.attach(in, client, &f.heal, begin); err != nil {
-		return errors.Join(err, p.Close(), snapshots.close())
+		return h, errors.Join(err, p.Close(), snapshots.close())
 	}
-	return h.serve(cmd.Context(), in.Endpoints)
+	return h, nil
 }
 
 // attach puts the receive loops before the proxy, and what fills gaps between them.
@@ -197,9 +214,9 @@ func (h *lvcHandler) attach(in subscriber.Config, client *resync.Client, f *heal
 }
 
 // serve runs the proxy to its end, and says what it did.
-func (h *lvcHandler) serve(ctx context.Context, shards []string) error {
+func (h *lvcHandler) serve(ctx context.Context) error {
 	p, out := h.Proxy, h.out
-	serving := &lvcServing{Shards: shards, Plain: p.Endpoints(), Tap: p.TapEndpoint(), snapshotServing: h.snapshots.serving(), Warm: p.Stats().Topics}
+	serving := &lvcServing{Shards: h.shards, Plain: p.Endpoints(), Tap: p.TapEndpoint(), snapshotServing: h.snapshots.serving(), Warm: p.Stats().Topics}
 	out.remark("%s", serving.text())
 	if err := out.message("lvc.serving", serving, ""); err != nil {
 		return errors.Join(err, p.Close(), h.snapshots.close())
@@ -276,6 +293,8 @@ func lastOf(ctx context.Context, t *tape.Tape) (iter.Seq2[wire.Record, lvc.Origi
 // may read our output: the stream does not wait for that.
 type lvcHandler struct {
 	*lvc.Proxy
+	shards    []string   // endpoints of the stream
+	warm      *tape.Tape // that the table began with; may be nil
 	sub       *subscriber.Subscriber
 	healing   *healing // nil: gaps stay
 	snapshots *snapshotService
@@ -300,6 +319,10 @@ func newLVCHandler(out *output) *lvcHandler {
 
 // close ends the writing of lines. Nobody says anything any more.
 func (h *lvcHandler) close() {
+	if h.warm != nil {
+		_ = h.warm.Close() // it was open for reading
+		h.warm = nil
+	}
 	if h.once != nil {
 		h.once()
 		h.once = nil

@@ -56,6 +56,12 @@ named in any case, at once and in the summary.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
+	f.add(cmd)
+	return cmd
+}
+
+// add declares the flags.
+func (f *playFlags) add(cmd *cobra.Command) {
 	f.stream.add(cmd, "bind", "number of shards to play to (default: as the tape has)")
 	fl := cmd.Flags()
 	fl.StringVar(&f.speed, "speed", "1x", `"max", or a factor such as 1x, 10x, 0.5x`)
@@ -70,7 +76,6 @@ named in any case, at once and in the summary.`,
 	fl.BoolVar(&f.readers, "readers", false, "list the subscribers every second, with how late they are")
 	f.serve.add(cmd, "of what was played")
 	_ = cmd.RegisterFlagCompletionFunc("clock", cobra.FixedCompletions([]string{"receive", "event", "send"}, cobra.ShellCompDirectiveNoFileComp))
-	return cmd
 }
 
 // config turns the flags into a player's configuration.
@@ -113,54 +118,91 @@ func parseLoop(s string) (int, error) {
 	return n, nil
 }
 
-func (f *playFlags) run(cmd *cobra.Command, dir string) (err error) {
-	out := newOutput(cmd)
+// playing is a player with its tape and its publisher, and with what serves its
+// readers what they missed.
+type playing struct {
+	tape   *tape.Tape
+	cfg    replay.Config
+	player *replay.Player
+	pub    *publisher.Publisher
+	served *refillServer
+}
+
+// open puts together what plays a tape. adjust, where it is not nil, has the last
+// word about the player.
+func (f *playFlags) open(dir string, out *output, squawk func(snail.Squawk), adjust func(*replay.Config)) (p *playing, err error) {
 	cfg, err := f.config()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	serve, err := f.serve.config(cmd)
+	serve, err := f.serve.config(f.stream.flags)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	t, err := openTape(dir, out)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer t.Close()
+	p = &playing{tape: t}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close())
+		}
+	}()
 	if cfg.From, err = timeOn(t, cfg.Clock, "--from", f.from); err != nil {
-		return err
+		return p, err
 	}
 	if cfg.To, err = timeOn(t, cfg.Clock, "--to", f.to); err != nil {
-		return err
+		return p, err
 	}
-	if !cmd.Flags().Changed("shards") {
+	if !f.stream.flags.Changed("shards") {
 		f.stream.shards = t.Shards()
 	}
 	if _, err := f.stream.place(); err != nil { // a placement file may say how many shards
-		return err
+		return p, err
 	}
 	cfg.Tape, cfg.Shards = t, f.stream.shards
 	ioCPUs, loopCPUs, err := f.stream.placement()
 	if err != nil {
-		return err
+		return p, err
 	}
 	cfg.CPUs = loopCPUs
+	if adjust != nil {
+		adjust(&cfg)
+	}
+	if p.pub, err = f.publisher(t, placeFor(t, &cfg), ioCPUs, squawk); err != nil {
+		return p, err
+	}
+	cfg.Publisher, p.cfg = p.pub, cfg
+	if p.player, err = replay.New(cfg); err != nil {
+		return p, usageError{err}
+	}
+	p.served, err = f.serve.servePlayer(serve, p.player, out)
+	return p, err
+}
+
+// close lets go of everything. The publisher may hold the player's memory, so it
+// goes first; it may have been closed before.
+func (p *playing) close() error {
+	_, err := p.served.stop()
+	if p.pub != nil {
+		err = errors.Join(err, p.pub.Close())
+	}
+	if p.player != nil {
+		p.player.Close()
+	}
+	return errors.Join(err, p.tape.Close())
+}
+
+func (f *playFlags) run(cmd *cobra.Command, dir string) (err error) {
+	out := newOutput(cmd)
 	readers := newAudience(out, f.readers)
-	pub, err := f.publisher(t, placeFor(t, &cfg), ioCPUs, readers.squawk)
+	p, err := f.open(dir, out, readers.squawk, nil)
 	if err != nil {
 		return err
 	}
-	cfg.Publisher = pub
-	player, err := replay.New(cfg)
-	if err != nil {
-		return errors.Join(usageError{err}, pub.Close())
-	}
-	defer player.Close() // after the publisher: it may hold the player's memory
-	served, err := f.serve.servePlayer(serve, player, out)
-	if err != nil {
-		return errors.Join(err, pub.Close())
-	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	t, cfg, player, pub := p.tape, p.cfg, p.player, p.pub
 	out.remark("playing %s at %s on %v", dir, cfg.Speed, pub.Endpoints())
 	stopWatch := readers.watch(pub.ReaderList)
 	rep, runErr := f.play(cmd.Context(), out, player, t)
@@ -170,9 +212,9 @@ func (f *playFlags) run(cmd *cobra.Command, dir string) (err error) {
 	stopWatch()
 	stats := pub.Stats()
 	closeErr := pub.Close()
-	served.stay(cmd.Context())
+	p.served.stay(cmd.Context())
 	sum := newPlaySummary(&rep, &stats, cfg.Speed)
-	sum.Served, err = served.stop()
+	sum.Served, err = p.served.stop()
 	closeErr = errors.Join(closeErr, err)
 	sum.List, sum.Untold = readers.all(), readers.unsaid.Load()
 	if err := out.message("play.summary", sum, sum.text()); err != nil {

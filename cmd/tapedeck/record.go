@@ -62,6 +62,13 @@ from it.`,
 		),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
+	f.add(cmd)
+	_ = cmd.MarkFlagRequired("output")
+	return cmd
+}
+
+// add declares the flags.
+func (f *recordFlags) add(cmd *cobra.Command) {
 	f.stream.add(cmd, "connect", "number of shards in the stream")
 	f.expect.add(cmd)
 	fl := cmd.Flags()
@@ -76,9 +83,7 @@ from it.`,
 	fl.BoolVar(&f.follow, "follow", false, "stay after the end, for the next session")
 	fl.DurationVar(&f.silence, "silence", 0, "stop when a shard says nothing, heartbeats included, for this long (0: wait for ever)")
 	fl.StringVar(&f.name, "name", "recorder", "name of this reader, shown to the publisher's operator")
-	_ = cmd.MarkFlagRequired("output")
 	_ = cmd.RegisterFlagCompletionFunc("codec", cobra.FixedCompletions(tape.CodecNames(), cobra.ShellCompDirectiveNoFileComp))
-	return cmd
 }
 
 // tape is the name of the tape.
@@ -146,19 +151,30 @@ type recordSummary struct {
 	Served *serveSummary `json:"served,omitempty"`
 }
 
-func (f *recordFlags) run(cmd *cobra.Command) error {
-	out := newOutput(cmd)
+// taping is a stream that is written to a tape.
+type taping struct {
+	flags  *recordFlags
+	out    *output
+	w      *tape.Writer
+	rec    *recorder.Recorder
+	stream *recording
+	took   time.Duration
+}
+
+// begin puts together what records. What is wrong with the flags shows before a
+// tape is made.
+func (f *recordFlags) begin(out *output) (*taping, error) {
 	endpoints, err := f.stream.endpoints()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ioCPUs, loopCPUs, err := f.stream.placement()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	open, err := opener(out, f.byRef)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cfg := subscriber.Config{
 		Endpoints: endpoints, Name: f.name, IOCPUs: ioCPUs, ReceiveCPUs: loopCPUs, Follow: f.follow, Silence: f.silence,
@@ -166,49 +182,69 @@ func (f *recordFlags) run(cmd *cobra.Command) error {
 		Warn:     func(_ int, err error) { out.remark("warning: %v", err) },
 	}
 	if err := f.expect.apply(&cfg); err != nil {
-		return err
+		return nil, err
 	}
-	// What is wrong with the flags shows before a tape is made.
 	if _, err := subscriber.New(cfg, nil); err != nil {
-		return usageError{err}
+		return nil, usageError{err}
 	}
-	r, err := f.resync.check(cmd, out)
-	if err != nil {
-		return err
+	t := &taping{flags: f, out: out}
+	if t.stream, err = f.resync.check(f.stream.flags, out); err != nil {
+		return nil, err
 	}
+	if t.w, err = f.writer(); err != nil {
+		return nil, errors.Join(err, t.stream.abandon())
+	}
+	t.rec = recorder.New(t.w)
+	if err := t.stream.open(cfg, t.rec); err != nil {
+		return nil, errors.Join(err, t.w.Close(), t.stream.abandon())
+	}
+	return t, nil
+}
+
+// run records until the stream has ended and is as whole as it can be.
+func (t *taping) run(ctx context.Context) error {
+	start := time.Now()
+	err := t.stream.run(ctx)
+	t.took = time.Since(start)
+	return err
+}
+
+// end closes the tape: what was received is kept in any case. It returns what was
+// recorded, and in words why that is not complete.
+func (t *taping) end(ctx context.Context) (sum *recordSummary, why string, err error) {
+	err = errors.Join(t.rec.Err(), t.w.Close())
+	served, closeErr := t.stream.close(ctx)
+	err = errors.Join(err, closeErr)
+	stats := t.w.Stats()
+	if stats.RetainErr != nil {
+		t.out.remark("warning: old segments could not be removed: %v", stats.RetainErr)
+	} else if stats.RetainHeld != "" {
+		t.out.remark("old segments were not removed: %s", stats.RetainHeld)
+	}
+	in, healed, why := t.stream.outcome()
+	sum = t.flags.summary(in, stats, t.took)
+	sum.Resync, sum.Served = healed, served
+	return sum, why, err
+}
+
+func (f *recordFlags) run(cmd *cobra.Command) error {
+	out := newOutput(cmd)
 	dumps := f.keep.catch(out)
 	defer dumps.close()
-	w, err := f.writer()
+	t, err := f.begin(out)
 	if err != nil {
-		return errors.Join(err, r.abandon())
+		return err
 	}
-	rec := recorder.New(w)
-	if err := r.open(cfg, rec); err != nil {
-		return errors.Join(err, w.Close(), r.abandon())
-	}
-	dumps.start(w, filepath.Clean(f.output))
-	start := time.Now()
+	dumps.start(t.w, filepath.Clean(f.output))
 	stop := watch(cmd.Context(), out, func() string {
-		st := w.Stats()
+		st := t.w.Stats()
 		return fmt.Sprintf("%s records, %s stored", thousands(st.Records), size(st.StoredBytes))
 	})
-	runErr := r.run(cmd.Context())
-	took := time.Since(start)
+	runErr := t.run(cmd.Context())
 	stop()
 	dumps.close()
-	// What was received is closed in any case; errors come after the summary.
-	closeErr := errors.Join(rec.Err(), w.Close())
-	served, err := r.close(cmd.Context())
-	closeErr = errors.Join(closeErr, err)
-	stats := w.Stats()
-	if stats.RetainErr != nil {
-		out.remark("warning: old segments could not be removed: %v", stats.RetainErr)
-	} else if stats.RetainHeld != "" {
-		out.remark("old segments were not removed: %s", stats.RetainHeld)
-	}
-	in, healed, why := r.outcome()
-	sum := f.summary(in, stats, took)
-	sum.Resync, sum.Served = healed, served
+	// Errors come after the summary.
+	sum, why, closeErr := t.end(cmd.Context())
 	if err := out.message("record.summary", sum, sum.text()); err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ every few seconds in any case.`,
 
 func runResync(cmd *cobra.Command, f *serveFlags, dir string) (err error) {
 	out := newOutput(cmd)
-	cfg, err := f.config(cmd)
+	cfg, err := f.config(cmd.Flags())
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tapedeck/tapedeck/recorder"
 	"github.com/tapedeck/tapedeck/resync"
@@ -32,13 +33,13 @@ type recordSource struct {
 }
 
 // check finds mistakes, and endpoints that cannot be had, before a tape is made.
-func (f *recordResyncFlags) check(cmd *cobra.Command, out *output) (*recording, error) {
+func (f *recordResyncFlags) check(fl *pflag.FlagSet, out *output) (*recording, error) {
 	r := &recording{flags: f, out: out, src: &recordSource{}}
 	var err error
 	if r.client, err = f.heal.client(); err != nil {
 		return nil, err
 	}
-	cfg, err := f.serve.config(cmd)
+	cfg, err := f.serve.config(fl)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tapedeck/tapedeck/resync"
 )
@@ -45,11 +46,11 @@ func (f *serveFlags) addLimits(cmd *cobra.Command) {
 }
 
 // config checks the flags. Without an endpoint they must not say anything.
-func (f *serveFlags) config(cmd *cobra.Command) (resync.ServerConfig, error) {
+func (f *serveFlags) config(fl *pflag.FlagSet) (resync.ServerConfig, error) {
 	var cfg resync.ServerConfig
 	if f.bind == "" {
 		for _, name := range []string{"rate", "workers", "backend", "linger"} {
-			if flag := cmd.Flags().Lookup(f.prefix + name); flag != nil && flag.Changed {
+			if flag := fl.Lookup(f.prefix + name); flag != nil && flag.Changed {
 				return cfg, usagef("--%s%s says nothing without --%sbind", f.prefix, name, f.prefix)
 			}
 		}
@@ -97,6 +98,7 @@ type refillServer struct {
 	ended  chan error
 	linger time.Duration
 	out    *output
+	sum    *serveSummary // once it has stopped
 }
 
 // listen binds the endpoints; nil where the flags name none.
@@ -170,18 +172,26 @@ func (s *refillServer) asked() uint64 {
 	return c.Refills + c.Finds + c.Snapshots + c.Pongs
 }
 
-// stop stops serving and returns what was done; nil where nothing was served.
+// stop stops serving and returns what was done; nil where nothing was served. It
+// may be called again, and then only returns that.
 func (s *refillServer) stop() (*serveSummary, error) {
-	if s == nil {
-		return nil, nil
+	if s == nil || s.sum != nil {
+		return s.summary(), nil
 	}
 	var err error
 	if s.cancel != nil {
 		s.cancel()
 		err = <-s.ended
 	}
-	sum := newServeSummary(s.server.Counters())
-	return sum, errors.Join(err, s.server.Close())
+	s.sum = newServeSummary(s.server.Counters())
+	return s.sum, errors.Join(err, s.server.Close())
+}
+
+func (s *refillServer) summary() *serveSummary {
+	if s == nil {
+		return nil
+	}
+	return s.sum
 }
 
 // serveSummary says what a resync server has done.
