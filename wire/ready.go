@@ -41,6 +41,8 @@ const (
 	SignalLeft                         // the reader is gone; comes once per topic it had subscribed to
 	SignalReport                       // the reader says how it fares: see ParseReaderReport
 	SignalUnreport                     // an earlier report is withdrawn: nothing new is said
+	SignalStep                         // the reader says what it has handled: see ParseReaderStep
+	SignalUnstep                       // an earlier step is withdrawn: nothing new is said, or the reader is gone
 )
 
 // ParseReaderSignal reads a frame that an XPUB socket received: byte 1
@@ -71,6 +73,12 @@ func ParseReaderSignal(frame []byte) (sig ReaderSignal, id ReaderID, name string
 			return SignalReport, id, ""
 		}
 		return SignalUnreport, id, ""
+	}
+	if id, _, ok := parseStep(topic); ok {
+		if on {
+			return SignalStep, id, ""
+		}
+		return SignalUnstep, id, ""
 	}
 	return SignalNone, ReaderID{}, ""
 }

@@ -50,7 +50,7 @@ func TestReaderSignals(t *testing.T) {
 // has these.
 func TestReadyTopicsMatchNoBatch(t *testing.T) {
 	header := string(AppendHeader(nil, &Header{}))
-	for _, topic := range []string{ReadyTopic(ReaderID{}, ""), DoneTopic(ReaderID{}), ReaderReport{Verdict: "ok"}.Topic(ReaderID{})} {
+	for _, topic := range []string{ReadyTopic(ReaderID{}, ""), DoneTopic(ReaderID{}), ReaderReport{Verdict: "ok"}.Topic(ReaderID{}), ReaderStep{Epoch: 1}.Topic(ReaderID{})} {
 		common := len(Signature)
 		if header[:common] != topic[:common] || header[common] == topic[common] {
 			t.Errorf("topic %q against header %q", topic, header[:8])
