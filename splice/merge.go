@@ -84,82 +84,51 @@ func (m *merger) prepare() error {
 	if len(m.in) == 0 {
 		return ErrNoTapes
 	}
-	var (
-		total  uint64
-		shards int
-		seen   = map[string]int{} // tapes that have the topic
-		enc    encodings
-	)
-	for _, t := range m.in {
-		info, err := t.Info()
-		if err != nil {
-			return err
-		}
-		topics, err := t.Topics()
-		if err != nil {
-			return err
-		}
-		for i := range topics {
-			seen[topics[i].Topic]++
-		}
-		enc.add(info.Encodings, topics)
-		m.cfg.Tape.Sources = append(m.cfg.Tape.Sources, missing(m.cfg.Tape.Sources, info.Sources)...)
-		total, shards = total+info.Totals.Records, max(shards, t.Shards())
+	all, err := Describe(m.in)
+	if err != nil {
+		return err
 	}
-	m.shared = map[string]*uint32{}
-	for topic, n := range seen {
-		if n > 1 {
-			m.shared[topic] = new(uint32)
-		}
+	m.shared = make(map[string]*uint32, len(all.Shared))
+	for _, topic := range all.Shared {
+		m.shared[topic] = new(uint32)
 	}
 	if m.cfg.Tape.Shards == 0 {
-		m.cfg.Tape.Shards = shards
+		m.cfg.Tape.Shards = all.Shards
 	}
-	m.report.Shared = len(m.shared)
-	m.cfg.Tape.Encodings, m.report.Ambiguous = enc.list()
-	m.cfg.Progress.begin(total)
+	m.report.Shared, m.report.Ambiguous = len(m.shared), all.Ambiguous
+	m.cfg.Tape.Encodings, m.cfg.Tape.Sources = all.Encodings, all.Sources
+	m.cfg.Progress.begin(all.Records)
 	return nil
-}
-
-// missing returns what of add is not in list.
-func missing(list, add []string) (more []string) {
-	have := map[string]bool{}
-	for _, s := range list {
-		have[s] = true
-	}
-	for _, s := range add {
-		if !have[s] {
-			have[s] = true
-			more = append(more, s)
-		}
-	}
-	return more
 }
 
 // run merges.
 func (m *merger) run(places *numbering) error {
 	q := queue{clock: m.cfg.Clock}
 	defer q.close()
-	for i, t := range m.in {
-		if err := q.add(i, t); err != nil {
+	for _, t := range m.in {
+		if err := q.add(t); err != nil {
 			return err
 		}
 	}
-	for n := uint64(1); len(q.heap) > 0; n++ {
+	for n := uint64(1); ; n++ {
+		rec, ok := q.record()
+		if !ok {
+			break
+		}
 		if n%checkEvery == 0 {
 			if err := interrupted(m.ctx); err != nil {
 				return err
 			}
 			m.cfg.Progress.add(checkEvery)
 		}
-		if err := m.append(places, q.heap[0].rec); err != nil {
+		if err := m.append(places, rec); err != nil {
 			return err
 		}
 		if err := q.next(); err != nil {
 			return err
 		}
 	}
-	m.report.Back = q.back
+	m.report.Back = q.order.Back()
 	return nil
 }
 

@@ -191,8 +191,8 @@ func TestMergeAllocs(t *testing.T) {
 	a, b := makeTape(t, made{records: 20_000, seed: 1, topics: "a"}), makeTape(t, made{records: 20_000, seed: 2, topics: "b"})
 	q := queue{}
 	defer q.close()
-	for i, tp := range []*tape.Tape{a, b} {
-		if err := q.add(i, tp); err != nil {
+	for _, tp := range []*tape.Tape{a, b} {
+		if err := q.add(tp); err != nil {
 			t.Fatal(err)
 		}
 	}

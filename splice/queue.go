@@ -2,105 +2,69 @@ package splice
 
 import (
 	"github.com/tapedeck/tapedeck/tape"
+	"github.com/tapedeck/tapedeck/tape/timeorder"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
-// queue yields the records of several tapes in the order of their keys: a binary
-// heap of one cursor for each tape.
+// queue yields the records of several tapes in one order: see package timeorder.
 type queue struct {
-	clock tape.Clock
-	all   []*tape.Records
-	heap  []cursor // the least on top
-	back  uint64   // records whose time is below their key
+	clock  tape.Clock
+	inputs []input
+	order  timeorder.Queue
 }
 
-// cursor is a tape's next record.
-type cursor struct {
-	key     wire.Nanos // greatest time on the tape up to the record
-	input   int
-	rec     wire.Record // borrowed until the cursor moves on
+// input is a tape's next record.
+type input struct {
+	rec     wire.Record // borrowed until the walk moves on
 	records *tape.Records
 }
 
-func (c *cursor) less(o *cursor) bool {
-	return c.key < o.key || c.key == o.key && c.input < o.input
-}
-
 // add adds a tape. Tapes without records add nothing.
-func (q *queue) add(input int, t *tape.Tape) error {
-	c := cursor{key: wire.NanosMin, input: input, records: t.Records(tape.ReadConfig{})}
-	q.all = append(q.all, c.records)
-	if !q.advance(&c) {
-		return c.records.Err()
+func (q *queue) add(t *tape.Tape) error {
+	in := input{records: t.Records(tape.ReadConfig{})}
+	n := len(q.inputs)
+	q.inputs = append(q.inputs, in)
+	if at, ok := q.advance(&q.inputs[n]); ok {
+		q.order.Add(n, at, wire.NanosMin)
 	}
-	q.heap = append(q.heap, c)
-	for i := len(q.heap) - 1; i > 0; {
-		parent := (i - 1) / 2
-		if q.heap[parent].less(&q.heap[i]) {
-			break
-		}
-		q.heap[parent], q.heap[i] = q.heap[i], q.heap[parent]
-		i = parent
-	}
-	return nil
+	return in.records.Err()
 }
 
-// advance moves a cursor to its tape's next record, if there is one.
-func (q *queue) advance(c *cursor) bool {
-	if !c.records.Next() {
-		return false
+// advance moves to a tape's next record, if there is one, and returns its time.
+func (q *queue) advance(in *input) (wire.Nanos, bool) {
+	if !in.records.Next() {
+		return 0, false
 	}
-	c.rec = c.records.Record()
-	at := timeOf(c.rec, q.clock)
+	in.rec = in.records.Record()
+	send := wire.Nanos(0)
 	if q.clock == tape.ClockSend {
-		if send := c.records.At().Send; send != 0 {
-			at = send
-		}
+		send = in.records.At().Send
 	}
-	if at < c.key {
-		q.back++
-		return true
-	}
-	c.key = at
-	return true
+	return timeorder.Time(in.rec, q.clock, send), true
 }
 
-// next moves on from the record on top.
+// record returns the record whose turn it is; ok is false behind the last one.
+func (q *queue) record() (rec wire.Record, ok bool) {
+	if q.order.Len() == 0 {
+		return nil, false
+	}
+	return q.inputs[q.order.Top()].rec, true
+}
+
+// next moves on from the record whose turn it is.
 func (q *queue) next() error {
-	top := &q.heap[0]
-	if !q.advance(top) {
-		if err := top.records.Err(); err != nil {
-			return err
-		}
-		n := len(q.heap) - 1
-		q.heap[0] = q.heap[n]
-		q.heap = q.heap[:n]
+	in := &q.inputs[q.order.Top()]
+	at, ok := q.advance(in)
+	if !ok {
+		q.order.End()
+		return in.records.Err()
 	}
-	q.down()
+	q.order.Next(at)
 	return nil
-}
-
-// down puts the top where it belongs. Runs of one tape are common, so it mostly
-// stays: then this is at most two comparisons.
-func (q *queue) down() {
-	h := q.heap
-	for i := 0; ; {
-		least := i
-		for child := 2*i + 1; child <= 2*i+2 && child < len(h); child++ {
-			if h[child].less(&h[least]) {
-				least = child
-			}
-		}
-		if least == i {
-			return
-		}
-		h[least], h[i] = h[i], h[least]
-		i = least
-	}
 }
 
 func (q *queue) close() {
-	for _, r := range q.all {
-		_ = r.Close() // returns nil
+	for i := range q.inputs {
+		_ = q.inputs[i].records.Close() // returns nil
 	}
 }

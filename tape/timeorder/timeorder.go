@@ -1,0 +1,111 @@
+// Package timeorder is the order in which the records of several inputs come as
+// one, by one of their times.
+//
+// Each input keeps its own order, also where its times go back: a record's key is
+// the greatest time up to it on its input. The record with the least key comes next;
+// among equal keys the inputs come in the order of their numbers. So the order
+// depends on the records alone, and what several tapes are merged into is what they
+// give when they are played together.
+package timeorder
+
+import (
+	"github.com/tapedeck/tapedeck/tape"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// Time returns the time of a record that orders it. By the send clock that is its
+// block's, which the caller gives, or the receive time where it is 0, unknown.
+func Time(rec wire.Record, c tape.Clock, send wire.Nanos) wire.Nanos {
+	switch {
+	case c == tape.ClockEvent:
+		return rec.Event()
+	case c == tape.ClockSend && send != 0:
+		return send
+	}
+	return rec.Receive()
+}
+
+// Queue says which input's record comes next. It holds one record's key of each
+// input, whose records the caller has. The zero Queue is empty.
+type Queue struct {
+	heap []Head // the least on top
+	back uint64
+}
+
+// Head is an input with a record.
+type Head struct {
+	Key   wire.Nanos // of its record
+	Input int
+}
+
+func (h *Head) less(o *Head) bool {
+	return h.Key < o.Key || h.Key == o.Key && h.Input < o.Input
+}
+
+// Add adds an input that the queue does not have, whose record has a time. The
+// greatest time before it is floor; wire.NanosMin where it is the input's first.
+func (q *Queue) Add(input int, at, floor wire.Nanos) {
+	if at < floor {
+		q.back++
+	}
+	q.heap = append(q.heap, Head{max(at, floor), input})
+	for i := len(q.heap) - 1; i > 0; {
+		parent := (i - 1) / 2
+		if q.heap[parent].less(&q.heap[i]) {
+			break
+		}
+		q.heap[parent], q.heap[i] = q.heap[i], q.heap[parent]
+		i = parent
+	}
+}
+
+// Len is the number of inputs that have a record.
+func (q *Queue) Len() int { return len(q.heap) }
+
+// Top returns the input whose record comes next. The queue must not be empty.
+func (q *Queue) Top() int { return q.heap[0].Input }
+
+// Heads lists the inputs, in no order that means anything. It is borrowed until the
+// next change.
+func (q *Queue) Heads() []Head { return q.heap }
+
+// Back is the number of records whose time is below their key.
+func (q *Queue) Back() uint64 { return q.back }
+
+// Next says that the input on top has a next record, of that time.
+func (q *Queue) Next(at wire.Nanos) {
+	top := &q.heap[0]
+	if at < top.Key {
+		q.back++
+		return // the key stays, and with it the place
+	}
+	top.Key = at
+	q.down()
+}
+
+// End says that the input on top has no further record.
+func (q *Queue) End() {
+	n := len(q.heap) - 1
+	q.heap[0] = q.heap[n]
+	q.heap = q.heap[:n]
+	q.down()
+}
+
+// down puts the top where it belongs. Runs of one input are common, so it mostly
+// stays: then this is at most two comparisons.
+func (q *Queue) down() {
+	h := q.heap
+	for i := 0; ; {
+		least := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(h); child++ {
+			if h[child].less(&h[least]) {
+				least = child
+			}
+		}
+		if least == i {
+			return
+		}
+		h[least], h[i] = h[i], h[least]
+		i = least
+	}
+}
