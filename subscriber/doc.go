@@ -24,6 +24,11 @@
 // belongs to others (BenchmarkDispatchCost). A Between may stand before the pools,
 // to make the stream whole before it is shared out.
 //
+// A reader in lock-step tells the publisher, by a subscription like all that it has to
+// say, what it has handled of each shard: a publisher that plays in lock-step sends
+// nothing more before that. It belongs behind no Conflater and no Gate, which return
+// from what they have not handed on.
+//
 // A Conflater and a Gate stand before a Handler that may be too slow: the one
 // hands over the latest record of each topic only, the other nothing until a fresh
 // snapshot is there. While they are not at work batches pass as if there were none.

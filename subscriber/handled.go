@@ -79,6 +79,14 @@ func (h *handled) end(n uint64, lost bool) {
 	}
 }
 
+// idle reports whether nothing is out, or was discarded, and otherwise how far what
+// has come back reaches; of epoch 0 where that is nowhere.
+func (h *handled) idle() (behind Position, idle bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.pos, h.first == h.next && !h.stuck
+}
+
 func (h *handled) at() (Position, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -91,6 +91,8 @@ type pool struct {
 	settling waiter // the loop, for lent to be 0
 	handled  handled
 
+	onHandled func() // nil, or to be called when a lease has come back
+
 	waits  atomic.Uint64 // times that the loop had to wait
 	waited atomic.Int64  // ns, together
 }
@@ -250,4 +252,7 @@ func (p *pool) put(l *lease) {
 	}
 	p.taking.wake()
 	p.settling.wake()
+	if p.onHandled != nil {
+		p.onHandled()
+	}
 }

@@ -24,6 +24,7 @@ type loop struct {
 	heard      bool       // a message of the stream has come since the clock was read
 	references references
 	report     reporting
+	step       stepping
 	message    *zsock.Message
 	batch      wire.Batch // of the message at hand; a variable would be moved to the heap for the handler
 	counters   counters
@@ -66,6 +67,10 @@ func (l *loop) run(ctx context.Context) (err error) {
 	if err := l.socket.Subscribe(""); err != nil {
 		return fmt.Errorf("subscriber: shard %d: %w", l.shard, err)
 	}
+	if err := l.step.open(l); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.step.close()) }()
 	return l.receive(ctx)
 }
 
@@ -77,7 +82,7 @@ func (l *loop) receive(ctx context.Context) (err error) {
 	lastWord := time.Now()
 	lastLook := lastWord
 	for {
-		err := l.socket.Recv(l.message)
+		err := l.recv()
 		switch {
 		case errors.Is(err, zsock.ErrAgain):
 			if err := ctx.Err(); err != nil {
@@ -89,6 +94,9 @@ func (l *loop) receive(ctx context.Context) (err error) {
 			if err := l.take(); err != nil {
 				return err
 			}
+		}
+		if err := l.step.send(l); err != nil {
+			return fmt.Errorf("subscriber: shard %d: %w", l.shard, err)
 		}
 		if err := l.report.send(l); err != nil {
 			return fmt.Errorf("subscriber: shard %d: %w", l.shard, err)

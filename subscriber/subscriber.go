@@ -62,6 +62,11 @@ type Config struct {
 	Silence time.Duration
 	// Follow keeps running after the end marks, for the next epoch.
 	Follow bool
+	// LockStep tells the publisher what has been handled, for one that plays in
+	// lock-step and waits for readers of this one's Name before it goes on: of each
+	// shard everything that the Handler has returned from, or what a LateHandler
+	// says. With Workers it is what all workers have let go of.
+	LockStep bool
 	// OpenTape makes this reader take batches of a tape of its own machine by
 	// reference. It is called by each loop for itself, once an epoch; where it
 	// fails, batches come with their bytes. Default nil: always bytes.
@@ -131,6 +136,7 @@ type Subscriber struct {
 	keeper  keeper        // the handler, where it keeps batches
 	notices NoticeHandler // the handler, where it takes them
 	marks   MarkHandler   // the handler, where it takes them
+	late    LateHandler   // the handler, where it is one and this reader is in lock-step
 	id      wire.ReaderID
 	loops   []*loop
 
@@ -175,6 +181,9 @@ func New(cfg Config, h Handler) (*Subscriber, error) {
 	_, _ = rand.Read(s.id[:]) // never fails
 	for i := range cfg.Endpoints {
 		s.loops = append(s.loops, &loop{sub: s, shard: i})
+	}
+	if late, ok := h.(LateHandler); ok && cfg.LockStep {
+		s.waitFor(late)
 	}
 	return s, nil
 }

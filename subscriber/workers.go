@@ -186,6 +186,11 @@ func NewWorkers(cfg Config, wc WorkersConfig, handler func(worker int) WorkerHan
 		// Every lease fits, so that handing over never waits: the pools alone do.
 		w.queues = append(w.queues, make(chan *lease, shards*wc.PoolBatches))
 	}
+	if cfg.LockStep {
+		if err := w.waitForWorkers(); err != nil {
+			return nil, err
+		}
+	}
 	w.work = make([]worker, wc.Workers)
 	for i := range w.work {
 		w.work[i] = worker{number: i, all: w, handler: handler(i), queue: w.queues[min(i, queues-1)]}
