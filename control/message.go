@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // Signature is the first frame of every request and reply: the schema and its
@@ -27,18 +28,6 @@ const (
 	commandMax = 64
 )
 
-// Errors of parsing.
-var (
-	// ErrSignature: the message is of another schema, or of another version of this.
-	ErrSignature = errors.New("control: signature is not " + Signature)
-	// ErrMessage: the message has the signature and is not what the schema says.
-	ErrMessage = errors.New("control: malformed message")
-)
-
-func malformed(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrMessage, fmt.Sprintf(format, args...))
-}
-
 // ClientID tells clients apart, for as long as anybody may remember them. As text
 // it is 32 hexadecimal digits. The zero ClientID is none.
 type ClientID [16]byte
@@ -53,17 +42,14 @@ func NewClientID() ClientID {
 // String returns the id as text.
 func (id ClientID) String() string { return hex.EncodeToString(id[:]) }
 
-// ParseClientID reads an id, in either case.
+// ParseClientID reads an id, in either case. The error is a *FormatError.
 func ParseClientID(s string) (ClientID, error) {
 	var id ClientID
 	if len(s) != 2*len(id) {
-		return ClientID{}, malformed("client is not 32 hexadecimal digits")
+		return ClientID{}, malformed(reasonClient)
 	}
-	if _, err := hex.Decode(id[:], []byte(s)); err != nil {
-		return ClientID{}, malformed("client is not 32 hexadecimal digits")
-	}
-	if id == (ClientID{}) {
-		return ClientID{}, malformed("client is zero")
+	if _, err := hex.Decode(id[:], []byte(s)); err != nil || id == (ClientID{}) {
+		return ClientID{}, malformed(reasonClient)
 	}
 	return id, nil
 }
@@ -127,8 +113,8 @@ type (
 		Deadline int64           `json:"deadline_ms,omitempty"`
 	}
 	replyObject struct {
-		Client string          `json:"client"`
-		Number uint64          `json:"number"`
+		Client string          `json:"client,omitempty"`
+		Number uint64          `json:"number,omitempty"`
 		Code   Code            `json:"code"`
 		Reason string          `json:"reason,omitempty"`
 		Try    string          `json:"try,omitempty"`
@@ -137,8 +123,7 @@ type (
 )
 
 // AppendRequest appends the two frames of a request and returns the extended
-// slice. The error is an ErrMessage where the request is none that ParseRequest
-// would take.
+// slice. The error is a *FormatError where ParseRequest would not take them.
 func AppendRequest(dst [][]byte, r *Request) ([][]byte, error) {
 	if err := r.check(); err != nil {
 		return dst, err
@@ -154,38 +139,39 @@ func milliseconds(d time.Duration) int64 {
 func (r *Request) check() error {
 	switch {
 	case r.Client == (ClientID{}):
-		return malformed("there is no client")
+		return malformed(reasonClient)
 	case r.Number < 1 || r.Number > NumberMax:
-		return malformed("number is not from 1 to %d", uint64(NumberMax))
-	case r.Command == "" || len(r.Command) > commandMax:
-		return malformed("command has %d bytes, want 1 to %d", len(r.Command), commandMax)
+		return malformed(reasonNumber)
+	case r.Command == "" || len(r.Command) > commandMax || !utf8.ValidString(r.Command):
+		return malformed(reasonCommand)
 	case r.Deadline < 0 || r.Deadline > DeadlineMax:
-		return malformed("deadline_ms is not from 0 to %d", DeadlineMax.Milliseconds())
+		return malformed(reasonDeadline)
 	case r.Args != nil && !isObject(r.Args):
-		return malformed("args is no object")
+		return malformed(reasonArgs)
 	}
 	return nil
 }
 
 // AppendReply appends the two frames of a reply and returns the extended slice.
-// A reply to what could not be read may have no client and number 0.
+// A reply to what could not be read has no client or no number. The error is a
+// *FormatError where ParseReply would not take them.
 func AppendReply(dst [][]byte, r *Reply) ([][]byte, error) {
-	o := replyObject{Number: r.Number, Code: r.Code, Reason: r.Reason, Try: r.Try, Result: r.Result}
-	if r.Client != (ClientID{}) {
-		o.Client = r.Client.String()
-	}
-	if err := checkCode(r.Code); err != nil {
+	if err := r.check(); err != nil {
 		return dst, err
 	}
-	if r.Number > NumberMax {
-		return dst, malformed("number is beyond %d", uint64(NumberMax))
+	o := replyObject{Code: r.Code, Reason: r.Reason, Try: r.Try, Result: r.Result}
+	if r.Client != (ClientID{}) && r.Number != 0 {
+		o.Client, o.Number = r.Client.String(), r.Number
 	}
 	return appendObject(dst, &o)
 }
 
-func checkCode(c Code) error {
-	if c < 200 || c > 599 {
-		return malformed("code %d is not from 200 to 599", int(c))
+func (r *Reply) check() error {
+	switch {
+	case r.Code < 200 || r.Code > 599:
+		return malformed(reasonCode)
+	case r.Number > NumberMax:
+		return malformed(reasonNumber)
 	}
 	return nil
 }
@@ -193,10 +179,13 @@ func checkCode(c Code) error {
 func appendObject(dst [][]byte, o any) ([][]byte, error) {
 	b, err := encode(o)
 	if err != nil {
-		return dst, malformed("%v", err)
+		return dst, malformed(reasonObject)
 	}
-	if len(b) > MessageMax {
-		return dst, malformed("the object has %d bytes, at most %d", len(b), MessageMax)
+	switch {
+	case len(b) > MessageMax:
+		return dst, malformed(reasonLarge)
+	case !utf8.Valid(b):
+		return dst, malformed(reasonUTF8)
 	}
 	return append(dst, []byte(Signature), b), nil
 }

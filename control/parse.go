@@ -9,13 +9,11 @@ import (
 )
 
 // ParseRequest takes the frames of a request apart. Nothing of it is borrowed. The
-// error is an ErrSignature or ErrMessage; the request then has the client and
-// number, if they could be read, so that it can be answered.
+// error is a *FormatError; the request then has the client and number, if they
+// could be read, so that it can be answered.
 func ParseRequest(frames [][]byte) (Request, error) {
 	var (
 		r        Request
-		client   string
-		number   uint64
 		deadline int64
 	)
 	keys, err := object(frames)
@@ -23,70 +21,44 @@ func ParseRequest(frames [][]byte) (Request, error) {
 		return r, err
 	}
 	// Both are looked at, so that the answer finds its request.
-	clientErr, numberErr := keys.read("client", &client), keys.read("number", &number)
-	if clientErr == nil {
-		r.Client, clientErr = ParseClientID(client)
-	}
-	if numberErr == nil && number <= NumberMax {
-		r.Number = number
-	}
-	if err := cmp.Or(clientErr, numberErr); err != nil {
-		return r, err
-	}
-	if number != r.Number {
-		return r, malformed("number is beyond %d", uint64(NumberMax))
-	}
-	if err := cmp.Or(keys.read("command", &r.Command), keys.readOptional("deadline_ms", &deadline)); err != nil {
+	clientErr, numberErr := keys.client(&r.Client), keys.number(&r.Number)
+	if err := cmp.Or(clientErr, numberErr, keys.read("command", &r.Command, reasonCommand), keys.read("deadline_ms", &deadline, reasonDeadline)); err != nil {
 		return r, err
 	}
 	if deadline < 0 || deadline > DeadlineMax.Milliseconds() {
-		return r, malformed("deadline_ms is not from 0 to %d", DeadlineMax.Milliseconds())
+		return r, malformed(reasonDeadline)
 	}
 	r.Deadline = time.Duration(deadline) * time.Millisecond
-	if args := keys["args"]; !isNull(args) {
-		r.Args = bytes.Clone(args)
-	}
+	r.Args = bytes.Clone(keys["args"])
 	return r, r.check()
 }
 
 // ParseReply takes the frames of a reply apart. Nothing of it is borrowed. Codes
-// that this version does not know are kept. The error is an ErrSignature or
-// ErrMessage.
+// that this version does not know are kept. The error is a *FormatError.
 func ParseReply(frames [][]byte) (Reply, error) {
-	var (
-		r      Reply
-		client string
-		code   int
-	)
+	var r Reply
 	keys, err := object(frames)
 	if err != nil {
 		return r, err
 	}
-	err = cmp.Or(keys.read("client", &client), keys.read("number", &r.Number), keys.read("code", &code),
-		keys.readOptional("reason", &r.Reason), keys.readOptional("try", &r.Try))
+	// A reply to what could not be read is to nobody.
+	if keys["client"] != nil || keys["number"] != nil {
+		err = cmp.Or(keys.client(&r.Client), keys.number(&r.Number))
+	}
+	err = cmp.Or(err, keys.read("code", (*int)(&r.Code), reasonCode),
+		keys.read("reason", &r.Reason, reasonText), keys.read("try", &r.Try, reasonText))
+	if err == nil {
+		r.Result = bytes.Clone(keys["result"])
+		err = r.check()
+	}
 	if err != nil {
 		return Reply{}, err
-	}
-	if client != "" {
-		if r.Client, err = ParseClientID(client); err != nil {
-			return Reply{}, err
-		}
-	}
-	if r.Number > NumberMax {
-		return Reply{}, malformed("number is beyond %d", uint64(NumberMax))
-	}
-	r.Code = Code(code)
-	if err := checkCode(r.Code); err != nil {
-		return Reply{}, err
-	}
-	if result := keys["result"]; !isNull(result) {
-		r.Result = bytes.Clone(result)
 	}
 	return r, nil
 }
 
-// members are the keys of an object that mean something, and their values. Others
-// are passed over.
+// members are the keys of an object that mean something, and their values,
+// borrowed. What is null is not there.
 type members map[string]json.RawMessage
 
 var known = map[string]bool{
@@ -102,34 +74,39 @@ func object(frames [][]byte) (members, error) {
 		return nil, ErrSignature
 	}
 	if len(frames) != 2 {
-		return nil, malformed("%d frames, want 2", len(frames))
+		return nil, malformed(reasonFrames)
 	}
 	b := frames[1]
 	switch {
 	case len(b) > MessageMax:
-		return nil, malformed("the object has %d bytes, at most %d", len(b), MessageMax)
+		return nil, malformed(reasonLarge)
 	case !utf8.Valid(b):
-		return nil, malformed("the object is not UTF-8")
+		return nil, malformed(reasonUTF8)
 	case !isObject(b):
-		return nil, malformed("the second frame is no JSON object")
+		return nil, malformed(reasonObject)
 	}
 	keys := members{}
+	seen := map[string]bool{}
 	d := json.NewDecoder(bytes.NewReader(b))
-	_, _ = d.Token() // the brace; b is valid
+	_, _ = d.Token() // the brace: b is valid
 	for d.More() {
 		key, err := d.Token()
 		if err != nil {
-			return nil, malformed("%v", err)
+			return nil, malformed(reasonObject)
 		}
 		var value json.RawMessage
 		if err := d.Decode(&value); err != nil {
-			return nil, malformed("%v", err)
+			return nil, malformed(reasonObject)
 		}
 		name, _ := key.(string)
-		if _, twice := keys[name]; twice {
-			return nil, malformed("%s is there twice", name)
+		switch {
+		case !known[name]:
+			continue
+		case seen[name]:
+			return nil, malformed(reasonTwice)
 		}
-		if known[name] {
+		seen[name] = true
+		if string(value) != "null" {
 			keys[name] = value
 		}
 	}
@@ -138,26 +115,34 @@ func object(frames [][]byte) (members, error) {
 
 // isObject reports whether b is one JSON object and nothing else.
 func isObject(b []byte) bool {
-	return json.Valid(b) && bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte{'{'})
+	return bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte{'{'}) && json.Valid(b)
 }
 
-func isNull(b json.RawMessage) bool { return len(b) == 0 || string(b) == "null" }
-
-// read reads a key that must be there.
-func (m members) read(key string, into any) error {
-	if _, ok := m[key]; !ok {
-		return malformed("there is no %s", key)
+// read reads a key that may be there; reason says what is wrong where it is of
+// another type.
+func (m members) read(key string, into any, reason string) error {
+	if b, ok := m[key]; ok && json.Unmarshal(b, into) != nil {
+		return malformed(reason)
 	}
-	return m.readOptional(key, into)
+	return nil
 }
 
-func (m members) readOptional(key string, into any) error {
-	b, ok := m[key]
-	if !ok || isNull(b) {
-		return nil
+func (m members) client(id *ClientID) error {
+	var text string
+	if err := m.read("client", &text, reasonClient); err != nil {
+		return err
 	}
-	if err := json.Unmarshal(b, into); err != nil {
-		return malformed("%s is not of its type", key)
+	var err error
+	*id, err = ParseClientID(text)
+	return err
+}
+
+// number reads a number, which stays 0 where there is none.
+func (m members) number(n *uint64) error {
+	var v uint64
+	if m.read("number", &v, reasonNumber) != nil || v < 1 || v > NumberMax {
+		return malformed(reasonNumber)
 	}
+	*n = v
 	return nil
 }

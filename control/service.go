@@ -329,7 +329,7 @@ func (s *Service) failed(ctx context.Context, r *Request, deadline time.Duration
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &told) && told.Code != Done && told.Code != Pending && checkCode(told.Code) == nil:
+	case errors.As(err, &told) && told.Code != Done && told.Code != Pending && told.Code >= 200 && told.Code <= 599:
 		return told
 	case s.ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return &Error{NotAvailable, fmt.Sprintf("%s was broken off: service %s is stopping", r.Command, s.name), "see what state it has left"}
