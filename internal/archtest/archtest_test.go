@@ -31,6 +31,7 @@ var rules = []rule{
 	{"feed/formats", []string{"feed"}, "the table of formats knows the formats and nothing else"},
 	{"snail", []string{"wire"}, "who is slow is decided from numbers alone: no clock, no socket, no goroutine"},
 	{"feed/publisher", []string{"wire", "shard", "snail", "internal/zsock"}, "publishing is order, sequence and send time; where records come from is another's"},
+	{"feed/publisher/faults", []string{"wire"}, "what a bad network does to which message is decided from numbers alone: no clock, no socket"},
 	{"subscriber", []string{"wire", "shard", "internal/zsock", "internal/prefix"}, "recorder, lvc, resync and snail attach through Handler"},
 	{"resync", []string{"wire", "internal/zsock", "control/pirate"}, "it heals a stream through Handler and asks a server; what is read, cmd hands over as Refills"},
 	{"control", []string{"control/majordomo", "control/pirate", "internal/zsock"}, "the words of the bus, and who says them: what the commands do, cmd hands over as functions"},
