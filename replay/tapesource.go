@@ -84,15 +84,20 @@ func (s *TapeSource) WalkLast(before wire.Ordinal, topics func(topic []byte) boo
 	if s.numbers.span == 0 {
 		return noLast{}, nil
 	}
-	epoch, ordinal := s.numbers.onTape(min(before, s.numbers.span-1))
-	if before >= s.numbers.span {
-		ordinal++
-	}
-	walk, err := s.tape.WalkLastBeforeOrdinal(epoch, ordinal, topics)
+	walk, err := s.Last(before, topics)
 	if err != nil {
 		return nil, err
 	}
 	return &tapeLast{LastWalk: walk, source: s}, nil
+}
+
+// Last is WalkLast by the tape's own walk. Span must not be 0.
+func (s *TapeSource) Last(before wire.Ordinal, topics func(topic []byte) bool) (*tape.LastWalk, error) {
+	epoch, ordinal := s.numbers.onTape(min(before, s.numbers.span-1))
+	if before >= s.numbers.span {
+		ordinal++
+	}
+	return s.tape.WalkLastBeforeOrdinal(epoch, ordinal, topics)
 }
 
 // Reopen implements Source. What the tape got since the source was made is not

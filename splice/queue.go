@@ -25,7 +25,7 @@ func (q *queue) add(t *tape.Tape) error {
 	n := len(q.inputs)
 	q.inputs = append(q.inputs, in)
 	if at, ok := q.advance(&q.inputs[n]); ok {
-		q.order.Add(n, at, wire.NanosMin)
+		q.order.Add(n, at)
 	}
 	return in.records.Err()
 }

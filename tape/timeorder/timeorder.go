@@ -28,27 +28,28 @@ func Time(rec wire.Record, c tape.Clock, send wire.Nanos) wire.Nanos {
 // Queue says which input's record comes next. It holds one record's key of each
 // input, whose records the caller has. The zero Queue is empty.
 type Queue struct {
-	heap []Head // the least on top
+	heap []head // the least on top
 	back uint64
 }
 
-// Head is an input with a record.
-type Head struct {
-	Key   wire.Nanos // of its record
-	Input int
+// head is an input's record.
+type head struct {
+	key   wire.Nanos
+	input int
 }
 
-func (h *Head) less(o *Head) bool {
-	return h.Key < o.Key || h.Key == o.Key && h.Input < o.Input
+func (h *head) less(o *head) bool {
+	return h.key < o.key || h.key == o.key && h.input < o.input
 }
 
-// Add adds an input that the queue does not have, whose record has a time. The
-// greatest time before it is floor; wire.NanosMin where it is the input's first.
-func (q *Queue) Add(input int, at, floor wire.Nanos) {
-	if at < floor {
-		q.back++
-	}
-	q.heap = append(q.heap, Head{max(at, floor), input})
+// Add adds an input that the queue does not have, whose record has a time.
+//
+// An order may be taken up in the middle, with each input's next record, and then
+// goes on as if it had been followed from the start. The one input whose next record
+// has a greater key than its time, if there is one, gave the record before; so its
+// next one comes next by its key, and it does by its time.
+func (q *Queue) Add(input int, at wire.Nanos) {
+	q.heap = append(q.heap, head{at, input})
 	for i := len(q.heap) - 1; i > 0; {
 		parent := (i - 1) / 2
 		if q.heap[parent].less(&q.heap[i]) {
@@ -63,23 +64,20 @@ func (q *Queue) Add(input int, at, floor wire.Nanos) {
 func (q *Queue) Len() int { return len(q.heap) }
 
 // Top returns the input whose record comes next. The queue must not be empty.
-func (q *Queue) Top() int { return q.heap[0].Input }
+func (q *Queue) Top() int { return q.heap[0].input }
 
-// Heads lists the inputs, in no order that means anything. It is borrowed until the
-// next change.
-func (q *Queue) Heads() []Head { return q.heap }
-
-// Back is the number of records whose time is below their key.
+// Back is the number of records, since the inputs were added, whose time is below
+// their key.
 func (q *Queue) Back() uint64 { return q.back }
 
 // Next says that the input on top has a next record, of that time.
 func (q *Queue) Next(at wire.Nanos) {
 	top := &q.heap[0]
-	if at < top.Key {
+	if at < top.key {
 		q.back++
 		return // the key stays, and with it the place
 	}
-	top.Key = at
+	top.key = at
 	q.down()
 }
 

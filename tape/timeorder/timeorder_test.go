@@ -10,14 +10,12 @@ import (
 	"github.com/tapedeck/tapedeck/wire"
 )
 
-// placed is a record of an input, with its key.
-type placed struct {
-	key       wire.Nanos
-	input, no int
-}
+// placed is a record of an input.
+type placed struct{ input, no int }
 
 // sorted is the order by the rule alone.
 func sorted(inputs [][]wire.Nanos) (list []placed, back uint64) {
+	keys := map[placed]wire.Nanos{}
 	for i, times := range inputs {
 		key := wire.NanosMin
 		for n, at := range times {
@@ -25,47 +23,53 @@ func sorted(inputs [][]wire.Nanos) (list []placed, back uint64) {
 				back++
 			}
 			key = max(key, at)
-			list = append(list, placed{key, i, n})
+			list = append(list, placed{i, n})
+			keys[placed{i, n}] = key
 		}
 	}
-	slices.SortStableFunc(list, func(a, b placed) int {
-		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.input, b.input))
-	})
+	slices.SortStableFunc(list, func(a, b placed) int { return cmp.Compare(keys[a], keys[b]) })
 	return list, back
+}
+
+// anyInputs have times with ties, and some that go back.
+func anyInputs(rng *rand.Rand) [][]wire.Nanos {
+	inputs := make([][]wire.Nanos, 1+rng.IntN(6))
+	for i := range inputs {
+		at := rng.IntN(5)
+		for range rng.IntN(12) {
+			at += rng.IntN(5) - 1
+			inputs[i] = append(inputs[i], wire.Nanos(at))
+		}
+	}
+	return inputs
+}
+
+// follow returns the rest of the order, each input standing at its record next[i].
+func follow(rng *rand.Rand, inputs [][]wire.Nanos, next []int, q *Queue) (got []placed) {
+	for _, i := range rng.Perm(len(inputs)) {
+		if next[i] < len(inputs[i]) {
+			q.Add(i, inputs[i][next[i]])
+		}
+	}
+	for q.Len() > 0 {
+		i := q.Top()
+		got = append(got, placed{i, next[i]})
+		if next[i]++; next[i] < len(inputs[i]) {
+			q.Next(inputs[i][next[i]])
+		} else {
+			q.End()
+		}
+	}
+	return got
 }
 
 func TestQueue(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for range 5000 {
-		inputs := make([][]wire.Nanos, 1+rng.IntN(6))
-		for i := range inputs {
-			at := rng.IntN(5)
-			for range rng.IntN(12) {
-				at += rng.IntN(5) - 1 // ties, and times that go back
-				inputs[i] = append(inputs[i], wire.Nanos(at))
-			}
-		}
+		inputs := anyInputs(rng)
 		want, back := sorted(inputs)
-		var (
-			q    Queue
-			next = make([]int, len(inputs))
-			got  []placed
-		)
-		for _, i := range rng.Perm(len(inputs)) {
-			if len(inputs[i]) > 0 {
-				q.Add(i, inputs[i][0], wire.NanosMin)
-			}
-		}
-		for q.Len() > 0 {
-			i := q.Top()
-			got = append(got, placed{q.Heads()[0].Key, i, next[i]})
-			if next[i]++; next[i] < len(inputs[i]) {
-				q.Next(inputs[i][next[i]])
-			} else {
-				q.End()
-			}
-		}
-		if !slices.Equal(got, want) || q.Back() != back {
+		var q Queue
+		if got := follow(rng, inputs, make([]int, len(inputs)), &q); !slices.Equal(got, want) || q.Back() != back {
 			t.Fatalf("%v: %v, %d back; want %v, %d", inputs, got, q.Back(), want, back)
 		}
 	}
@@ -73,19 +77,21 @@ func TestQueue(t *testing.T) {
 
 // A queue that begins in the middle goes on as one that began at the start.
 func TestQueueFrom(t *testing.T) {
-	var q Queue
-	q.Add(1, 5, 9)
-	q.Add(0, 9, 3)
-	if q.Top() != 0 || q.Back() != 1 {
-		t.Fatalf("%+v", q)
-	}
-	q.Next(10)
-	if q.Top() != 1 {
-		t.Fatalf("%+v", q)
-	}
-	q.Next(11)
-	if q.Top() != 0 {
-		t.Fatalf("%+v", q)
+	rng := rand.New(rand.NewPCG(2, 2))
+	for range 5000 {
+		inputs := anyInputs(rng)
+		list, _ := sorted(inputs)
+		if len(list) == 0 {
+			continue
+		}
+		from := rng.IntN(len(list))
+		next := make([]int, len(inputs))
+		for _, p := range list[:from] {
+			next[p.input] = p.no + 1
+		}
+		if got := follow(rng, inputs, next, &Queue{}); !slices.Equal(got, list[from:]) {
+			t.Fatalf("%v from %d: %v, want %v", inputs, from, got, list[from:])
+		}
 	}
 }
 
@@ -110,7 +116,7 @@ func TestTime(t *testing.T) {
 func BenchmarkNext(b *testing.B) {
 	var q Queue
 	for i := range 4 {
-		q.Add(i, wire.Nanos(i), wire.NanosMin)
+		q.Add(i, wire.Nanos(i))
 	}
 	at := wire.Nanos(0)
 	for b.Loop() {
