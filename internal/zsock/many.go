@@ -189,6 +189,21 @@ func (o *Outbox) Size() int { return len(o.data) }
 // Reset takes everything out and keeps the memory.
 func (o *Outbox) Reset() { o.data, o.sizes, o.ends = o.data[:0], o.sizes[:0], 0 }
 
+// Drop takes the first message out, as SendMany takes out those that were sent:
+// for one that cannot be. It does nothing where there is none.
+func (o *Outbox) Drop() {
+	bytes := 0
+	for i, size := range o.sizes {
+		bytes += int(size &^ more)
+		if size&more == 0 {
+			o.data = append(o.data[:0], o.data[bytes:]...)
+			o.sizes = append(o.sizes[:0], o.sizes[i+1:]...)
+			o.ends--
+			return
+		}
+	}
+}
+
 // SendMany sends messages from the front of o, without waiting, until all are
 // sent or one cannot be, and takes those out of o that were sent. sent is how
 // many they were. ErrAgain: the queue is full; ErrUnreachable: a ROUTER that

@@ -175,3 +175,103 @@ func TestAllocManyMessages(t *testing.T) {
 		t.Errorf("%v allocations for 20 messages", n)
 	}
 }
+
+// TestManyDrop: a ROUTER passes over the messages that it cannot send, one by one.
+func TestManyDrop(t *testing.T) {
+	ctx, err := NewContext(NoCPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := ctx.NewSocket(ROUTER, SocketConfig{RecvTimeout: Forever})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.MustReach(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Bind("inproc://drop"); err != nil {
+		t.Fatal(err)
+	}
+	d, err := ctx.NewSocket(DEALER, SocketConfig{RecvTimeout: Forever})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Connect("inproc://drop"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.SendFrames([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	hello, err := r.RecvFrames()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out Outbox
+	out.Drop()
+	for _, m := range []struct{ to, body string }{
+		{"nobody", "0"}, {string(hello[0]), "1"}, {"nobody", "2"}, {"nobody", ""}, {string(hello[0]), "4"}, {"nobody", "5"},
+	} {
+		out.Frame([]byte(m.to), false)
+		out.Frame([]byte(m.body), true)
+	}
+	var dropped []int
+	for done := 0; out.Messages() > 0; {
+		sent, err := r.SendMany(&out)
+		if done += sent; err == nil {
+			break
+		}
+		if !errors.Is(err, ErrUnreachable) {
+			t.Fatal(err)
+		}
+		dropped = append(dropped, done)
+		out.Drop()
+		done++
+	}
+	if fmt.Sprint(dropped) != "[0 2 3 5]" || out.Messages() != 0 || out.Size() != 0 {
+		t.Errorf("dropped %v; %d messages of %d bytes are left", dropped, out.Messages(), out.Size())
+	}
+	for _, want := range []string{"1", "4"} {
+		if f, err := d.RecvFrames(); err != nil || string(f[0]) != want {
+			t.Errorf("got %q, %v, want %q", f, err, want)
+		}
+	}
+	for _, err := range []error{r.Close(), d.Close(), ctx.Close()} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestMute: a socket that is muted does not end a wait, and does when it is heeded
+// again.
+func TestMute(t *testing.T) {
+	pub, sub := pair(t, SocketConfig{}, SocketConfig{})
+	w, err := NewWaiter(sub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := pub.SendFrames([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	for ready := []int(nil); len(ready) == 0; {
+		if ready, err = w.Wait(nil, Forever); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Mute(0, true)
+	w.Wake()
+	if ready, err := w.Wait(nil, Forever); err != nil || len(ready) != 0 {
+		t.Errorf("got %v, %v", ready, err)
+	}
+	w.Mute(0, false)
+	for ready := []int(nil); len(ready) == 0; {
+		if ready, err = w.Wait(nil, Forever); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -66,6 +66,15 @@ func (w *Waiter) Watch(sockets ...*Socket) {
 	w.items[n-1].events = C.ZMQ_POLLIN
 }
 
+// Mute makes Wait overlook the socket of this index, or heed it again, never while
+// Wait runs. For a socket whose messages are to wait.
+func (w *Waiter) Mute(i int, mute bool) {
+	w.items[i].events, w.items[i].revents = C.ZMQ_POLLIN, 0
+	if mute {
+		w.items[i].events = 0
+	}
+}
+
 // Wake ends the Wait that runs, or the next one. Any goroutine may call it, also
 // after Close. It does not block, and costs a system call only when nobody has
 // called it since the last Wait.
