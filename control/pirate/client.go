@@ -44,7 +44,7 @@ type Client struct {
 	ctx    *zsock.Context
 	number uint64
 	first  int // endpoint that is asked first
-	back   backoff
+	back   Backoff
 	waiter *zsock.Waiter
 	in     *zsock.Parts
 	count  ClientCounters
@@ -117,7 +117,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	orDefault(&cfg.BackoffMax, max(5*time.Second, cfg.Backoff))
 	orDefault(&cfg.ReplyBytes, 128<<20)
 	cfg.Endpoints = slices.Clone(cfg.Endpoints)
-	c := &Client{cfg: cfg, ctx: cfg.Context, back: backoff{first: cfg.Backoff, most: cfg.BackoffMax, random: rand.Float64}}
+	c := &Client{cfg: cfg, ctx: cfg.Context, back: Backoff{First: cfg.Backoff, Most: cfg.BackoffMax, Random: rand.Float64}}
 	if c.ctx == nil {
 		ctx, err := zsock.NewContext(zsock.NoCPU)
 		if err != nil {
@@ -161,13 +161,13 @@ func (c *Client) Request(ctx context.Context, frames ...[]byte) ([][]byte, error
 	}
 	c.count.Requests++
 	c.number++
-	c.back.reset()
+	c.back.Reset()
 	defer context.AfterFunc(ctx, c.waiter.Wake)()
 	message := append([][]byte{frameEmpty, AppendNumber(nil, c.number, false)}, frames...)
 	var failed UnansweredError
 	for try := range c.cfg.Tries {
 		if try > 0 {
-			c.pause(ctx, c.back.next())
+			c.pause(ctx, c.back.Next())
 		}
 		if failed.Err = context.Cause(ctx); failed.Err != nil {
 			return nil, &failed

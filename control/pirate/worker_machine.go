@@ -7,7 +7,7 @@ import "time"
 // some start; each returns what is to be done, in order.
 type workerMachine struct {
 	cfg      workerTimes
-	back     backoff
+	back     Backoff
 	state    workerState
 	stopping bool
 
@@ -51,7 +51,7 @@ const (
 )
 
 func newWorkerMachine(cfg workerTimes, first, most time.Duration, random func() float64) *workerMachine {
-	return &workerMachine{cfg: cfg, back: backoff{first: first, most: most, random: random}}
+	return &workerMachine{cfg: cfg, back: Backoff{First: first, Most: most, Random: random}}
 }
 
 // tick does what time brings.
@@ -94,7 +94,7 @@ func (m *workerMachine) beatIfDue(now time.Duration) workerAct {
 
 // leave gives the connection up, to come back after a while.
 func (m *workerMachine) leave(now time.Duration) workerAct {
-	m.state, m.until = workerAway, now+m.back.next()
+	m.state, m.until = workerAway, now+m.back.Next()
 	return workerClose
 }
 
@@ -107,10 +107,10 @@ func (m *workerMachine) message(now time.Duration, c command) workerAct {
 	switch c {
 	case heartbeat:
 		m.heard = now
-		m.back.reset()
+		m.back.Reset()
 	case work:
 		m.heard, m.began = now, now
-		m.back.reset()
+		m.back.Reset()
 		m.state = workerBusy
 		return workerStart
 	case down:

@@ -107,12 +107,12 @@ func TestWorkerBackoff(t *testing.T) {
 }
 
 func TestBackoffJitter(t *testing.T) {
-	b := backoff{first: sec, most: 8 * sec, random: rand.New(rand.NewPCG(1, 2)).Float64}
+	b := Backoff{First: sec, Most: 8 * sec, Random: rand.New(rand.NewPCG(1, 2)).Float64}
 	differ := map[time.Duration]bool{}
 	for range 100 {
-		b.reset()
+		b.Reset()
 		for _, full := range []time.Duration{sec, 2 * sec, 4 * sec, 8 * sec, 8 * sec} {
-			got := b.next()
+			got := b.Next()
 			if got > full || got < full/2 {
 				t.Fatalf("waits %v, want %v less up to half", got, full)
 			}
