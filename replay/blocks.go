@@ -22,7 +22,7 @@ func (p *Player) playBlocks(ctx context.Context) error {
 		if b == nil || err != nil {
 			return err
 		}
-		if p.inRange(&b.Info) && p.ordinals.of(b.Epoch, b.FirstOrdinal) >= p.next[b.Shard] {
+		if p.inRange(&b.Info) && p.ordinals.of(b.Epoch, b.FirstOrdinal) >= p.next[b.Shard] && p.ordinals.of(b.Epoch, b.Info.LastOrdinal) < p.until {
 			err = p.sendBlock(ctx, b)
 		} else {
 			err = p.sendPart(ctx, b)
@@ -43,7 +43,7 @@ func (p *Player) sendsBlocks() bool {
 // hand, and whether it plays some of a block's records. The answer does not change
 // with where the shards stand, and may be had on another goroutine.
 func (p *Player) wanted() (first int, wanted func(b *tape.BlockInfo) bool) {
-	ordinals := p.ordinals
+	ordinals, until := p.ordinals, p.until
 	if place := p.least() - ordinals.base; place > 0 {
 		// The epoch is one of the tape's.
 		first, _ = p.cfg.Tape.BlockFrom(ordinals.onTape(place))
@@ -51,12 +51,12 @@ func (p *Player) wanted() (first int, wanted func(b *tape.BlockInfo) bool) {
 	if p.lane != allShards {
 		from := p.next[p.lane]
 		return first, func(b *tape.BlockInfo) bool {
-			return int(b.Shard) == p.lane && ordinals.of(b.Epoch, b.LastOrdinal) >= from && p.overlaps(b)
+			return int(b.Shard) == p.lane && ordinals.of(b.Epoch, b.LastOrdinal) >= from && ordinals.of(b.Epoch, b.FirstOrdinal) < until && p.overlaps(b)
 		}
 	}
 	next := slices.Clone(p.next)
 	return first, func(b *tape.BlockInfo) bool {
-		return int(b.Shard) < len(next) && ordinals.of(b.Epoch, b.LastOrdinal) >= next[b.Shard] && p.overlaps(b)
+		return int(b.Shard) < len(next) && ordinals.of(b.Epoch, b.LastOrdinal) >= next[b.Shard] && ordinals.of(b.Epoch, b.FirstOrdinal) < until && p.overlaps(b)
 	}
 }
 
@@ -136,7 +136,7 @@ func (p *Player) sendPart(ctx context.Context, unchecked *tape.Block) error {
 	w := b.Records()
 	for w.Next() {
 		r, o := w.Record(), p.ordinals.of(b.Epoch, ordinals.Next())
-		if t := p.time(r); o < from || !inRange && (p.cfg.From != 0 && t < p.cfg.From || p.cfg.To != 0 && t >= p.cfg.To) {
+		if t := p.time(r); o < from || o >= p.until || !inRange && (p.cfg.From != 0 && t < p.cfg.From || p.cfg.To != 0 && t >= p.cfg.To) {
 			continue
 		}
 		if err := p.add(ctx, int(b.Shard), r, o, notDue); err != nil {

@@ -513,8 +513,8 @@ func TestBatchesTakeCommands(t *testing.T) {
 	}
 	must(t, <-sought)
 	m := newModel(t, Config{Tape: tp})
-	if epoch != 2 || last != len(m.last(4000)) {
-		t.Errorf("epoch %d, %d last values, want %d", epoch, last, len(m.last(4000)))
+	if epoch != 2 || last != len(m.last(4000, nil)) {
+		t.Errorf("epoch %d, %d last values, want %d", epoch, last, len(m.last(4000, nil)))
 	}
 	same(t, records, all(t, tp, tape.ReadConfig{From: firstTime + 4_000_000}))
 }

@@ -47,7 +47,7 @@ func (p *Player) Seek(ctx context.Context, to Target) error {
 	if err != nil {
 		return err
 	}
-	return p.orders.give(ctx, func(o *order) {
+	return p.orders.give(ctx, "seek", func(o *order) {
 		p.overrule()
 		s.order, p.seek = o, s
 	})
@@ -56,7 +56,7 @@ func (p *Player) Seek(ctx context.Context, to Target) error {
 // Pause makes the player stand still. What it has gathered and not sent it will
 // send when it goes on. A player that is paused stays so.
 func (p *Player) Pause(ctx context.Context) error {
-	return p.orders.give(ctx, func(o *order) {
+	return p.orders.give(ctx, "pause", func(o *order) {
 		p.overruleSteps()
 		p.paused = true
 		p.show()
@@ -67,7 +67,7 @@ func (p *Player) Pause(ctx context.Context) error {
 // Resume makes a paused player go on. Paced, it waits as long for the next record
 // as it would have had to when it was paused.
 func (p *Player) Resume(ctx context.Context) error {
-	return p.orders.give(ctx, func(o *order) {
+	return p.orders.give(ctx, "resume", func(o *order) {
 		p.overruleSteps()
 		p.paused = false
 		p.show()
@@ -83,7 +83,7 @@ func (p *Player) Step(ctx context.Context, n int) error {
 	if n < 1 {
 		return fmt.Errorf("replay: %d steps, want 1 or more", n)
 	}
-	return p.orders.give(ctx, func(o *order) {
+	return p.orders.give(ctx, "step", func(o *order) {
 		p.overruleSteps()
 		p.paused, p.stepping, p.steps, p.stepped = true, o, n, 0
 		p.show()
@@ -95,8 +95,20 @@ func (p *Player) SetSpeed(ctx context.Context, s Speed) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	return p.orders.give(ctx, func(o *order) {
+	return p.orders.give(ctx, "speed", func(o *order) {
 		p.setSpeed(s)
+		p.show()
+		o.through(nil)
+	})
+}
+
+// SetSqueeze sets Config.Squeeze from here on; 0 leaves idle stretches as they are.
+func (p *Player) SetSqueeze(ctx context.Context, d time.Duration) error {
+	if d < 0 {
+		return fmt.Errorf("replay: idle stretches of %v", d)
+	}
+	return p.orders.give(ctx, "squeeze", func(o *order) {
+		p.setSqueeze(d)
 		p.show()
 		o.through(nil)
 	})
@@ -136,7 +148,15 @@ func (p *Player) setSpeed(s Speed) {
 	}
 	if p.pacer == nil {
 		p.pacer = newPacer(s)
+		p.pacer.left = &p.progress.Squeezed
 		p.report.Late = p.pacer.late
 	}
-	p.pacer.speed, p.pace = s, p.pacer
+	p.pacer.speed, p.pacer.squeeze, p.pace = s, wire.Nanos(p.squeeze), p.pacer
+}
+
+func (p *Player) setSqueeze(d time.Duration) {
+	p.squeeze = d
+	if p.pacer != nil {
+		p.pacer.squeeze = wire.Nanos(d)
+	}
 }

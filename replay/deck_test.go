@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/tapedeck/tapedeck/tape"
 	"github.com/tapedeck/tapedeck/wire"
@@ -103,31 +104,34 @@ func playDeck(t *testing.T, rng *rand.Rand) {
 		}
 	}
 	s := start(t, f, pub, cfg)
-	places, ctx := []int{0}, t.Context()
-	for range 25 {
+	ctx, follow := t.Context(), newFollower(t, s, m, f.list)
+	for range 30 {
 		f.full(rng.IntN(3) == 0)
-		switch rng.IntN(7) {
+		command := rng.IntN(12)
+		switch command {
 		case 0:
-			if err := s.p.Pause(ctx); err != nil {
-				t.Fatal(err)
-			}
-		case 1, 2:
-			if err := s.p.Resume(ctx); err != nil {
-				t.Fatal(err)
-			}
+			must(t, s.p.Pause(ctx))
+		case 1, 2, 3:
+			must(t, s.p.Resume(ctx))
 			select { // or nothing moves
 			case <-moved:
 			default:
 			}
-		case 3:
+		case 4:
 			f.full(false)
 			stepDeck(t, s, rng)
-		case 4:
-			if err := s.p.SetSpeed(ctx, []Speed{Max, speedMax, 1e5}[rng.IntN(3)]); err != nil {
-				t.Fatal(err)
-			}
+		case 5:
+			must(t, s.p.SetSpeed(ctx, []Speed{Max, speedMax, 1e5}[rng.IntN(3)]))
+		case 6:
+			must(t, s.p.SetSqueeze(ctx, time.Duration(rng.IntN(3000))))
+		case 7:
+			follow.filter([][]string{nil, {"T0"}, {"T1", "T03"}, {"T"}, {"none"}}[rng.IntN(5)])
+		case 8, 9:
+			follow.begin(rng)
+		case 10:
+			follow.leave()
 		default:
-			places = seekDeck(t, s, m, rng, places)
+			follow.seek(rng)
 		}
 		if rng.IntN(2) == 0 {
 			readSome(t, s, rng)
@@ -135,69 +139,23 @@ func playDeck(t *testing.T, rng *rand.Rand) {
 	}
 	f.full(false)
 	// To the end, where it is held, then over.
-	if err := s.p.SetSpeed(ctx, Max); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.p.Resume(ctx); err != nil {
-		t.Fatal(err)
-	}
+	follow.filter([]string{"T"})
+	follow.leave()
+	must(t, s.p.SetSpeed(ctx, Max))
+	must(t, s.p.Resume(ctx))
 	for s.p.State().Phase != Held {
 		f.awaitTicks(1)
 	}
 	if st := s.p.State(); st.Ordinal != s.p.ordinals.span || st.Pass != cfg.Passes-1 || st.Epoch != f.last().epoch {
 		t.Errorf("held at %+v", st)
 	}
-	if err := s.p.Stop(ctx); err != nil {
-		t.Fatal(err)
-	}
+	must(t, s.p.Stop(ctx))
 	readAll(t, s)
 	s.end(t, nil)
-	if f.ended != 1 || len(f.epochs) != len(places) || int(s.p.report.Seeks) != len(places)-1 {
-		t.Errorf("ended %d times, %d epochs, want %d; report %+v", f.ended, len(f.epochs), len(places), s.p.report)
+	follow.check()
+	if rep := s.p.report; f.ended != 1 || rep.Seeks != follow.seeks || rep.Filters != follow.sets || rep.Seeks+rep.Filters+rep.Rounds != len(f.epochs)-1 {
+		t.Errorf("ended %d times, %d epochs, %d seeks, %d filters; report %+v", f.ended, len(f.epochs), follow.seeks, follow.sets, rep)
 	}
-	pass := 0
-	for i, e := range f.epochs {
-		whole := i == len(f.epochs)-1
-		m.check(t, e, places[i], cfg.Passes-pass, whole, i > 0 && !cfg.NoSnapshot)
-		if !whole {
-			pass = passOf(s.p, s.p.history.all()[i+1])
-		}
-	}
-}
-
-func passOf(p *Player, e *sentEpoch) int {
-	pass, _ := p.ordinals.split(e.start)
-	return pass
-}
-
-// seekDeck seeks somewhere and notes where that must be.
-func seekDeck(t *testing.T, s *session, m *model, rng *rand.Rand, places []int) []int {
-	t.Helper()
-	clock := tape.Clock(rng.IntN(2))
-	i := rng.IntN(len(m.all))
-	at := m.time(wire.Record(m.all[i].rec), clock) - wire.Nanos(rng.IntN(2)*rng.IntN(3000))
-	if rng.IntN(10) == 0 {
-		at = []wire.Nanos{1, firstTime * 2}[rng.IntN(2)]
-	}
-	want := m.seek(at, clock)
-	before := len(s.f.epochs)
-	err := s.p.Seek(t.Context(), ToTime(at, clock))
-	s.f.mu.Lock()
-	defer s.f.mu.Unlock()
-	if want < 0 {
-		if !errors.Is(err, ErrBeyond) || len(s.f.epochs) != before {
-			t.Fatalf("a seek beyond: %v, %d epochs, were %d", err, len(s.f.epochs), before)
-		}
-		return places
-	}
-	if err != nil {
-		t.Fatalf("seek to %d: %v", at, err)
-	}
-	start := wire.SessionStart{Reason: "seek", At: at, Clock: clock.String(), Snapshot: !m.cfg.NoSnapshot}
-	if got := s.f.last().start; len(s.f.epochs) != before+1 || got != start {
-		t.Fatalf("%d epochs, were %d; start %+v, want %+v", len(s.f.epochs), before, got, start)
-	}
-	return append(places, want)
 }
 
 // stepDeck steps, and checks that exactly so many records go out, next in the one
@@ -211,10 +169,12 @@ func stepDeck(t *testing.T, s *session, rng *rand.Rand) {
 	count := func() (n int) {
 		s.f.mu.Lock()
 		defer s.f.mu.Unlock()
-		for sh := range s.f.shards {
-			for _, b := range s.f.last().batches[sh] {
-				if b.Flags&wire.FlagSnapshotBatch == 0 {
-					n += int(b.Count)
+		for _, e := range s.f.epochs { // in a loop steps go on in the next round
+			for sh := range s.f.shards {
+				for _, b := range e.batches[sh] {
+					if b.Flags&wire.FlagSnapshotBatch == 0 {
+						n += int(b.Count)
+					}
 				}
 			}
 		}
@@ -225,7 +185,7 @@ func stepDeck(t *testing.T, s *session, rng *rand.Rand) {
 	made := count() - before
 	switch {
 	case errors.Is(err, ErrBeyond) && made == 0:
-	case err != nil || made > n || made < n && s.p.State().Ordinal != s.p.ordinals.span:
+	case err != nil || made > n || made < n && (s.p.State().Looping || s.p.State().Ordinal != s.p.ordinals.span):
 		t.Fatalf("%d of %d steps: %v; %+v", made, n, err, s.p.State())
 	}
 	if st := s.p.State(); st.Phase != Paused && st.Phase != Held {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -51,6 +52,13 @@ func (f *fakeDeck) add(epoch wire.Epoch, start wire.SessionStart) {
 }
 
 func (f *fakeDeck) last() *fakeEpoch { return f.epochs[len(f.epochs)-1] }
+
+// list is the epochs that have begun so far.
+func (f *fakeDeck) list() []*fakeEpoch {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.epochs)
+}
 
 // full makes readers stand still, or go on.
 func (f *fakeDeck) full(on bool) {

@@ -77,7 +77,7 @@ func (p *Player) takeLane(s int) *Player {
 		}
 		p.lanes[s] = lane
 	}
-	lane.filter = p.filter
+	lane.filter, lane.rounds = p.filter, p.rounds
 	lane.lead, lane.epoch, lane.trails, lane.report = p.lead, p.epoch, p.trails, Report{}
 	return lane
 }

@@ -16,7 +16,7 @@ type last struct {
 
 // startLast begins to look for the last values that the epoch at hand begins with.
 func (p *Player) startLast() error {
-	walk, err := p.walkLast(p.source, p.epoch.asOf)
+	walk, err := p.epoch.walkLast(p.source)
 	if err != nil {
 		return err
 	}
@@ -24,14 +24,14 @@ func (p *Player) startLast() error {
 	return nil
 }
 
-// walkLast walks over last values as they are sent: those of topics that are
-// played, in an order that is always the same.
-func (p *Player) walkLast(s Source, asOf lastPlace) (LastWalk, error) {
-	topics := p.filter.Match
-	if p.filter.All() {
+// walkLast walks over the last values that an epoch begins with as they are sent:
+// those of topics that are played, in an order that is always the same.
+func (e *sentEpoch) walkLast(s Source) (LastWalk, error) {
+	topics := e.topics.set.Match
+	if e.topics.set.All() {
 		topics = nil
 	}
-	return s.WalkLast(asOf.place, topics)
+	return s.WalkLast(e.asOf.place, topics)
 }
 
 // sendLast sends last values, in batches and records that are marked as such. They

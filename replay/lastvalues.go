@@ -36,7 +36,7 @@ func (p *Player) lastOf(ctx context.Context, e *sentEpoch) (*lastValues, error) 
 		return c.values, nil
 	}
 	c.values = nil // rather one at a time in memory than two
-	walk, err := p.walkLast(p.history.source(p.source), e.asOf)
+	walk, err := e.walkLast(p.history.source(p.source))
 	if err != nil {
 		return nil, err
 	}

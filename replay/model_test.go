@@ -2,6 +2,7 @@ package replay
 
 import (
 	"slices"
+	"sort"
 	"strings"
 	"testing"
 
@@ -14,16 +15,14 @@ import (
 type model struct {
 	cfg    Config
 	all    []modelRecord // in the one order
-	played []int         // of all, those that are in the range and pass the filter
 	shards int
 }
 
 type modelRecord struct {
-	place  wire.Ordinal
-	rec    string
-	shard  int // of the stream
-	in     bool
-	topics bool // passes the filter
+	place wire.Ordinal
+	rec   string
+	shard int  // of the stream
+	in    bool // the range
 }
 
 func newModel(t testing.TB, cfg Config) *model {
@@ -41,14 +40,9 @@ func newModel(t testing.TB, cfg Config) *model {
 	defer r.Close()
 	for r.Next() {
 		rec, at := r.Record(), r.At()
-		topic := string(rec.Topic())
 		x := modelRecord{place: at.Ordinal + numbers.offsets[at.Epoch], rec: string(rec), shard: int(mp.Of(rec.Topic()))}
 		when := m.time(rec, cfg.Clock)
 		x.in = (cfg.From == 0 || when >= cfg.From) && (cfg.To == 0 || when < cfg.To)
-		x.topics = len(cfg.Topics) == 0 || slices.ContainsFunc(cfg.Topics, func(p string) bool { return strings.HasPrefix(topic, p) })
-		if x.in && x.topics {
-			m.played = append(m.played, len(m.all))
-		}
 		m.all = append(m.all, x)
 	}
 	if r.Err() != nil {
@@ -62,6 +56,11 @@ func (m *model) time(r wire.Record, c tape.Clock) wire.Nanos {
 		return r.Event()
 	}
 	return r.Receive()
+}
+
+// find returns the first record in all at or behind a place, or the end.
+func (m *model) find(place wire.Ordinal) int {
+	return sort.Search(len(m.all), func(i int) bool { return m.all[i].place >= place })
 }
 
 // seek returns where in all a seek goes, or -1.
@@ -79,11 +78,19 @@ func (m *model) seek(at wire.Nanos, c tape.Clock) int {
 	return i
 }
 
+// endOfPass is where in all a pass ends.
+func (m *model) endOfPass() int {
+	i := 0
+	for ; i < len(m.all) && (m.cfg.To == 0 || m.time(wire.Record(m.all[i].rec), m.cfg.Clock) < m.cfg.To); i++ {
+	}
+	return i
+}
+
 // last returns the last values before a record, by topic, marked.
-func (m *model) last(i int) map[string]string {
+func (m *model) last(i int, topics []string) map[string]string {
 	values := map[string]string{}
 	for _, x := range m.all[:i] {
-		if x.topics {
+		if passes(x.rec, topics) {
 			rec := []byte(x.rec)
 			wire.Record(rec).SetSnapshot()
 			values[string(wire.Record(rec).Topic())] = string(rec)
@@ -92,22 +99,57 @@ func (m *model) last(i int) map[string]string {
 	return values
 }
 
+// epochWant is what an epoch must have.
+type epochWant struct {
+	from   int      // of all: its first record, in a pass
+	end    int      // of all: the loop's end that it stops at; 0: none
+	asOf   int      // of all: what last values come before; below 0: there are none
+	topics []string // that are played
+	passes int      // still to come, with the one at hand
+	whole  bool     // nothing broke it off
+}
+
 // check compares an epoch with what follows a seek to a record; whole says that
 // the epoch must have everything to the end of the last pass, which passes are
 // still to come, with the one at hand.
 func (m *model) check(t testing.TB, e *fakeEpoch, from, passes int, whole, values bool) {
 	t.Helper()
-	wants := make([]wanted, m.shards)
-	for _, i := range m.played {
-		w := &wants[m.all[i].shard]
-		w.full, w.passes = append(w.full, m.all[i].rec), passes
-		if i >= from {
-			w.first = append(w.first, m.all[i].rec)
+	w := epochWant{from: from, asOf: from, topics: m.cfg.Topics, passes: passes, whole: whole}
+	if !values {
+		w.asOf = -1
+	}
+	m.checkEpoch(t, e, &w)
+}
+
+// played says which records each shard is to get.
+func (m *model) played(w *epochWant) []wanted {
+	end, wants := w.end, make([]wanted, m.shards)
+	if end == 0 {
+		end = len(m.all)
+	}
+	for i := range m.all {
+		x := &m.all[i]
+		if !x.in || !passes(x.rec, w.topics) {
+			continue
+		}
+		want := &wants[x.shard]
+		want.full, want.passes = append(want.full, x.rec), w.passes
+		if w.end > 0 {
+			want.passes = min(w.passes, 1)
+		}
+		if i >= w.from && i < end {
+			want.first = append(want.first, x.rec)
 		}
 	}
-	last := map[string]string{}
-	if values {
-		last = m.last(from)
+	return wants
+}
+
+// checkEpoch compares an epoch with what it must have.
+func (m *model) checkEpoch(t testing.TB, e *fakeEpoch, w *epochWant) {
+	t.Helper()
+	wants, last := m.played(w), map[string]string{}
+	if w.asOf >= 0 {
+		last = m.last(w.asOf, w.topics)
 	}
 	ordinals := map[wire.Ordinal]bool{}
 	started := false
@@ -123,7 +165,7 @@ func (m *model) check(t testing.TB, e *fakeEpoch, from, passes int, whole, value
 		for ; n < len(items) && items[n].last; n++ {
 			topic := string(wire.Record(items[n].record).Topic())
 			if last[topic] != items[n].record {
-				t.Fatalf("epoch %d, shard %d: %s is not the last value before %q", e.epoch, s, short(items[n]), m.all[from].rec)
+				t.Fatalf("epoch %d, shard %d: %s is not the last value before record %d", e.epoch, s, short(items[n]), w.asOf)
 			}
 			delete(last, topic)
 		}
@@ -131,16 +173,22 @@ func (m *model) check(t testing.TB, e *fakeEpoch, from, passes int, whole, value
 		want := &wants[s]
 		for i, it := range items[n:] {
 			if i >= want.len() || it.record != want.at(i) {
-				t.Fatalf("epoch %d, shard %d: record %d is %s; %d wanted", e.epoch, s, i, short(it), want.len())
+				t.Fatalf("epoch %d (%+v), shard %d: record %d is %s; %d wanted; %+v", e.epoch, e.start, s, i, short(it), want.len(), *w)
 			}
 		}
-		if whole && len(items)-n != want.len() {
-			t.Fatalf("epoch %d, shard %d: %d records, want %d", e.epoch, s, len(items)-n, want.len())
+		if w.whole && len(items)-n != want.len() {
+			t.Fatalf("epoch %d (%+v), shard %d: %d records, want %d; %+v", e.epoch, e.start, s, len(items)-n, want.len(), *w)
 		}
 	}
-	if (started || whole) && len(last) > 0 {
+	if (started || w.whole) && len(last) > 0 {
 		t.Fatalf("epoch %d: %d last values are missing", e.epoch, len(last))
 	}
+}
+
+// passes reports whether a filter lets a record pass.
+func passes(rec string, topics []string) bool {
+	topic := string(wire.Record(rec).Topic())
+	return len(topics) == 0 || slices.ContainsFunc(topics, func(p string) bool { return strings.HasPrefix(topic, p) })
 }
 
 // wanted is what one shard is to get: the rest of a pass, and whole ones.

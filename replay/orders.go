@@ -29,6 +29,7 @@ var errOrder = errors.New("replay: an order has come")
 
 // order is a command on its way to the player's goroutine.
 type order struct {
+	name  string         // of the command
 	apply func(o *order) // called between two stretches of play
 	reply chan error     // takes one; whoever applied the order sees to it
 }
@@ -97,12 +98,12 @@ func (o *orders) come(stretch, run context.Context) bool {
 }
 
 // give hands an order over and waits until it is through.
-func (o *orders) give(ctx context.Context, apply func(o *order)) error {
+func (o *orders) give(ctx context.Context, name string, apply func(o *order)) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	// The order may be through after its giver has gone.
-	order := &order{apply: apply, reply: make(chan error, 1)}
+	order := &order{name: name, apply: apply, reply: make(chan error, 1)}
 	o.mu.Lock()
 	if o.over != nil {
 		defer o.mu.Unlock()

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"math"
+	"sync/atomic"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
@@ -10,23 +11,36 @@ import (
 
 // pacer says when each record is due. Everything is counted from one anchor, a
 // tape time tied to a moment of the monotonic clock, so errors never add up.
+//
+// Squeezed, it moves the anchor's tape time on where an idle stretch begins, by what
+// is left out of that. So what is due when depends on the records' times alone, not on
+// when they are looked at.
 type pacer struct {
 	speed    Speed
+	squeeze  wire.Nanos // what longer idle stretches last; 0: they last what they last
 	anchored bool
 	tape     wire.Nanos // tape time of the anchor
 	mono     int64      // monotonic time of the anchor, ns
 	latest   int64      // due time of the latest record so far, monotonic ns
-	late     *hdrhistogram.Histogram
+	seen     wire.Nanos // squeezed: the greatest time so far
+	// Between these times there is nothing to look at but the distance to the anchor.
+	near, far wire.Nanos
+	left      *atomic.Int64 // tape time that was left out
+	late      *hdrhistogram.Histogram
 }
 
 func newPacer(speed Speed) *pacer {
 	// 1 ns to 1 minute at three digits.
-	return &pacer{speed: speed, late: hdrhistogram.New(1, 60e9, 3)}
+	return &pacer{speed: speed, left: &atomic.Int64{}, late: hdrhistogram.New(1, 60e9, 3)}
 }
 
 // anchor ties a tape time to a moment of the monotonic clock.
 func (p *pacer) anchor(t wire.Nanos, mono int64) {
-	p.anchored, p.tape, p.mono, p.latest = true, t, mono, mono
+	p.anchored, p.tape, p.mono, p.latest, p.seen = true, t, mono, mono, t
+	p.near, p.far = later(t, -dueFar), later(t, dueFar)
+	if p.squeeze > 0 {
+		p.near, p.far = wire.NanosMax, wire.NanosMin
+	}
 }
 
 // dueFar is how far from the anchor a due moment can be, ns: 146 years.
@@ -36,17 +50,40 @@ const dueFar = 1 << 62
 // lies before the one before it is due with it: it keeps its place.
 func (p *pacer) due(t wire.Nanos) int64 {
 	apart := int64(t - p.tape)
-	switch { // where the difference does not fit, it has wrapped
-	case t > p.tape && apart < 0:
-		apart = math.MaxInt64
-	case t < p.tape && apart > 0:
-		apart = math.MinInt64
+	if t < p.near || t > p.far {
+		apart = p.apart(t)
 	}
 	// The exact quotient has at most 53 significant bits here: a day in
 	// nanoseconds has 47.
 	d := math.Round(float64(apart) / float64(p.speed))
 	p.latest = max(p.latest, p.mono+int64(min(max(d, -dueFar), dueFar)))
 	return p.latest
+}
+
+// apart is how far a time is from the anchor, where the difference may not fit, once
+// idle time before it has been left out.
+func (p *pacer) apart(t wire.Nanos) int64 {
+	if p.squeeze > 0 {
+		if idle := distance(t, p.seen); idle > p.squeeze {
+			p.tape = later(p.tape, idle-p.squeeze)
+			p.left.Add(int64(idle - p.squeeze))
+		}
+		p.seen = max(p.seen, t)
+	}
+	return int64(distance(t, p.tape))
+}
+
+// distance subtracts two times; where the difference does not fit, it is as far as can
+// be.
+func distance(t, from wire.Nanos) wire.Nanos {
+	d := t - from
+	switch { // where it does not fit, it has wrapped
+	case t > from && d < 0:
+		return wire.NanosMax
+	case t < from && d > 0:
+		return wire.NanosMin
+	}
+	return d
 }
 
 // timeAt is the inverse of due: what time it is on the tape at a moment.

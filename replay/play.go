@@ -23,7 +23,9 @@ func (p *Player) perform(run context.Context) error {
 		}
 		break
 	}
-	p.waiting = false
+	p.waiting, p.voice.command = false, "play"
+	p.show()
+	p.voice.command = ""
 	return p.play(run)
 }
 
@@ -35,7 +37,7 @@ func (p *Player) play(run context.Context) error {
 		case err == errOrder, err == errMore:
 		case err == errEnd:
 			return nil
-		case p.ended && errors.Is(context.Cause(run), ErrStopped):
+		case p.ended && p.loop == nil && errors.Is(context.Cause(run), ErrStopped):
 			return nil // everything had been played
 		default:
 			return err
@@ -54,7 +56,9 @@ var (
 func (p *Player) stretch(run context.Context, do func(context.Context) error) error {
 	ctx, list := p.orders.next(run)
 	for _, o := range list {
+		done := p.because(o)
 		o.apply(o)
+		done()
 	}
 	err := do(ctx)
 	if err != nil && p.orders.come(ctx, run) {
@@ -67,8 +71,10 @@ func (p *Player) stretch(run context.Context, do func(context.Context) error) er
 func (p *Player) proceed(ctx context.Context) error {
 	p.show()
 	switch {
-	case p.seek != nil:
+	case p.seek != nil && !(p.seek.again && p.paused && p.stepping == nil):
 		return p.begin(ctx)
+	case p.refilter != nil:
+		return p.beginFiltered(ctx)
 	case p.last != nil:
 		return p.sendLast(ctx)
 	case p.stepping != nil:
@@ -95,14 +101,20 @@ func (p *Player) show() {
 	case p.ended:
 		phase = Held
 	}
-	p.status.set(view{
+	changed := p.status.set(view{
 		phase: phase, speed: p.speed, loop: p.loop, round: p.round, topics: p.topics, squeeze: p.squeeze,
 		epoch: p.epoch, named: p.epoch.epoch,
 	})
+	if changed {
+		p.say(p.voice.command)
+	}
 }
 
 // atEnd says what comes behind the last record.
 func (p *Player) atEnd() error {
+	if p.loop != nil {
+		return p.nextRound()
+	}
 	if !p.cfg.Hold {
 		return errEnd
 	}
@@ -142,7 +154,11 @@ func (p *Player) playPasses(ctx context.Context) error {
 	for {
 		from := p.least()
 		pass, rest := p.ordinals.split(from - p.lead)
-		if p.cfg.Passes >= 0 && pass >= p.cfg.Passes {
+		if p.loop != nil {
+			if pass = p.loopPass; from >= p.lead+wire.Ordinal(pass)*p.ordinals.span+p.loop.to {
+				return nil
+			}
+		} else if p.cfg.Passes >= 0 && pass >= p.cfg.Passes {
 			return nil
 		}
 		p.report.Passes = max(p.report.Passes, pass+1)
@@ -150,6 +166,10 @@ func (p *Player) playPasses(ctx context.Context) error {
 			return nil
 		}
 		p.ordinals.rebase(p.lead + wire.Ordinal(pass)*p.ordinals.span)
+		p.until = p.ordinals.base + p.ordinals.span
+		if p.loop != nil {
+			p.until = p.ordinals.base + p.loop.to
+		}
 		sent, fresh := p.report.Records, rest == 0 && p.taken <= from
 		if err := p.playPass(ctx); err != nil {
 			return err
@@ -158,7 +178,7 @@ func (p *Player) playPasses(ctx context.Context) error {
 			p.pace.anchored = false
 		}
 		p.resume = tapeTime{}
-		p.reach(p.lead + wire.Ordinal(pass+1)*p.ordinals.span)
+		p.reach(p.until)
 		if fresh && p.report.Records == sent {
 			return nil // nothing to play: the next pass would find the same
 		}
@@ -199,6 +219,7 @@ func (p *Player) step(ctx context.Context) error {
 	err = p.playPasses(ctx)
 	switch {
 	case err == errStepped:
+		p.say("step")
 		p.stepping.through(nil)
 		p.stepping = nil
 		if pace == nil {
@@ -207,12 +228,18 @@ func (p *Player) step(ctx context.Context) error {
 		return errMore
 	case err != nil:
 		return err
-	case p.stepped == 0:
+	}
+	end := p.atEnd()
+	if p.seek != nil {
+		return end // the steps go on in the loop's next round
+	}
+	if p.stepped == 0 {
 		err = ErrBeyond
 	}
+	p.say("step")
 	p.stepping.through(err)
 	p.stepping, p.steps = nil, 0
-	return p.atEnd()
+	return end
 }
 
 // errStepped: as many records as were wanted have gone out.

@@ -133,6 +133,9 @@ type Report struct {
 	Filtered   uint64 // records that the topic filter left out
 	Passes     int    // begun
 	Seeks      int
+	Rounds     int           // of loops, begun
+	Filters    int           // changes of the topic filter
+	Squeezed   time.Duration // idle tape time that was left out
 	Elapsed    time.Duration
 	// Late is how long after its due moment each record left, ns; nil where none
 	// was paced.
@@ -157,9 +160,10 @@ type Player struct {
 	flags    wire.HeaderFlags
 	progress *Progress
 	report   Report
-	checked  bool      // plain blocks' checksums are looked at here
-	lane     int       // the shard that is played, or allShards
-	lanes    []*Player // one per shard, once each was played by itself
+	checked  bool         // plain blocks' checksums are looked at here
+	lane     int          // the shard that is played, or allShards
+	until    wire.Ordinal // the stretch of tape at hand ends before it
+	lanes    []*Player    // one per shard, once each was played by itself
 
 	// Where it stands; see places.go.
 	lead  wire.Ordinal   // last values at the epoch's start
@@ -177,13 +181,15 @@ type Player struct {
 	status  status
 	waiting bool // for readers
 	paused  bool
-	ended   bool  // held at the end
-	over    bool  // Run has nothing more to play
-	loop    *loop // that is played, or nil
-	round   uint64
+	ended   bool // held at the end
+	over    bool // Run has nothing more to play
 	squeeze time.Duration
 	seek    *seek // to be begun, or nil
 	last    *last // last values that are being sent, or nil
+
+	refilter *refilter // to be set, or nil
+	rounds
+	voice voice
 
 	stepping *order // a Step that is not through, or nil
 	steps    int    // that it has left
@@ -209,7 +215,7 @@ func New(cfg Config) (*Player, error) {
 		paused: cfg.Paused, waiting: true, squeeze: cfg.Squeeze,
 		progress: &Progress{}, lane: allShards,
 		pool:   newPool(cfg.BatchBytes, poolBytes/cfg.BatchBytes+2*cfg.Shards),
-		orders: newOrders(), history: &history{},
+		orders: newOrders(), history: &history{}, voice: voice{every: noticeEvery},
 	}
 	if cfg.Tape != nil {
 		t := NewTapeSource(cfg.Tape)
@@ -220,6 +226,11 @@ func New(cfg Config) (*Player, error) {
 	p.setSpeed(cfg.Speed)
 	p.startEpoch(0, lastPlace{})
 	p.show()
+	if cfg.Loop != nil {
+		if p.seek, err = p.resolveLoop(context.Background(), *cfg.Loop); err != nil {
+			return nil, err
+		}
+	}
 	return p, nil
 }
 
@@ -287,8 +298,10 @@ func (p *Player) Run(ctx context.Context) (Report, error) {
 	if pub, ok := p.cfg.Publisher.(interface{ Epoch() wire.Epoch }); ok {
 		p.nameEpoch(pub.Epoch())
 	}
+	quiet := p.speak()
 	err = p.perform(run)
-	p.finish()
+	p.finish(run)
+	quiet()
 	if err == nil {
 		if p.ended && run.Err() != nil {
 			run = p.orders.renew(ctx)
@@ -302,14 +315,21 @@ func (p *Player) Run(ctx context.Context) (Report, error) {
 }
 
 // finish takes leave of what needs the run.
-func (p *Player) finish() {
+func (p *Player) finish(run context.Context) {
 	p.report.Elapsed = time.Duration(p.wait.now())
-	p.over = true
+	p.report.Squeezed = time.Duration(p.progress.Squeezed.Load())
+	p.over, p.voice.command = true, "end"
+	if run.Err() != nil {
+		p.voice.command = "stop"
+	}
 	p.show()
 	p.orders.close(ErrFinished)
 	p.stepping.through(ErrFinished)
 	if p.seek != nil {
 		p.seek.order.through(ErrFinished)
+	}
+	if p.refilter != nil {
+		p.refilter.order.through(ErrFinished)
 	}
 	p.wait.close()
 	if p.last != nil {

@@ -23,7 +23,7 @@ func (p *Player) playRecords(ctx context.Context) error {
 	if err := p.takeAll(ctx, w); err != nil {
 		return err
 	}
-	p.come(p.ordinals.base + p.ordinals.span)
+	p.come(p.until)
 	return p.flushAll(ctx)
 }
 
@@ -34,6 +34,9 @@ func (p *Player) takeAll(ctx context.Context, w Walk) error {
 		now, due int64
 		it       Item
 	)
+	// Nearly all records are in [taken, until): one look tells.
+	taken := min(p.taken, p.until)
+	room := p.until - taken
 	for n := 0; w.Next(&it); n++ {
 		rec, o := it.Record, it.Place+p.ordinals.base
 		// Where nothing passes the filter, nobody else looks.
@@ -41,8 +44,13 @@ func (p *Player) takeAll(ctx context.Context, w Walk) error {
 			p.come(o)
 			return context.Cause(ctx)
 		}
-		if o < p.taken && p.wentOut(rec, it.Shard, o) {
-			continue
+		if o-taken >= room {
+			if o >= p.until {
+				return p.endRound(ctx, p.time(rec), now)
+			}
+			if p.wentOut(rec, it.Shard, o) {
+				continue
+			}
 		}
 		if !p.filter.Match(rec.Topic()) {
 			p.report.Filtered++
@@ -69,6 +77,19 @@ func (p *Player) takeAll(ctx context.Context, w Walk) error {
 		}
 	}
 	return w.Err()
+}
+
+// endRound waits, paced, for the end of the loop at hand; t is the time of the first
+// record behind it.
+func (p *Player) endRound(ctx context.Context, t wire.Nanos, now int64) error {
+	if p.pace == nil || !p.loop.waits {
+		return nil
+	}
+	_, _, err := p.untilDue(ctx, min(t, p.loop.toTime), now)
+	if err != nil {
+		p.come(p.until - 1) // comes here once more
+	}
+	return err
 }
 
 // lastStep counts a step and reports whether it was the last.

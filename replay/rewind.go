@@ -128,7 +128,7 @@ func (w *rewind) step(ctx context.Context) error {
 				return context.Cause(ctx)
 			}
 			rec := w.item.Record
-			if p.shardOf(rec, w.item.Shard) != w.shard || !p.filter.Match(rec.Topic()) {
+			if p.shardOf(rec, w.item.Shard) != w.shard || !w.epoch.topics.set.Match(rec.Topic()) {
 				continue
 			}
 			w.rec, w.ordinal, w.any = rec, w.item.Place+w.ordinals.base, true

@@ -14,6 +14,8 @@ type seek struct {
 	start wire.SessionStart
 	place wire.Ordinal // of the first record to be played, in a pass
 	time  wire.Nanos   // its time by the player's clock
+	loop  *loop        // that begins there, or nil
+	again bool         // with its next round
 }
 
 // resolve finds the place of a target. It runs beside play, which may still go on
@@ -25,10 +27,7 @@ func (p *Player) resolve(ctx context.Context, to Target) (*seek, error) {
 	if p.ordinals.span == 0 {
 		return nil, fmt.Errorf("%w: the tape is empty", ErrBeyond)
 	}
-	at, clock := to.Time, to.Clock
-	if to.Relative {
-		at, clock = later(p.from(), wire.Nanos(to.Offset)), p.cfg.Clock
-	}
+	at, clock := p.moment(to)
 	place, err := p.placeOf(clock, at)
 	if err != nil {
 		return nil, err
@@ -50,6 +49,14 @@ func (p *Player) resolve(ctx context.Context, to Target) (*seek, error) {
 		start: wire.SessionStart{Reason: "seek", At: at, Clock: clock.String(), Snapshot: !p.cfg.NoSnapshot},
 		place: first.Place, time: p.time(first.Record),
 	}, nil
+}
+
+// moment is the time that a target means, and the clock that it is by.
+func (p *Player) moment(to Target) (wire.Nanos, tape.Clock) {
+	if to.Relative {
+		return later(p.from(), wire.Nanos(to.Offset)), p.cfg.Clock
+	}
+	return to.Time, to.Clock
 }
 
 // placeOf returns the place of the first record in the tape's one order that comes
@@ -111,9 +118,17 @@ func later(t, d wire.Nanos) wire.Nanos {
 func (p *Player) begin(ctx context.Context) error {
 	pub, ok := p.cfg.Publisher.(EpochPublisher)
 	if !ok {
+		if p.seek.order == nil {
+			return ErrNoEpochs // Config.Loop
+		}
 		p.seek.order.through(ErrNoEpochs)
 		p.seek = nil
 		return errMore
+	}
+	if p.seek.again {
+		if err := p.betweenRounds(ctx); err != nil {
+			return err
+		}
 	}
 	if err := pub.Begin(ctx, p.seek.start); err != nil {
 		return err
@@ -122,20 +137,31 @@ func (p *Player) begin(ctx context.Context) error {
 	p.seek = nil
 	p.stopLast()
 	p.drop()
-	place := s.place + wire.Ordinal(p.passNow())*p.ordinals.span
-	asOf := lastPlace{place: s.place, known: !p.cfg.NoSnapshot}
-	p.startEpoch(place, asOf)
-	p.nameEpoch(pub.Epoch())
+	pass := p.passNow()
+	switch {
+	case s.loop != nil:
+		p.enter(s.loop, pass, p.wait.now(), p.report.Records)
+		p.report.Rounds++
+	default:
+		p.leave(s.place)
+		p.report.Seeks++
+	}
+	p.startEpoch(s.place+wire.Ordinal(pass)*p.ordinals.span, lastPlace{place: s.place, known: !p.cfg.NoSnapshot})
 	p.status.lanesAre(false)
 	p.ended, p.resume = false, tapeTime{}
 	p.progress.Time.Store(int64(s.time))
-	p.report.Seeks++
-	p.show()
+	return p.begun(pub.Epoch(), s.order)
+}
+
+// begun says that the epoch at hand has begun, and how it is called.
+func (p *Player) begun(epoch wire.Epoch, o *order) error {
+	defer p.because(o)()
+	p.nameEpoch(epoch)
 	var err error
-	if asOf.known {
+	if p.epoch.asOf.known {
 		err = p.startLast()
 	}
-	s.order.through(err)
+	o.through(err)
 	if err != nil {
 		return err
 	}
@@ -144,11 +170,10 @@ func (p *Player) begin(ctx context.Context) error {
 
 // passNow is the pass that is being played; after the last one, the last.
 func (p *Player) passNow() int {
-	if p.epoch.lead.Load() == leadUnknown {
-		pass, _ := p.ordinals.split(p.epoch.start)
-		return pass
+	if p.loop != nil {
+		return p.loopPass
 	}
-	pass, _ := p.ordinals.split(p.least() - p.lead)
+	pass, _ := p.ordinals.split(p.standing())
 	if p.cfg.Passes >= 0 {
 		pass = min(pass, p.cfg.Passes-1)
 	}

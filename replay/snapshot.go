@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/tapedeck/tapedeck/internal/prefix"
 	"github.com/tapedeck/tapedeck/tape"
 	"github.com/tapedeck/tapedeck/wire"
 )
@@ -37,7 +38,7 @@ func (p *Player) LastValues(ctx context.Context, t wire.Nanos, clock string, top
 			return nil, nil, err
 		}
 	}
-	values, err := p.valuesBefore(ctx, places, topics)
+	values, err := p.valuesBefore(ctx, e, places, topics)
 	return values, next, err
 }
 
@@ -100,8 +101,8 @@ func (p *Player) sentBefore(ctx context.Context, e *sentEpoch, shard int, place 
 }
 
 // valuesBefore finds last values of each shard's topics before its own place.
-func (p *Player) valuesBefore(ctx context.Context, places []wire.Ordinal, topics func([]byte) bool) ([]LastValue, error) {
-	all := gathered{player: p, places: places, topics: topics, later: make([]map[string]struct{}, len(places))}
+func (p *Player) valuesBefore(ctx context.Context, e *sentEpoch, places []wire.Ordinal, topics func([]byte) bool) ([]LastValue, error) {
+	all := gathered{player: p, filter: &e.topics.set, places: places, topics: topics, later: make([]map[string]struct{}, len(places))}
 	if err := all.before(ctx, slices.Max(places)); err != nil {
 		return nil, err
 	}
@@ -133,6 +134,7 @@ type gathered struct {
 	places []wire.Ordinal // of the shards
 	topics func([]byte) bool
 	there  map[string]struct{}   // topics of the pass at hand, while the one before is looked at
+	filter *prefix.Set           // topics that are played
 	later  []map[string]struct{} // of each shard, topics with a record behind its place
 	values []LastValue
 	room   []byte
@@ -221,7 +223,7 @@ func (g *gathered) copy(rec wire.Record) wire.Record {
 
 // wants says which topics are wanted; nil is all of them.
 func (g *gathered) wants() func([]byte) bool {
-	filter, topics, there := &g.player.filter, g.topics, g.there
+	filter, topics, there := g.filter, g.topics, g.there
 	if filter.All() && topics == nil && there == nil {
 		return nil
 	}

@@ -2,11 +2,9 @@ package replay
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/tapedeck/tapedeck/internal/prefix"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -50,9 +48,11 @@ type State struct {
 	Ordinal wire.Ordinal
 	Records uint64 // sent so far, over all passes, last values not counted
 
-	Looping          bool       // what follows is set
-	LoopFrom, LoopTo wire.Nanos // times of the loop's first record, and of the first one behind it, by the player's clock
-	Round            uint64     // of the loop, from 0
+	Looping bool // what follows is set
+	// LoopFrom and LoopTo are the loop's ends by the player's clock: as they were
+	// given or, by another clock, the times of the first record in it and behind it.
+	LoopFrom, LoopTo wire.Nanos
+	Round            uint64 // of the loop, from 0
 
 	Topics   []string      // prefixes of what is played; none: everything. Not to be changed
 	Squeeze  time.Duration // what longer idle stretches last; 0: they last what they last
@@ -70,16 +70,6 @@ type view struct {
 	squeeze time.Duration
 	epoch   *sentEpoch // nil before the first
 	named   wire.Epoch // its number, once it has one
-}
-
-// topics is a filter.
-type topics struct {
-	prefixes []string
-	set      prefix.Set
-}
-
-func newTopics(prefixes []string) *topics {
-	return &topics{prefixes: slices.Clone(prefixes), set: prefix.New(prefixes)}
 }
 
 // status is what State says. The player writes it when something changes that is

@@ -2,25 +2,101 @@ package replay
 
 import (
 	"context"
-	"errors"
-	"time"
+	"slices"
+
+	"github.com/tapedeck/tapedeck/internal/prefix"
+	"github.com/tapedeck/tapedeck/tape"
+	"github.com/tapedeck/tapedeck/wire"
 )
 
 // SetTopics plays only topics with one of the prefixes from here on; none, or an empty
 // one, plays all. It begins a new epoch of the stream, with reason "filter": every wanted
-// topic's last values before the place where the player stands, unless
+// topic's last value before the place where the player stands, unless
 // Config.NoSnapshot says no, and then it goes on as it did. At full speed, where
-// each shard is played by itself, the place is that of the shard furthest behind.
+// each shard is played by itself, the place is that of the shard furthest behind: what
+// the others had sent from there on they send again.
 //
 // SetTopics returns when the new epoch has begun. The prefixes are copied.
 func (p *Player) SetTopics(ctx context.Context, prefixes []string) error {
-	return errors.New("replay: filter: not built yet")
+	end, err := p.endOfPass()
+	if err != nil {
+		return err
+	}
+	t := newTopics(prefixes)
+	return p.orders.give(ctx, "filter", func(o *order) {
+		if p.refilter != nil {
+			p.refilter.order.through(ErrOverruled)
+		}
+		p.refilter = &refilter{order: o, topics: t, end: end}
+	})
+}
+
+// topics is a filter.
+type topics struct {
+	prefixes []string
+	set      prefix.Set
+}
+
+func newTopics(prefixes []string) *topics {
+	return &topics{prefixes: slices.Clone(prefixes), set: prefix.New(prefixes)}
+}
+
+// refilter is a filter that is to be set.
+type refilter struct {
+	order  *order
+	topics *topics
+	end    wire.Ordinal // of a pass
 }
 
 // setTopics makes a filter the player's own.
 func (p *Player) setTopics(t *topics) { p.topics, p.filter = t, t.set }
 
-// SetSqueeze sets Config.Squeeze from here on; 0 leaves idle stretches as they are.
-func (p *Player) SetSqueeze(ctx context.Context, d time.Duration) error {
-	return errors.New("replay: squeeze: not built yet")
+// standing is the place, counted through all passes, where play goes on.
+func (p *Player) standing() wire.Ordinal {
+	if p.epoch.lead.Load() == leadUnknown {
+		return p.epoch.start
+	}
+	return p.least() - p.lead
+}
+
+// beginFiltered begins the epoch of another filter.
+func (p *Player) beginFiltered(ctx context.Context) error {
+	r := p.refilter
+	pub, ok := p.cfg.Publisher.(EpochPublisher)
+	if !ok {
+		p.refilter = nil
+		r.order.through(ErrNoEpochs)
+		return errMore
+	}
+	place := p.standing()
+	pass, rest := p.ordinals.split(place)
+	start := wire.SessionStart{Reason: "filter", At: wire.Nanos(p.progress.Time.Load()), Clock: p.recordClock().String(), Snapshot: !p.cfg.NoSnapshot}
+	if t, ok, err := p.timeOf(rest); err != nil {
+		return err
+	} else if ok && (p.cfg.Passes < 0 || pass < p.cfg.Passes) {
+		start.At = t
+	}
+	if err := pub.Begin(ctx, start); err != nil {
+		return err
+	}
+	p.refilter = nil
+	p.stopLast()
+	p.drop()
+	if rest == 0 && pass > 0 {
+		rest = r.end // the pass before has just ended
+	}
+	p.setTopics(r.topics)
+	p.startEpoch(place, lastPlace{place: rest, known: !p.cfg.NoSnapshot})
+	p.status.lanesAre(false)
+	p.ended, p.roundWhole = false, false
+	p.report.Filters++
+	return p.begun(pub.Epoch(), r.order)
+}
+
+// recordClock is the player's clock, as far as records have it.
+func (p *Player) recordClock() tape.Clock {
+	if p.cfg.Clock == tape.ClockEvent {
+		return tape.ClockEvent
+	}
+	return tape.ClockReceive
 }
