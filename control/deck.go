@@ -32,7 +32,8 @@ type DeckOpen struct {
 	// Passes is how often to play all of it; -1: for ever. Default 1. At the end of
 	// the last one the deck is held, and can be sent back.
 	Passes int `json:"passes,omitempty"`
-	// LoopFrom and LoopTo are played again and again, as with the command loop.
+	// LoopFrom and LoopTo are played again and again, as with the command loop; a
+	// distance in LoopFrom counts from the start.
 	LoopFrom string `json:"loop_from,omitempty"`
 	LoopTo   string `json:"loop_to,omitempty"`
 	// Squeeze cuts stretches without records down to this duration, such as 1s.
@@ -94,7 +95,7 @@ type DeckSpeed struct {
 type DeckLoop struct {
 	DeckOf
 	From string `json:"from,omitempty"` // a Place
-	To   string `json:"to,omitempty"`   // a Place
+	To   string `json:"to,omitempty"`   // a Place; a distance counts from From
 	Off  bool   `json:"off,omitempty"`
 }
 

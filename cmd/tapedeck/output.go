@@ -52,6 +52,15 @@ func (o *output) message(messageType string, v any, text string) error {
 	return o.flushLocked()
 }
 
+// text writes lines on standard output, whatever the mode.
+func (o *output) text(lines string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.w.WriteString(lines)
+	o.w.WriteByte('\n')
+	return o.flushLocked()
+}
+
 // remark writes a line on standard error.
 func (o *output) remark(format string, args ...any) {
 	o.remarks.Lock()

@@ -52,6 +52,7 @@ per shard counting up.`,
 		{"stream", "From a tape to subscribers:", []*cobra.Command{newPlay(), newSub(), newLVC(), newTap(), newResync(), newResyncWorker()}},
 		{"look", "Look at a tape:", []*cobra.Command{newInfo(), newCat(), newLast(), newVerify()}},
 		{"work", "Work on tapes:", []*cobra.Command{newCut(), newMerge(), newCompact(), newMarks(), newRepair(), newExport()}},
+		{"bus", "Command a tapedeck serve:", []*cobra.Command{newDeck(), newRecorder(), newTapes(), newReaders(), newJob(), newStatus()}},
 		{"machine", "This machine:", []*cobra.Command{newDemo(), newDoctor(), newBench(), newVersion()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
