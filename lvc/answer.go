@@ -17,6 +17,7 @@ type answer struct {
 	capture    *capture
 	incomplete bool // topics may be missing in the table, or their values old
 	token      bool // the reader's next subscription waits for it
+	asked      time.Time
 	place      uint32
 }
 
@@ -24,7 +25,7 @@ type answer struct {
 // few topics, else by an answer in its queue, which it reports. The lock is held.
 func (p *Proxy) answerLocked(r *reader, token bool, prefixes ...string) (long bool) {
 	c := p.table.capture(prefixes...)
-	a := &answer{capture: c, incomplete: p.incompleteLocked(), token: token}
+	a := &answer{capture: c, incomplete: p.incompleteLocked(), token: token, asked: r.asked}
 	if c.total > shortAnswer {
 		if r.pushAnswer(a) {
 			return true
@@ -43,6 +44,7 @@ func (p *Proxy) answerLocked(r *reader, token bool, prefixes ...string) (long bo
 	if own != nil {
 		own.release()
 	}
+	p.answers.Record(int64(time.Since(a.asked)))
 	return false
 }
 
@@ -104,6 +106,7 @@ func (p *Proxy) stream(r *reader, a *answer) (ok bool) {
 		p.lostAnswers.Add(1)
 		return false
 	}
+	p.answers.Record(int64(time.Since(a.asked)))
 	if a.token {
 		r.answered <- struct{}{}
 	}

@@ -210,8 +210,10 @@ const signalPrefix = wire.Signature + "?"
 // subscribe takes in a subscription and reports whether a long answer is on its
 // way.
 func (h *hub) subscribe(r *reader, topic []byte) bool {
+	asked := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	r.asked = asked
 	switch {
 	case strings.HasPrefix(string(topic), signalPrefix):
 		h.owner.said(r, append([]byte{1}, topic...))
@@ -264,6 +266,7 @@ func (h *hub) caughtUp(r *reader) {
 	r.behind = false
 	r.mu.Unlock()
 	h.counts.overflowed++
+	r.asked = time.Now()
 	h.owner.recover(r)
 }
 

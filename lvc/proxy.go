@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tapedeck/tapedeck/internal/latency"
 	"github.com/tapedeck/tapedeck/internal/zmtp"
 	"github.com/tapedeck/tapedeck/shard"
 	"github.com/tapedeck/tapedeck/snail"
@@ -108,6 +109,7 @@ type Proxy struct {
 	stored  wire.Plain     // header of the record at hand, as the table has it
 	squawks []snail.Squawk // to be told with the next round
 
+	answers     latency.Histogram
 	lostAnswers atomic.Uint64
 	stalled     atomic.Uint64
 	closeOnce   sync.Once

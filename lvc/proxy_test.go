@@ -41,6 +41,12 @@ func TestJoin(t *testing.T) {
 			c.live("A.1=d")
 		}
 		nothing.live("C.1=e")
+		if n := p.AnswerTimes().HDR().TotalCount(); uint64(n) != p.Stats().Subscriptions || n != 6 {
+			t.Errorf("%d answers were timed, want 6", n)
+		}
+		if x := p.Totals(); x.Readers() != 6 {
+			t.Errorf("totals %+v, want six readers", x)
+		}
 		// Nothing else was on its way to anybody: these are next.
 		s.one(t, p, "A.1", "end")
 		for _, c := range []*client{early, prefix, exact, second, all} {
@@ -192,6 +198,7 @@ func TestManyTopics(t *testing.T) {
 	if st := p.Stats(); st.Dropped != 0 || st.LostAnswers != 0 || st.Stalled != 0 {
 		t.Errorf("%+v", st)
 	}
+	await(t, "every answer has been timed", func() bool { return p.AnswerTimes().HDR().TotalCount() == rounds })
 	await(t, "what was set aside is let go", func() bool { return p.Stats().KeptBytes == 0 })
 }
 

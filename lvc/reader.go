@@ -26,10 +26,11 @@ type reader struct {
 
 	// Guarded by the hub's lock.
 	subscriptions map[string]struct{}
-	everything    bool   // one of them is empty
-	mark          uint64 // of the last lookup that found it
-	batch         []byte // messages of the batch at hand that its filters want
-	messages      int    // in batch
+	everything    bool      // one of them is empty
+	mark          uint64    // of the last lookup that found it
+	batch         []byte    // messages of the batch at hand that its filters want
+	messages      int       // in batch
+	asked         time.Time // when it last wanted an answer
 
 	answered chan struct{} // holds a token while no long answer is on its way
 	wake     chan struct{} // 1: the queue has something, or the reader ends

@@ -1,5 +1,10 @@
 package lvc
 
+import (
+	"github.com/tapedeck/tapedeck/internal/latency"
+	"github.com/tapedeck/tapedeck/snail"
+)
+
 // Stats are what a proxy counted. Counts only ever grow.
 type Stats struct {
 	Records uint64 `json:"records"` // taken in
@@ -52,3 +57,12 @@ func (p *Proxy) Stats() Stats {
 	}
 	return s
 }
+
+// AnswerTimes counts how long subscriptions, and readers that had caught up, took to
+// be answered with last values: from when the subscription was read until the answer
+// was put into the reader's queue or, where it has more than a few topics, written. It
+// may be read at any time.
+func (p *Proxy) AnswerTimes() *latency.Histogram { return &p.answers }
+
+// Totals returns how the plain readers fare, all together.
+func (p *Proxy) Totals() snail.Totals { return p.registry.Totals() }

@@ -149,7 +149,7 @@ func (p *Player) setSpeed(s Speed) {
 	if p.pacer == nil {
 		p.pacer = newPacer(s)
 		p.pacer.left = &p.progress.Squeezed
-		p.report.Late = p.pacer.late
+		p.pacer.late = p.late
 	}
 	p.pacer.speed, p.pacer.squeeze, p.pace = s, wire.Nanos(p.squeeze), p.pacer
 }

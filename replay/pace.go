@@ -4,8 +4,7 @@ import (
 	"math"
 	"sync/atomic"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
+	"github.com/tapedeck/tapedeck/internal/latency"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -26,12 +25,11 @@ type pacer struct {
 	// Between these times there is nothing to look at but the distance to the anchor.
 	near, far wire.Nanos
 	left      *atomic.Int64 // tape time that was left out
-	late      *hdrhistogram.Histogram
+	late      *latency.Histogram
 }
 
 func newPacer(speed Speed) *pacer {
-	// 1 ns to 1 minute at three digits.
-	return &pacer{speed: speed, left: &atomic.Int64{}, late: hdrhistogram.New(1, 60e9, 3)}
+	return &pacer{speed: speed, left: &atomic.Int64{}, late: new(latency.Histogram)}
 }
 
 // anchor ties a tape time to a moment of the monotonic clock.
@@ -93,6 +91,5 @@ func (p *pacer) timeAt(mono int64) wire.Nanos {
 
 // sent records that what was due at the given moment left at another.
 func (p *pacer) sent(due, mono int64) {
-	// Values above the histogram's range are counted at its end.
-	_ = p.late.RecordValue(min(max(mono-due, 1), p.late.HighestTrackableValue()))
+	p.late.Record(max(mono-due, 1))
 }

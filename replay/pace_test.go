@@ -90,7 +90,7 @@ func TestPacerCountsLateness(t *testing.T) {
 	p.sent(10, 10)
 	p.sent(10, 1010)
 	p.sent(0, math.MaxInt64)
-	if n := p.late.TotalCount(); n != 4 {
+	if n := p.late.HDR().TotalCount(); n != 4 {
 		t.Errorf("%d counted, want 4", n)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"github.com/tapedeck/tapedeck/internal/latency"
 	"github.com/tapedeck/tapedeck/internal/prefix"
 	"github.com/tapedeck/tapedeck/shard"
 	"github.com/tapedeck/tapedeck/tape"
@@ -173,6 +174,7 @@ type Player struct {
 	walked wire.Ordinal // the same, of the latest walk alone: it may still be behind
 
 	speed  Speed
+	late   *latency.Histogram
 	pacer  *pacer   // once there was one
 	pace   *pacer   // nil at full speed
 	resume tapeTime // that pacing begins with, where it goes on
@@ -215,7 +217,7 @@ func New(cfg Config) (*Player, error) {
 		paused: cfg.Paused, waiting: true, squeeze: cfg.Squeeze,
 		progress: &Progress{}, lane: allShards,
 		pool:   newPool(cfg.BatchBytes, poolBytes/cfg.BatchBytes+2*cfg.Shards),
-		orders: newOrders(), history: &history{}, voice: voice{every: noticeEvery},
+		orders: newOrders(), history: &history{}, late: new(latency.Histogram), voice: voice{every: noticeEvery},
 	}
 	if cfg.Tape != nil {
 		t := NewTapeSource(cfg.Tape)
@@ -274,6 +276,10 @@ func (cfg *Config) fill() error {
 // Progress returns how far the player is.
 func (p *Player) Progress() *Progress { return p.progress }
 
+// PacingError counts how long after its due moment each record left that was paced. It
+// may be read at any time, also while Run runs.
+func (p *Player) PacingError() *latency.Histogram { return p.late }
+
 // Run waits for readers, plays, and ends the stream. It blocks. The report is
 // true also where an error or the context ended the run. A player runs once.
 func (p *Player) Run(ctx context.Context) (Report, error) {
@@ -317,6 +323,9 @@ func (p *Player) Run(ctx context.Context) (Report, error) {
 // finish takes leave of what needs the run.
 func (p *Player) finish(run context.Context) {
 	p.report.Elapsed = time.Duration(p.wait.now())
+	if p.pacer != nil {
+		p.report.Late = p.late.HDR()
+	}
 	p.report.Squeezed = time.Duration(p.progress.Squeezed.Load())
 	p.over, p.voice.command = true, "end"
 	if run.Err() != nil {

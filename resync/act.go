@@ -50,7 +50,7 @@ func (m *machine) next(now time.Duration) action {
 		if a := m.deliverHeld(e); a.do != doNothing {
 			return a
 		}
-		m.closeGap(e)
+		m.closeGap(now, e)
 		if m.ask.id != 0 && (m.ask.epoch != e.id || m.ask.to != Open && e.next >= m.ask.to && !m.ending(now, e)) {
 			return m.cancel()
 		}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tapedeck/tapedeck/internal/latency"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -138,6 +139,7 @@ type Healer struct {
 	notices NoticeHandler // next, where it is one
 	shards  []*mender
 	begun   time.Time
+	healed  latency.Histogram
 	quiet   chan struct{} // a shard may have become idle
 }
 
@@ -150,7 +152,8 @@ func NewHealer(cfg HealerConfig, next Handler) (*Healer, error) {
 	h.refills, _ = next.(RefillHandler)
 	h.notices, _ = next.(NoticeHandler)
 	mc := machineConfig{holdBytes: cfg.HoldBytes, attempts: cfg.Attempts, backoff: cfg.Backoff, backoffTo: cfg.BackoffMax,
-		patience: cfg.Patience, whole: cfg.Start.Epoch}
+		patience: cfg.Patience, whole: cfg.Start.Epoch,
+		healed: func(took time.Duration) { h.healed.Record(int64(took)) }}
 	if cfg.Client != nil {
 		mc.servers = cfg.Client.Servers()
 	}
@@ -308,6 +311,11 @@ type HealerStats struct {
 	Completed uint64 // ends that were told as complete
 	Partial   uint64 // ends that were not
 }
+
+// HealTimes counts how long it took until everything of a gap was handed over, from
+// when it was looked at first. It may be read at any time. What was given up is not
+// in it.
+func (h *Healer) HealTimes() *latency.Histogram { return &h.healed }
 
 // Stats returns what was done so far. It waits for a delivery at most.
 func (h *Healer) Stats() HealerStats {

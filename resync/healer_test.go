@@ -68,6 +68,9 @@ func TestHeal(t *testing.T) {
 		st.Missing != 0 || st.HeldBytes != 0 || st.Broken != 0 || st.Completed != 1 {
 		t.Errorf("%d records, want %d, %+v", k.records, want, st)
 	}
+	if n := h.HealTimes().HDR().TotalCount(); uint64(n) != st.Healed {
+		t.Errorf("%d healings were timed, want %d", n, st.Healed)
+	}
 }
 
 // TestGoneIsTold: what nobody has reaches the handler as a gap, in its place, and

@@ -46,14 +46,15 @@ const (
 )
 
 type machineConfig struct {
-	servers   int           // how many can be asked
-	holdBytes int64         // bound of what is held
-	attempts  int           // requests in a row that bring nothing before it is given up
-	backoff   time.Duration // before the second round of servers; doubles
-	backoffTo time.Duration // the longest
-	patience  time.Duration // how long a request may bring nothing
-	whole     bool          // begin with sequence 0 of the first epoch
-	seed      uint64        // of the back-off's jitter
+	servers   int                 // how many can be asked
+	holdBytes int64               // bound of what is held
+	attempts  int                 // requests in a row that bring nothing before it is given up
+	backoff   time.Duration       // before the second round of servers; doubles
+	backoffTo time.Duration       // the longest
+	patience  time.Duration       // how long a request may bring nothing
+	whole     bool                // begin with sequence 0 of the first epoch
+	seed      uint64              // of the back-off's jitter
+	healed    func(time.Duration) // told how long each gap that was healed was there; may be nil
 }
 
 // epoch is what is known of one epoch of the shard.

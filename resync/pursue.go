@@ -21,6 +21,7 @@ type ask struct {
 // gap is the first gap of the front epoch, and how it has been pursued.
 type gap struct {
 	open    bool
+	since   time.Duration
 	to      wire.Seq // Open: what lies behind the last known sequence is asked for
 	tries   int      // requests in a row that brought nothing
 	retryAt time.Duration
@@ -60,7 +61,7 @@ func (m *machine) missing(e *epoch) (to, first wire.Seq, ok bool) {
 func (m *machine) pursue(now time.Duration, e *epoch, to, first wire.Seq) action {
 	g := &m.gap
 	if !g.open || g.to == Open && first != Open {
-		m.openGap(first)
+		m.openGap(now, first)
 	}
 	if first != Open {
 		g.to = max(g.to, first) // it may have grown
@@ -95,19 +96,22 @@ func (m *machine) span(e *epoch, from, to wire.Seq) Span {
 	return Span{Epoch: e.id, Shard: m.shard, From: from, To: to}
 }
 
-func (m *machine) openGap(to wire.Seq) {
+func (m *machine) openGap(now time.Duration, to wire.Seq) {
 	clear(m.gap.gone)
-	m.gap = gap{open: true, to: to, server: m.gap.server, gone: m.gap.gone}
+	m.gap = gap{open: true, since: now, to: to, server: m.gap.server, gone: m.gap.gone}
 	if to != Open {
 		m.count.Gaps++
 	}
 }
 
 // closeGap takes note that the front epoch has come to the end of its gap.
-func (m *machine) closeGap(e *epoch) {
+func (m *machine) closeGap(now time.Duration, e *epoch) {
 	if m.gap.open && e.next >= m.gap.to {
 		m.gap.open = false
 		m.count.Healed++
+		if m.cfg.healed != nil {
+			m.cfg.healed(now - m.gap.since)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/control/pirate"
+	"github.com/tapedeck/tapedeck/internal/latency"
 	"github.com/tapedeck/tapedeck/internal/zsock"
 )
 
@@ -148,6 +149,8 @@ type Server struct {
 	begun    time.Time
 	desk     *desk
 
+	times [3]latency.Histogram // of requests, by command
+
 	mu       sync.Mutex
 	counters ServerCounters
 	state    ServerState
@@ -232,6 +235,23 @@ func (s *Server) State() ServerState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state
+}
+
+// RequestTimes counts how long requests took that ended with all that was asked for,
+// from when they were taken in until the last message was handed to the socket: the
+// time that the client took to give credit included. It is nil but for refills, finds
+// and snapshots.
+func (s *Server) RequestTimes(c Command) *latency.Histogram {
+	if c < CommandRefill || c > CommandSnapshot {
+		return nil
+	}
+	return &s.times[c-CommandRefill]
+}
+
+// Pool returns what the queue in front of the tape readers has counted, and what it
+// holds.
+func (s *Server) Pool() (pirate.QueueCounters, pirate.QueueState) {
+	return s.queue.Counters(), s.queue.State()
 }
 
 // Close closes the sockets, never while Run runs.

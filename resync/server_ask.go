@@ -161,7 +161,7 @@ func (d *desk) chunkBytes(wish uint32) int {
 
 // admit takes a request in, within the bounds.
 func (d *desk) admit(now time.Duration, id []byte, r *request) bool {
-	r.limit, r.moved = min(r.limit, limitMax), now
+	r.limit, r.began, r.moved = min(r.limit, limitMax), now, now
 	c := d.clients[string(id)]
 	if c != nil && d.find(id, r.id) != nil {
 		d.count.Repeated++

@@ -55,6 +55,7 @@ type request struct {
 	id      RequestID
 	command Command
 	limit   time.Duration // for how long nothing may be sent
+	began   time.Duration // when it was taken in
 	moved   time.Duration // when something was sent, or credit came
 	chunk   int
 	granted uint64

@@ -151,10 +151,14 @@ func (d *desk) end(r *request, e *End) {
 
 // finish sends what ends a request, and reports whether it went out.
 func (d *desk) finish(r *request) bool {
-	if !d.to(d.s.now(), r.client, nil, 0, r.answer...) {
+	now := d.s.now()
+	if !d.to(now, r.client, nil, 0, r.answer...) {
 		return r.over
 	}
 	d.count.Ended++
+	if t := d.s.RequestTimes(r.command); t != nil {
+		t.Record(int64(now - r.began))
+	}
 	d.drop(r)
 	return true
 }

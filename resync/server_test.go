@@ -47,6 +47,12 @@ func TestServerRefill(t *testing.T) {
 	if c := s.Counters(); c.Refills != 7 || c.Records != records || c.BadReads != 0 || c.Errors.Total() != 0 || c.Chunks > c.Reads {
 		t.Errorf("%+v", c)
 	}
+	if n := s.RequestTimes(CommandRefill).HDR().TotalCount(); n != 7 || s.RequestTimes(CommandFind).HDR().TotalCount() != 0 || s.RequestTimes(CommandPing) != nil {
+		t.Errorf("%d refills were timed, want 7, and nothing else", n)
+	}
+	if c, st := s.Pool(); c.Answered != s.Counters().Reads || st.Workers == 0 {
+		t.Errorf("the pool has %+v, %+v", c, st)
+	}
 	eventually(func() bool { return s.State().Requests == 0 })
 	if st := s.State(); st.Clients != 0 || st.Bytes != 0 || st.Reading != 0 || src.held.Load() != 0 {
 		t.Errorf("left behind: %+v, %d batches", st, src.held.Load())

@@ -48,6 +48,9 @@ type TapeWorkerConfig struct {
 	Heartbeat time.Duration
 	// Read is how long one read may take. Default 3 s.
 	Read time.Duration
+	// Worker is called with the worker that reads, before it runs, for who wants its
+	// counters. Default: nobody does.
+	Worker func(*pirate.Worker)
 }
 
 const (
@@ -71,6 +74,9 @@ func TapeWorker(ctx context.Context, cfg TapeWorkerConfig, src Refills) error {
 	})
 	if err != nil {
 		return fmt.Errorf("resync: tape reader: %w", err)
+	}
+	if cfg.Worker != nil {
+		cfg.Worker(w)
 	}
 	if err := w.Run(ctx); err != nil {
 		return fmt.Errorf("resync: tape reader: %w", err)

@@ -22,6 +22,8 @@ type loop struct {
 	done       wire.Epoch // epoch whose end the publisher was told
 	warned     bool       // a refused frame has been reported
 	heard      bool       // a message of the stream has come since the clock was read
+	spoke      bool       // ... since the shard was last counted as quiet
+	quietSince time.Time  // the first of the receives since the last message that brought nothing
 	references references
 	report     reporting
 	step       stepping
@@ -88,6 +90,7 @@ func (l *loop) receive(ctx context.Context) (err error) {
 			if err := ctx.Err(); err != nil {
 				return context.Cause(ctx)
 			}
+			l.hush()
 		case err != nil:
 			return fmt.Errorf("subscriber: shard %d: %w", l.shard, err)
 		default:
@@ -124,6 +127,16 @@ func (l *loop) receive(ctx context.Context) (err error) {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// hush counts how long the shard has said nothing, after a receive that brought
+// nothing: so a stream that does not pause costs no look at the clock.
+func (l *loop) hush() {
+	now := time.Now()
+	if l.spoke || l.quietSince.IsZero() {
+		l.quietSince, l.spoke = now.Add(-receiveSlice), false
+	}
+	l.counters.quiet.Store(int64(now.Sub(l.quietSince)))
 }
 
 // take takes in the message at hand.
@@ -193,6 +206,10 @@ func (l *loop) deliver(b *wire.Batch) error {
 		return nil
 	}
 	l.heard = true
+	if !l.spoke {
+		l.spoke = true
+		l.counters.quiet.Store(0)
+	}
 	if step.NewEpoch {
 		if err := l.enter(b); err != nil {
 			return err
@@ -216,6 +233,9 @@ func (l *loop) deliver(b *wire.Batch) error {
 			l.sub.notices.HandleNotice(l.shard, notice)
 		}
 	case !b.Bare() && step.Skip < b.Count:
+		if lag := l.sub.cfg.Lag; lag != nil {
+			lag(time.Duration(wire.NanosOf(time.Now())-b.Send), int(b.Count-step.Skip))
+		}
 		if err := l.hand(b, step.Skip); err != nil {
 			return fmt.Errorf("shard %d, batch at sequence %d: %w", l.shard, b.FirstSeq, err)
 		}

@@ -71,6 +71,11 @@ type Config struct {
 	// reference. It is called by each loop for itself, once an epoch; where it
 	// fails, batches come with their bytes. Default nil: always bytes.
 	OpenTape OpenTape
+	// Lag is called, from the receive loops, with how long after the publisher sent
+	// a batch its loop took it, by the two machines' clocks, and with the number of its
+	// records. It may be called concurrently and must return at once. Default:
+	// nothing, and the clock is not looked at.
+	Lag func(lag time.Duration, records int)
 	// Warn is called, from the receive loops, with what an operator should
 	// see, such as the first foreign frame. Default: nothing.
 	Warn func(shard int, err error)
@@ -98,6 +103,9 @@ type Summary struct {
 	Early     bool   // a publisher stopped before its source was through
 	Ended     bool   // every shard's last epoch has ended
 	Complete  bool   // ... and every record of it arrived as sent
+	// Quiet is for how long the shard that is quietest has said nothing, heartbeats
+	// included, to a twentieth of a second. It stays where a loop has ended.
+	Quiet     time.Duration
 	FirstSend wire.Nanos
 	LastSend  wire.Nanos
 }
@@ -231,6 +239,7 @@ type counters struct {
 	epochs, broken, diverged atomic.Uint64
 	ended, early, complete   atomic.Bool
 	firstSend, lastSend      atomic.Int64
+	quiet                    atomic.Int64 // ns
 }
 
 func (l *loop) addTo(sum *Summary) {
@@ -255,6 +264,7 @@ func (l *loop) addTo(sum *Summary) {
 	if t := wire.Nanos(c.firstSend.Load()); t != 0 && (sum.FirstSend == 0 || t < sum.FirstSend) {
 		sum.FirstSend = t
 	}
+	sum.Quiet = max(sum.Quiet, time.Duration(c.quiet.Load()))
 	sum.LastSend = max(sum.LastSend, wire.Nanos(c.lastSend.Load()))
 }
 

@@ -285,6 +285,9 @@ func TestSyncInterval(t *testing.T) {
 			if s := w.Stats(); s.SyncedRecords != n {
 				t.Errorf("%d of %d records are synced after the interval", s.SyncedRecords, n)
 			}
+			if timed := w.SyncTimes().HDR().TotalCount(); uint64(timed) != w.Stats().Syncs || timed == 0 {
+				t.Errorf("%d syncs were timed, want %d", timed, w.Stats().Syncs)
+			}
 		}
 	})
 }

@@ -3,6 +3,8 @@ package tape
 import (
 	"sync"
 	"time"
+
+	"github.com/tapedeck/tapedeck/internal/latency"
 )
 
 // Stats are a writer's counters so far.
@@ -27,8 +29,9 @@ type Stats struct {
 }
 
 type statsBox struct {
-	mu sync.Mutex
-	s  Stats
+	mu    sync.Mutex
+	s     Stats
+	syncs latency.Histogram
 }
 
 func (b *statsBox) wrote(info *BlockInfo) {
@@ -41,6 +44,7 @@ func (b *statsBox) wrote(info *BlockInfo) {
 }
 
 func (b *statsBox) synced(took time.Duration) {
+	b.syncs.Record(int64(took))
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.s.SyncedRecords = b.s.Records
@@ -65,3 +69,6 @@ func (w *Writer) Stats() Stats {
 	defer w.stats.mu.Unlock()
 	return w.stats.s
 }
+
+// SyncTimes counts how long each sync of a segment took. It may be read at any time.
+func (w *Writer) SyncTimes() *latency.Histogram { return &w.stats.syncs }

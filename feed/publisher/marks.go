@@ -287,7 +287,7 @@ func (p *Publisher) hear(s *shard) error {
 // take takes in one frame and reports whether a reader came that wants a hello.
 func (p *Publisher) take(s *shard, frame []byte, from zsock.Peer) (greet bool) {
 	if len(frame) == 0 || frame[0] > 1 {
-		s.stats.Foreign++
+		s.count.foreign.Add(1)
 		return false
 	}
 	sig, id, name := wire.ParseReaderSignal(frame)
@@ -300,11 +300,11 @@ func (p *Publisher) take(s *shard, frame []byte, from zsock.Peer) (greet bool) {
 		return false
 	case sig == wire.SignalReport:
 		if !p.report(s, frame) {
-			s.stats.Refused++
+			s.count.refused.Add(1)
 		}
 		return false
 	case sig != wire.SignalNone:
-		p.readers.take(s.number, sig, id, name)
+		p.readers.take(s.number, sig, id, name, p.steady())
 		if sig == wire.SignalReady {
 			p.join(s, id, name, from)
 		} else if sig == wire.SignalLeft {
@@ -312,7 +312,7 @@ func (p *Publisher) take(s *shard, frame []byte, from zsock.Peer) (greet bool) {
 		}
 		return false
 	case bytes.HasPrefix(frame[1:], []byte(wire.Signature+"?")):
-		s.stats.Refused++
+		s.count.refused.Add(1)
 		return false
 	}
 	if frame[0] == 1 {

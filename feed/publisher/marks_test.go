@@ -130,7 +130,7 @@ func TestForeignPeers(t *testing.T) {
 func TestManyIdentities(t *testing.T) {
 	r := readers{shards: 1}
 	for i := range readersMax + 100 {
-		r.take(0, wire.SignalReady, wire.ReaderID{byte(i), byte(i >> 8), byte(i >> 16)}, "x")
+		r.take(0, wire.SignalReady, wire.ReaderID{byte(i), byte(i >> 8), byte(i >> 16)}, "x", 1)
 	}
 	if len(r.byID) != readersMax {
 		t.Errorf("%d readers remembered, want %d", len(r.byID), readersMax)

@@ -83,36 +83,6 @@ const (
 // not call the publisher.
 type Releaser interface{ Release() }
 
-// Stats are what a publisher counted.
-type Stats struct {
-	Records  uint64
-	Batches  uint64
-	Bytes    uint64        // payload and order, once however many readers there are
-	Referred uint64        // batches that went out as references, alone or beside their bytes
-	Notices  uint64        // that went out
-	Unsaid   uint64        // notices that were dropped for want of room
-	Stalled  time.Duration // lossless: time spent waiting for the slowest reader, all shards together
-	Reports  uint64        // that readers made of themselves
-	Unlisted uint64        // connections and reports that ReaderList leaves out: it is full, or who reported is not on it
-	Foreign  uint64        // frames from peers that are no subscriptions
-	Refused  uint64        // subscriptions whose reader signal made no sense
-	Joined   int           // readers that said they receive on at least one shard
-	Left     int           // readers that went before the end
-	Finished int           // readers that confirmed the end on every shard
-}
-
-func (st *Stats) add(o *Stats) {
-	st.Records += o.Records
-	st.Batches += o.Batches
-	st.Bytes += o.Bytes
-	st.Referred += o.Referred
-	st.Notices += o.Notices
-	st.Stalled += o.Stalled
-	st.Reports += o.Reports
-	st.Foreign += o.Foreign
-	st.Refused += o.Refused
-}
-
 // Publisher sends batches to shards.
 type Publisher struct {
 	cfg     Config
@@ -212,21 +182,6 @@ func (p *Publisher) Endpoints() []string {
 // Epoch returns the current epoch: Config.Epoch, or what Begin began last. Any
 // goroutine may call it.
 func (p *Publisher) Epoch() wire.Epoch { return wire.Epoch(p.epoch.Load()) }
-
-// Stats returns what was counted so far.
-func (p *Publisher) Stats() Stats {
-	var st Stats
-	for _, s := range p.shards {
-		s.mu.Lock()
-		st.add(&s.stats)
-		s.mu.Unlock()
-	}
-	st.Unsaid = p.notices.dropped.Load()
-	left := p.registry.Counts()
-	st.Unlisted = left.Refused + left.Unknown
-	st.Joined, st.Left, st.Finished = p.readers.counts()
-	return st
-}
 
 // Readers returns the names of the readers that receive on every shard now.
 func (p *Publisher) Readers() []string { return p.readers.names() }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/tapedeck/tapedeck/internal/latency"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -15,6 +16,8 @@ type readers struct {
 	mu   sync.Mutex
 	byID map[wire.ReaderID]*reader
 	left int // readers that went before the end
+
+	joins latency.Histogram // from the first shard that a reader receives on to the last
 }
 
 // readersMax bounds how many readers are remembered, so that a peer that makes
@@ -23,11 +26,12 @@ const readersMax = 1 << 16
 
 type reader struct {
 	name     string
+	came     wire.Nanos   // when it confirmed on the first one; 0: its joining was counted
 	receives map[int]bool // shards on which it has confirmed
 	done     map[int]bool // shards whose end mark it has
 }
 
-func (r *readers) take(shard int, sig wire.ReaderSignal, id wire.ReaderID, name string) {
+func (r *readers) take(shard int, sig wire.ReaderSignal, id wire.ReaderID, name string, now wire.Nanos) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known := r.byID[id]
@@ -37,13 +41,17 @@ func (r *readers) take(shard int, sig wire.ReaderSignal, id wire.ReaderID, name 
 			if len(r.byID) >= readersMax {
 				return
 			}
-			known = &reader{name: name, receives: map[int]bool{}, done: map[int]bool{}}
+			known = &reader{name: name, came: now, receives: map[int]bool{}, done: map[int]bool{}}
 			if r.byID == nil {
 				r.byID = map[wire.ReaderID]*reader{}
 			}
 			r.byID[id] = known
 		}
 		known.receives[shard] = true
+		if known.came != 0 && len(known.receives) == r.shards {
+			r.joins.Record(int64(now - known.came))
+			known.came = 0
+		}
 	case wire.SignalDone:
 		if known != nil {
 			known.done[shard] = true

@@ -29,11 +29,11 @@ func (p *Publisher) send(ctx context.Context, shardNo int, b *wire.Batch, ref *w
 	s.next += wire.Seq(h.Count)
 	s.hash = s.hash.Roll(h.Count, h.CRC)
 	s.lastSend = h.Send
-	s.stats.Records += uint64(h.Count)
-	s.stats.Batches++
-	s.stats.Bytes += uint64(len(b.Payload) + len(b.Order))
+	s.count.records.Add(uint64(h.Count))
+	s.count.batches.Add(1)
+	s.count.bytes.Add(uint64(len(b.Payload) + len(b.Order)))
 	if as != asBytes {
-		s.stats.Referred++
+		s.count.referred.Add(1)
 	}
 	if as == asBoth {
 		s.owe(&h, ref)
@@ -76,7 +76,7 @@ func (p *Publisher) awaitRoom(ctx context.Context, s *shard, as form, payload in
 	if !p.cfg.Lossless || as == asReference || !full() {
 		return nil
 	}
-	defer s.stalledSince(time.Now())
+	defer p.stalling(s)()
 	for full() {
 		if err := errors.Join(s.pause(time.Millisecond), p.lookAround(ctx, s)); err != nil {
 			return err
@@ -113,8 +113,12 @@ func (p *Publisher) sendForm(ctx context.Context, s *shard, h *wire.Header, b *w
 		release(done)
 		return asBytes, err
 	}
-	flags, start := h.Flags, time.Time{}
-	defer func() { s.stalledSince(start) }()
+	flags, stalls := h.Flags, false
+	defer func() {
+		if stalls {
+			s.count.unstall(p.steady())
+		}
+	}()
 	for {
 		if ref != nil {
 			if err := p.hearNewcomers(s); err != nil {
@@ -132,9 +136,7 @@ func (p *Publisher) sendForm(ctx context.Context, s *shard, h *wire.Header, b *w
 			release(done)
 			return as, err
 		}
-		if start.IsZero() {
-			start = time.Now()
-		}
+		stalls = s.count.stall(p.steady()) || stalls
 		if err := p.lookAround(ctx, s); err != nil {
 			release(done)
 			return as, err
@@ -172,7 +174,7 @@ func (p *Publisher) sendOwed(ctx context.Context, s *shard) error {
 	if through || err != nil {
 		return err
 	}
-	defer s.stalledSince(time.Now())
+	defer p.stalling(s)()
 	for !through && err == nil {
 		if err = errors.Join(s.pause(time.Millisecond), p.lookAround(ctx, s)); err == nil {
 			through, err = p.tryOwed(s)
@@ -181,8 +183,11 @@ func (p *Publisher) sendOwed(ctx context.Context, s *shard) error {
 	return err
 }
 
-func (s *shard) stalledSince(start time.Time) {
-	if !start.IsZero() {
-		s.stats.Stalled += time.Since(start)
+// stalling counts time as waited for the slowest reader until what it returns is
+// called.
+func (p *Publisher) stalling(s *shard) (over func()) {
+	if !s.count.stall(p.steady()) {
+		return func() {} // it is counted already
 	}
+	return func() { s.count.unstall(p.steady()) }
 }

@@ -19,7 +19,7 @@ type shard struct {
 	mu     sync.Mutex
 	socket *zsock.Socket
 	poller *zsock.Poller // of the socket alone
-	stats  Stats         // of the shard; nothing about readers
+	count  counters
 
 	epoch    wire.Epoch
 	hello    []byte     // payload of the epoch's hello
@@ -96,6 +96,7 @@ func (s *shard) lend(token *zsock.Token, done interface{ Release() }, bytes int)
 	}
 	s.lent = append(s.lent, loan{token, done, bytes})
 	s.lentBytes += bytes
+	s.count.lent.Store(int64(s.lentBytes))
 }
 
 // giveBack ends a loan that libzmq has let go of.
@@ -103,6 +104,7 @@ func (s *shard) giveBack(l *loan) {
 	l.done.Release()
 	s.spare = append(s.spare, l.token)
 	s.lentBytes -= l.bytes
+	s.count.lent.Store(int64(s.lentBytes))
 	*l = loan{}
 }
 

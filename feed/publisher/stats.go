@@ -1,0 +1,97 @@
+package publisher
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/tapedeck/tapedeck/internal/latency"
+	"github.com/tapedeck/tapedeck/snail"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// Stats are what a publisher counted.
+type Stats struct {
+	Records  uint64
+	Batches  uint64
+	Bytes    uint64        // payload and order, once however many readers there are
+	Referred uint64        // batches that went out as references, alone or beside their bytes
+	Notices  uint64        // that went out
+	Unsaid   uint64        // notices that were dropped for want of room
+	Stalled  time.Duration // lossless: time spent waiting for the slowest reader, all shards together
+	Waiting  int           // shards that wait for their slowest reader now
+	Lent     int64         // bytes of the caller that libzmq holds now, sent or to be sent
+	Reports  uint64        // that readers made of themselves
+	Unlisted uint64        // connections and reports that ReaderList leaves out: it is full, or who reported is not on it
+	Foreign  uint64        // frames from peers that are no subscriptions
+	Refused  uint64        // subscriptions whose reader signal made no sense
+	Joined   int           // readers that said they receive on at least one shard
+	Left     int           // readers that went before the end
+	Finished int           // readers that confirmed the end on every shard
+}
+
+// counters are a shard's numbers as others may read them, without its lock: whoever
+// sends holds that for as long as the slowest reader takes, and that is when somebody
+// wants to know. Who holds the shard writes them.
+type counters struct {
+	records, batches, bytes, referred atomic.Uint64
+	notices, reports                  atomic.Uint64
+	foreign, refused                  atomic.Uint64
+	lent                              atomic.Int64
+	// stalled is the time spent waiting, ns; while the shard waits, that less the
+	// moment since when, by steady, which is much the greater. So one number says
+	// both, and who reads it sees time go on only.
+	stalled atomic.Int64
+}
+
+// stall begins to count time as waited for the slowest reader. It reports false where
+// that is counted already.
+func (c *counters) stall(now wire.Nanos) bool {
+	before := c.stalled.Load()
+	if before < 0 {
+		return false
+	}
+	c.stalled.Store(before - int64(now))
+	return true
+}
+
+// unstall ends what stall began.
+func (c *counters) unstall(now wire.Nanos) { c.stalled.Add(int64(now)) }
+
+func (c *counters) addTo(st *Stats, now func() wire.Nanos) {
+	st.Records += c.records.Load()
+	st.Batches += c.batches.Load()
+	st.Bytes += c.bytes.Load()
+	st.Referred += c.referred.Load()
+	st.Notices += c.notices.Load()
+	st.Reports += c.reports.Load()
+	st.Foreign += c.foreign.Load()
+	st.Refused += c.refused.Load()
+	st.Lent += c.lent.Load()
+	stalled := c.stalled.Load()
+	if stalled < 0 {
+		st.Waiting++
+		stalled = max(stalled+int64(now()), 0)
+	}
+	st.Stalled += time.Duration(stalled)
+}
+
+// Stats returns what was counted so far. Any goroutine may call it, until Close; it
+// waits for no reader.
+func (p *Publisher) Stats() Stats {
+	var st Stats
+	for _, s := range p.shards {
+		s.count.addTo(&st, p.steady)
+	}
+	st.Unsaid = p.notices.dropped.Load()
+	left := p.registry.Counts()
+	st.Unlisted = left.Refused + left.Unknown
+	st.Joined, st.Left, st.Finished = p.readers.counts()
+	return st
+}
+
+// Totals returns how the readers fare, all together. Any goroutine may call it.
+func (p *Publisher) Totals() snail.Totals { return p.registry.Totals() }
+
+// JoinTimes counts how long it took readers to be there: from the first shard that one
+// said it receives on to the last.
+func (p *Publisher) JoinTimes() *latency.Histogram { return &p.readers.joins }
