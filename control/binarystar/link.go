@@ -1,0 +1,98 @@
+package binarystar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tapedeck/tapedeck/internal/zsock"
+)
+
+// link announces this server and hears the other one, until ctx ends. It owns the
+// sockets. Whatever callbacks do meanwhile, heartbeats go out.
+func (p *Pair) link(ctx context.Context) error {
+	defer context.AfterFunc(ctx, p.waiter.Wake)()
+	var beat time.Duration
+	for ctx.Err() == nil {
+		if now := p.now(); p.announce.Swap(false) || now >= beat {
+			if err := p.say(); err != nil {
+				return err
+			}
+			beat = now + p.cfg.Heartbeat
+		}
+		if _, err := p.waiter.Wait(nil, max(beat-p.now(), 0)); err != nil {
+			return fmt.Errorf("binarystar: %w", err)
+		}
+		if err := p.listen(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Pair) say() error {
+	var frame []byte
+	p.locked(func(m *Machine) {
+		s, e := m.State()
+		frame = AppendAnnouncement(nil, s, e, p.cfg.Compatible)
+	})
+	err := p.pub.SendFrames(frame)
+	if errors.Is(err, zsock.ErrAgain) {
+		return nil // PUB drops rather than wait, and the next one says the same
+	}
+	if err != nil {
+		return fmt.Errorf("binarystar: announce: %w", err)
+	}
+	return nil
+}
+
+// listen takes in all announcements that have come.
+func (p *Pair) listen() error {
+	for {
+		frames, err := p.sub.RecvFrames()
+		if errors.Is(err, zsock.ErrAgain) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("binarystar: hear the peer: %w", err)
+		}
+		if len(frames) != 1 {
+			p.refuse(fmt.Errorf("binarystar: an announcement of %d frames", len(frames)))
+			continue
+		}
+		s, epoch, err := ParseAnnouncement(frames[0])
+		if err != nil {
+			p.refuse(err)
+			continue
+		}
+		p.heard(p.now(), s, epoch)
+	}
+}
+
+// refuse counts what is no announcement, and tells of the first.
+func (p *Pair) refuse(err error) {
+	first := false
+	p.locked(func(*Machine) { first = p.bad == 0; p.bad++ })
+	if first {
+		p.cfg.Warn(fmt.Errorf("at %s: %w", p.cfg.Peer, err))
+	}
+}
+
+// heard hands an announcement on, with the time when it came.
+func (p *Pair) heard(at time.Duration, s State, epoch uint64) {
+	select {
+	case p.events <- func() {
+		var out Outcome
+		p.locked(func(m *Machine) {
+			before := m.counters.SameRole
+			if out = m.Peer(at, s, epoch); before == 0 && m.counters.SameRole == 1 {
+				p.cfg.Warn(fmt.Errorf("binarystar: both servers are the %v: one must be the other", p.cfg.Role))
+			}
+		})
+		p.act(out)
+	}:
+	default:
+		p.locked(func(*Machine) { p.missed++ })
+	}
+}
