@@ -199,6 +199,10 @@ func (r Record) Flags() RecordFlags { return RecordFlags(r[recFlagsOff]) }
 // TopicSeq returns the record's sequence within its topic.
 func (r Record) TopicSeq() uint32 { return binary.LittleEndian.Uint32(r[recTopicSeqOff:]) }
 
+// SetTopicSeq changes the sequence within its topic of a record whose bytes the caller
+// may change.
+func (r Record) SetTopicSeq(seq uint32) { binary.LittleEndian.PutUint32(r[recTopicSeqOff:], seq) }
+
 // Event returns the event time: when the venue says it happened.
 func (r Record) Event() Nanos { return Nanos(binary.LittleEndian.Uint64(r[recEventOff:])) }
 

@@ -26,7 +26,7 @@ type Session struct {
 	Publisher string     `json:"publisher"`           // program and version
 	Mode      string     `json:"mode"`                // "lossless" or "live"
 	Speed     string     `json:"speed,omitempty"`     // of a replay: "1x", "max"
-	Tape      string     `json:"tape,omitempty"`      // of a replay: id of the tape
+	Tape      string     `json:"tape,omitempty"`      // of a replay: id of the tape; of several at once their ids, in order, by commas
 	Sources   []string   `json:"sources,omitempty"`   // where the records came from
 	Encodings []Encoding `json:"encodings,omitempty"` // of the bodies
 	// ByReference is where the tape lies; its batches may be had as references.

@@ -33,8 +33,8 @@ type playFlags struct {
 func newPlay() *cobra.Command {
 	var f playFlags
 	cmd := &cobra.Command{
-		Use:   "play TAPE",
-		Short: "Play a tape to subscribers, at any speed",
+		Use:   "play TAPE...",
+		Short: "Play a tape to subscribers, at any speed, or several as one",
 		Long: `Play a tape to N shards. Play begins when --wait subscribers have confirmed, on
 the data sockets themselves, that they receive. Each shard ends with a mark that
 lets a subscriber prove it has everything, and play returns when every subscriber
@@ -43,6 +43,11 @@ has confirmed it.
 By default nothing is lost: play waits for the slowest subscriber. With --live a
 slow subscriber loses records, and knows it; the others do not.
 
+Several tapes are played as one, in the order of their times by --clock: what
+tapedeck merge would make of them, without making it. Each tape keeps its own order,
+also where its times go back; records of the same time come in the order in which the
+tapes are named.
+
 With --resync-bind subscribers get from here what they missed, and last values.
 --readers says every second who reads, and how late; whoever becomes slow or stuck is
 named in any case, at once and in the summary.`,
@@ -50,11 +55,12 @@ named in any case, at once and in the summary.`,
 			"tapedeck play es.tape --wait 1",
 			"tapedeck play es.tape --speed 10x --from 2023-12-25T14:30:00Z --to 2023-12-25T15:00:00Z",
 			"tapedeck play es.tape --shards 4 --bind ipc:///tmp/deck-{shard} --loop 3",
+			"tapedeck play es.tape nq.tape --clock event --speed 10x",
 			"tapedeck play es.tape --topics GLBX.MDP3.ES --live",
 			"tapedeck play es.tape --live --readers --resync-bind tcp://127.0.0.1:7300",
 		),
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	f.add(cmd)
 	return cmd
@@ -62,12 +68,12 @@ named in any case, at once and in the summary.`,
 
 // add declares the flags.
 func (f *playFlags) add(cmd *cobra.Command) {
-	f.stream.add(cmd, "bind", "number of shards to play to (default: as the tape has)")
+	f.stream.add(cmd, "bind", "number of shards to play to (default: as the tape has, the most that one of several has)")
 	fl := cmd.Flags()
 	fl.StringVar(&f.speed, "speed", "1x", `"max", or a factor such as 1x, 10x, 0.5x`)
 	fl.StringVar(&f.from, "from", "", "start at this time: "+timeForms)
 	fl.StringVar(&f.to, "to", "", "stop before this time")
-	fl.StringVar(&f.clock, "clock", "receive", "the times to go by: receive, event or send")
+	fl.StringVar(&f.clock, "clock", "receive", "the times to go by, and to put several tapes in order by: receive, event or send")
 	fl.StringSliceVar(&f.topics, "topics", nil, "play only topics with one of these prefixes, or those in @FILE")
 	fl.StringVar(&f.loop, "loop", "1", `how often to play: a number, or "forever"`)
 	fl.IntVar(&f.wait, "wait", 0, "subscribers to wait for before the first record")
@@ -118,19 +124,19 @@ func parseLoop(s string) (int, error) {
 	return n, nil
 }
 
-// playing is a player with its tape and its publisher, and with what serves its
+// playing is a player with its tapes and its publisher, and with what serves its
 // readers what they missed.
 type playing struct {
-	tape   *tape.Tape
+	tapes  *playedTapes
 	cfg    replay.Config
 	player *replay.Player
 	pub    *publisher.Publisher
 	served *refillServer
 }
 
-// open puts together what plays a tape. adjust, where it is not nil, has the last
+// open puts together what plays tapes. adjust, where it is not nil, has the last
 // word about the player.
-func (f *playFlags) open(dir string, out *output, squawk func(snail.Squawk), adjust func(*replay.Config)) (p *playing, err error) {
+func (f *playFlags) open(dirs []string, out *output, squawk func(snail.Squawk), adjust func(*replay.Config)) (p *playing, err error) {
 	cfg, err := f.config()
 	if err != nil {
 		return nil, err
@@ -139,29 +145,30 @@ func (f *playFlags) open(dir string, out *output, squawk func(snail.Squawk), adj
 	if err != nil {
 		return nil, err
 	}
-	t, err := openTape(dir, out)
+	t, err := openPlayed(dirs, cfg.Clock, out)
 	if err != nil {
 		return nil, err
 	}
-	p = &playing{tape: t}
+	p = &playing{tapes: t}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())
 		}
 	}()
-	if cfg.From, err = timeOn(t, cfg.Clock, "--from", f.from); err != nil {
+	if cfg.From, err = timeOnAny(t.list, cfg.Clock, "--from", f.from); err != nil {
 		return p, err
 	}
-	if cfg.To, err = timeOn(t, cfg.Clock, "--to", f.to); err != nil {
+	if cfg.To, err = timeOnAny(t.list, cfg.Clock, "--to", f.to); err != nil {
 		return p, err
 	}
 	if !f.stream.flags.Changed("shards") {
-		f.stream.shards = t.Shards()
+		f.stream.shards = t.about.Shards
 	}
 	if _, err := f.stream.place(); err != nil { // a placement file may say how many shards
 		return p, err
 	}
-	cfg.Tape, cfg.Shards = t, f.stream.shards
+	t.put(&cfg)
+	cfg.Shards = f.stream.shards
 	ioCPUs, loopCPUs, err := f.stream.placement()
 	if err != nil {
 		return p, err
@@ -170,7 +177,7 @@ func (f *playFlags) open(dir string, out *output, squawk func(snail.Squawk), adj
 	if adjust != nil {
 		adjust(&cfg)
 	}
-	if p.pub, err = f.publisher(t, placeFor(t, &cfg), ioCPUs, squawk); err != nil {
+	if p.pub, err = f.publisher(t, t.place(&cfg), ioCPUs, squawk); err != nil {
 		return p, err
 	}
 	cfg.Publisher, p.cfg = p.pub, cfg
@@ -191,21 +198,21 @@ func (p *playing) close() error {
 	if p.player != nil {
 		p.player.Close()
 	}
-	return errors.Join(err, p.tape.Close())
+	return errors.Join(err, p.tapes.close())
 }
 
-func (f *playFlags) run(cmd *cobra.Command, dir string) (err error) {
+func (f *playFlags) run(cmd *cobra.Command, dirs []string) (err error) {
 	out := newOutput(cmd)
 	readers := newAudience(out, f.readers)
-	p, err := f.open(dir, out, readers.squawk, nil)
+	p, err := f.open(dirs, out, readers.squawk, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
-	t, cfg, player, pub := p.tape, p.cfg, p.player, p.pub
-	out.remark("playing %s at %s on %v", dir, cfg.Speed, pub.Endpoints())
+	t, cfg, player, pub := p.tapes, p.cfg, p.player, p.pub
+	out.remark("playing %s at %s on %v", t.name(), cfg.Speed, pub.Endpoints())
 	stopWatch := readers.watch(pub.ReaderList)
-	rep, runErr := f.play(cmd.Context(), out, player, t)
+	rep, runErr := f.play(cmd.Context(), out, player, t.about.Records)
 	if runErr != nil {
 		pub.Stop() // readers must not wait for what will not come
 	}
@@ -227,27 +234,18 @@ func (f *playFlags) run(cmd *cobra.Command, dir string) (err error) {
 		out.remark("no subscriber was there: --wait 1 waits for one")
 	}
 	if sum.Records == 0 {
-		out.remark("nothing to play: %s records on the tape, %s left out by --topics, the rest by --from and --to",
-			thousands(total(t)), thousands(sum.Filtered))
+		out.remark("nothing to play: %s records there, %s left out by --topics, the rest by --from and --to",
+			thousands(t.about.Records), thousands(sum.Filtered))
 	}
 	return closeErr
 }
 
-// total is the number of records on a tape; 0 where it cannot be told.
-func total(t *tape.Tape) uint64 {
-	info, err := t.Info()
-	if err != nil {
-		return 0
-	}
-	return info.Totals.Records
-}
-
-func (f *playFlags) publisher(t *tape.Tape, at *wire.TapePlace, ioCPUs []int, squawk func(snail.Squawk)) (*publisher.Publisher, error) {
+func (f *playFlags) publisher(t *playedTapes, at *wire.TapePlace, ioCPUs []int, squawk func(snail.Squawk)) (*publisher.Publisher, error) {
 	endpoints, err := f.stream.endpoints()
 	if err != nil {
 		return nil, err
 	}
-	info, err := t.Info()
+	ids, err := t.ids()
 	if err != nil {
 		return nil, err
 	}
@@ -258,22 +256,18 @@ func (f *playFlags) publisher(t *tape.Tape, at *wire.TapePlace, ioCPUs []int, sq
 	pub, err := publisher.New(publisher.Config{
 		Endpoints: endpoints, Lossless: !f.live, IOCPUs: ioCPUs, Squawk: squawk,
 		Session: wire.Session{
-			Publisher: program(), Mode: mode, Speed: f.speed, Tape: info.ID.String(),
-			Sources: info.Sources, Encodings: info.Encodings, ByReference: at,
+			Publisher: program(), Mode: mode, Speed: f.speed, Tape: ids,
+			Sources: t.about.Sources, Encodings: t.about.Encodings, ByReference: at,
 		},
 	})
 	return pub, withHint(err, "is another player running? --bind chooses other endpoints, and tcp://127.0.0.1:* a free port")
 }
 
 // play runs the player while a line on the terminal follows it.
-func (f *playFlags) play(ctx context.Context, out *output, player *replay.Player, t *tape.Tape) (replay.Report, error) {
-	info, err := t.Info()
-	if err != nil {
-		return replay.Report{}, err
-	}
+func (f *playFlags) play(ctx context.Context, out *output, player *replay.Player, records uint64) (replay.Report, error) {
 	p := player.Progress()
 	stop := watch(ctx, out, func() string {
-		line := thousands(p.Records.Load()) + " of " + thousands(info.Totals.Records) + " records"
+		line := thousands(p.Records.Load()) + " of " + thousands(records) + " records"
 		if at := p.Time.Load(); at != 0 {
 			line += ", tape at " + wire.Nanos(at).Time().Format("2006-01-02 15:04:05.000")
 		}

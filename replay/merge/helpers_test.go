@@ -31,7 +31,8 @@ type made struct {
 	send   int // 0 no send times, 1 all, 2 some blocks
 	start  wire.Nanos
 	id     byte
-	keys   int64 // payload between keyframes; 0: none
+	keys   int64  // payload between keyframes; 0: none
+	seq    uint32 // at which topics begin
 }
 
 const start = wire.Nanos(1_700_000_000_000_000_000)
@@ -41,6 +42,9 @@ func anyTape(rng *rand.Rand, n int) made {
 	m := made{
 		shards: 1 + rng.IntN(3), topics: 1 + rng.IntN(8), prefix: fmt.Sprint(rng.IntN(3)), codec: tape.CodecPlain, block: 150 + rng.IntN(500),
 		step: 1 + rng.IntN(6), back: rng.IntN(8), holes: rng.IntN(3) == 0, send: rng.IntN(3), start: start + wire.Nanos(rng.IntN(60)), id: byte(n + 1),
+	}
+	if rng.IntN(2) == 0 {
+		m.seq = rng.Uint32()
 	}
 	for range rng.IntN(4) {
 		m.epochs = append(m.epochs, rng.IntN(40))
@@ -67,6 +71,9 @@ func (m *made) write(t testing.TB, rng *rand.Rand) *tape.Tape {
 		t.Fatal(err)
 	}
 	at, seqs := m.start, map[string]uint32{}
+	for n := range m.topics {
+		seqs[fmt.Sprintf("%sT%02d", m.prefix, n)] = m.seq
+	}
 	for e, count := range m.epochs {
 		next := make([]wire.Seq, m.shards)
 		ordinal := wire.Ordinal(rng.IntN(3))
@@ -156,6 +163,7 @@ func inMemory(t testing.TB, tapes []*tape.Tape, c tape.Clock) []placed {
 		}
 		return 0
 	})
+	through(list)
 	for n := range list {
 		for i := range lists {
 			if len(lists[i]) > 0 {
@@ -167,6 +175,34 @@ func inMemory(t testing.TB, tapes []*tape.Tape, c tape.Clock) []placed {
 		lists[list[n].tape] = lists[list[n].tape][1:]
 	}
 	return list
+}
+
+// through numbers topics of several tapes through: each record's topic sequence is how
+// many the tapes have had. Where a tape leaves out sequences, so does the stream.
+func through(list []placed) {
+	type key struct {
+		topic string
+		tape  int
+	}
+	first, last, tapes := map[key]uint32{}, map[key]uint32{}, map[string]int{}
+	for i := range list {
+		k := key{string(list[i].rec.Topic()), list[i].tape}
+		if _, ok := first[k]; !ok {
+			first[k] = list[i].rec.TopicSeq()
+			tapes[k.topic]++
+		}
+	}
+	sums := map[string]uint32{}
+	for i := range list {
+		k := key{string(list[i].rec.Topic()), list[i].tape}
+		if tapes[k.topic] < 2 {
+			continue
+		}
+		n := list[i].rec.TopicSeq() - first[k] + 1
+		sums[k.topic] += n - last[k]
+		last[k] = n
+		list[i].rec.SetTopicSeq(sums[k.topic] - 1)
+	}
 }
 
 // time is a record's own time.

@@ -33,7 +33,9 @@ type lastRecord struct {
 	place   wire.Ordinal
 	removed bool // retention has removed the place
 	key     wire.Nanos
-	known   bool // key is
+	known   bool   // key is
+	topic   int32  // its number among the shared topics; below 0: one tape alone has it
+	count   uint32 // how many all tapes have had of the topic, so far as is known
 }
 
 // WalkLast implements replay.Source.
@@ -84,6 +86,9 @@ func (w *lastWalk) Next(ctx context.Context) (bool, error) {
 	}
 	w.record = w.kept[w.next]
 	w.next++
+	if w.record.topic >= 0 {
+		w.record.rec.SetTopicSeq(w.record.count - 1) // it is a copy
+	}
 	return true, nil
 }
 
@@ -95,9 +100,13 @@ func (w *lastWalk) take() (bool, error) {
 	r := lastRecord{rec: rec, tape: w.at}
 	place, ok := t.Place(at.Epoch, at.Ordinal)
 	r.place, r.removed = place, !ok
-	if !w.source.common.topics.has(rec.Topic()) {
+	shared := w.source.common.topics
+	if r.topic = shared.of(rec.Topic()); r.topic < 0 && !shared.others {
 		w.record = r
 		return true, nil
+	}
+	if r.topic >= 0 {
+		r.count = shared.counted(r.topic, w.at, rec)
 	}
 	n, known := w.byName[string(rec.Topic())]
 	if !known {
@@ -106,6 +115,8 @@ func (w *lastWalk) take() (bool, error) {
 		w.kept = append(w.kept, r)
 		return false, nil
 	}
+	r.count += w.kept[n].count
+	w.kept[n].count = r.count
 	later, err := w.source.later(&r, &w.kept[n])
 	if err == nil && later {
 		r.rec = append(w.kept[n].rec[:0], rec...)

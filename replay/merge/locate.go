@@ -12,6 +12,9 @@ import (
 type stand struct {
 	place wire.Ordinal
 	tapes []wire.Ordinal // of each tape's next record, or before it where there is none
+	// counts are how many of each shared topic each tape has had: see counts.each. nil
+	// where nobody has looked.
+	counts []uint32
 }
 
 // table returns the table of a block, from memory where it has been looked at of late.
@@ -88,7 +91,7 @@ func (s *Source) stands(place wire.Ordinal) (stand, error) {
 	return st, err
 }
 
-// search finds where the tapes stand before a place. Before the first record with a
+// search finds where the tapes stand before a place, without counts. Before the first record with a
 // key, the tapes stand at a sum of places that rises with the key: the key is the
 // greatest whose sum is not above the place. Among the records of that key, those of
 // the first tape come first.
@@ -221,18 +224,30 @@ func (s *Source) Find(c tape.Clock, at wire.Nanos, from wire.Ordinal) (wire.Ordi
 // memory keeps where the tapes stood of late: whoever reads on begins there.
 type memory struct {
 	mu   sync.Mutex
-	list [memoryMax]stand
-	n    int
+	list []stand
+	next int
 }
 
-// memoryMax is how many stands are remembered.
-const memoryMax = 64
+// Bounds of the memory.
+const (
+	standsMax     = 64
+	standsMin     = 4
+	standsEntries = 1 << 21 // counts of all, together: 8 MiB
+)
 
 func (m *memory) put(st stand) {
 	m.mu.Lock()
-	m.list[m.n%memoryMax] = st
-	m.n++
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	room := standsMax
+	if n := len(st.counts); n > 0 {
+		room = min(max(standsEntries/n, standsMin), standsMax)
+	}
+	if len(m.list) < room {
+		m.list = append(m.list, st)
+		return
+	}
+	m.list[m.next%room] = st
+	m.next++
 }
 
 // near returns the latest stand that is not behind a place, and not more than so
@@ -240,8 +255,8 @@ func (m *memory) put(st stand) {
 func (m *memory) near(place, before wire.Ordinal) (st stand, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i := range min(m.n, memoryMax) {
-		if x := &m.list[i]; x.place <= place && place-x.place <= before && (!ok || x.place > st.place) {
+	for i := range m.list {
+		if x := &m.list[i]; x.place <= place && place-x.place <= before && (!ok || x.place > st.place || x.place == st.place && st.counts == nil) {
 			st, ok = *x, true
 		}
 	}

@@ -23,7 +23,7 @@ type common struct {
 	indexes  []*index
 	least    wire.Nanos // of all times
 	greatest wire.Nanos
-	topics   sharedTopics
+	topics   *sharedTopics
 	tables   tables
 	memory   memory
 	ends     ends

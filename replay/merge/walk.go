@@ -1,6 +1,8 @@
 package merge
 
 import (
+	"slices"
+
 	"github.com/tapedeck/tapedeck/replay"
 	"github.com/tapedeck/tapedeck/tape"
 	"github.com/tapedeck/tapedeck/tape/timeorder"
@@ -18,6 +20,9 @@ type walk struct {
 	place  wire.Ordinal   // of the record on top: the sum of where all tapes stand
 	ends   []wire.Ordinal // of each tape, nothing that is wanted lies there or behind it; nil: its span
 	live   int            // tapes that are before their end
+	counts *counts        // of shared topics; nil where there are none
+	topic  int32          // number of the record's topic among these, or -1; once begun
+	marked wire.Ordinal   // the latest place that was remembered
 	begun  bool           // the record on top has been given out
 	err    error
 }
@@ -29,9 +34,15 @@ type head struct {
 	span wire.Ordinal
 }
 
-// skipMax is how many places behind one that is remembered a walk begins there and
-// goes on, instead of searching.
-const skipMax = 1 << 11
+// markEvery is how many places lie between those that a walk remembers, so that play
+// which was broken off goes on without a search; more where there is much to remember.
+const markEvery = 1 << 13
+
+// reach is how many places behind one that is remembered a walk begins there and goes
+// on, instead of searching.
+func (s *Source) reach() wire.Ordinal {
+	return wire.Ordinal(max(markEvery, len(s.common.topics.first)))
+}
 
 // Walk implements replay.Source.
 func (s *Source) Walk(cfg tape.ReadConfig, from wire.Ordinal) (replay.Walk, error) {
@@ -50,7 +61,7 @@ func (s *Source) Walk(cfg tape.ReadConfig, from wire.Ordinal) (replay.Walk, erro
 	if cfg.To != 0 {
 		w.ends = s.ends(cfg.Clock, cfg.To)
 	}
-	st, ok := s.common.memory.near(from, skipMax)
+	st, ok := s.common.memory.near(from, s.reach())
 	if !ok {
 		var err error
 		if st, err = s.stands(from); err != nil {
@@ -61,7 +72,8 @@ func (s *Source) Walk(cfg tape.ReadConfig, from wire.Ordinal) (replay.Walk, erro
 		_ = w.Close() // returns nil
 		return nil, w.err
 	}
-	for w.order.Len() > 0 && w.place < from {
+	for w.err == nil && w.order.Len() > 0 && w.place < from {
+		w.look()
 		w.step()
 	}
 	if w.err != nil {
@@ -72,12 +84,15 @@ func (s *Source) Walk(cfg tape.ReadConfig, from wire.Ordinal) (replay.Walk, erro
 }
 
 // open goes to where the tapes stand.
-func (w *walk) open(st *stand) error {
+func (w *walk) open(st *stand) (err error) {
+	if w.counts, err = w.source.countsAt(st); err != nil {
+		return err
+	}
+	w.marked = st.place
 	w.tapes = make([]head, len(w.source.tapes))
 	for i, t := range w.source.tapes {
 		h := &w.tapes[i]
 		h.span = t.Span()
-		var err error
 		if h.walk, err = t.Records(tape.ReadConfig{}, st.tapes[i]); err != nil {
 			return err
 		}
@@ -115,10 +130,21 @@ func (w *walk) time(h *head) wire.Nanos {
 	return timeorder.Time(h.item.Record, c, h.walk.Block().Send)
 }
 
-// step moves on from the record on top.
+// look finds out which shared topic the record on top has.
+func (w *walk) look() {
+	w.topic = -1
+	if w.counts != nil {
+		w.topic = w.counts.shared.of(w.tapes[w.order.Top()].item.Record.Topic())
+	}
+}
+
+// step moves on from the record on top, which was looked at.
 func (w *walk) step() {
 	i := w.order.Top()
 	h := &w.tapes[i]
+	if w.topic >= 0 {
+		w.counts.pass(w.topic, i, h.item.Record)
+	}
 	before, end := h.item.Place, w.end(i)
 	if h.walk.Next(&h.item) {
 		w.place += h.item.Place - before
@@ -147,11 +173,20 @@ func (w *walk) Next(it *replay.Item) bool {
 		if !w.begun {
 			return false
 		}
-		h := &w.tapes[w.order.Top()]
-		if !w.ranged || w.wanted(h) {
-			it.Record, it.Place, it.Shard = h.item.Record, w.place, 0
-			return true
+		if w.place-w.marked >= w.source.reach() {
+			w.remember()
 		}
+		w.look()
+		i := w.order.Top()
+		h := &w.tapes[i]
+		if w.ranged && !w.wanted(h) {
+			continue
+		}
+		it.Record, it.Place, it.Shard = h.item.Record, w.place, 0
+		if w.topic >= 0 {
+			it.Record = w.counts.number(w.topic, i, it.Record)
+		}
+		return true
 	}
 }
 
@@ -182,11 +217,7 @@ func (w *walk) Err() error { return w.err }
 // Close implements replay.Walk. Where the walk stood is remembered.
 func (w *walk) Close() error {
 	if w.err == nil && w.tapes != nil && w.order.Len() > 0 {
-		st := stand{place: w.place, tapes: make([]wire.Ordinal, len(w.tapes))}
-		for i := range w.tapes {
-			st.tapes[i] = w.tapes[i].item.Place
-		}
-		w.source.common.memory.put(st)
+		w.remember()
 	}
 	for i := range w.tapes {
 		if w.tapes[i].walk != nil {
@@ -195,4 +226,17 @@ func (w *walk) Close() error {
 	}
 	w.tapes, w.live, w.begun = nil, 0, false
 	return nil
+}
+
+// remember keeps where the tapes stand before the record on top.
+func (w *walk) remember() {
+	w.marked = w.place
+	st := stand{place: w.place, tapes: make([]wire.Ordinal, len(w.tapes))}
+	for i := range w.tapes {
+		st.tapes[i] = w.tapes[i].item.Place
+	}
+	if w.counts != nil {
+		st.counts = slices.Clone(w.counts.each)
+	}
+	w.source.common.memory.put(st)
 }
