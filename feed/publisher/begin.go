@@ -48,6 +48,9 @@ func (p *Publisher) Begin(ctx context.Context, start wire.SessionStart) error {
 	for i, s := range p.shards {
 		s.before, s.owesHello = s.left(), true
 		s.hello, s.epoch, s.next, s.hash = hellos[i], epoch, 0, 0
+		if s.line != nil {
+			s.line.epoch, s.line.owing = s.line.epoch+1, false
+		}
 	}
 	p.epoch.Store(uint64(epoch))
 	for _, s := range p.shards {

@@ -182,6 +182,13 @@ func (p *Publisher) put(s *shard, flags wire.HeaderFlags, payload []byte) (bool,
 	h := wire.Header{Flags: flags, PayloadSize: uint32(len(payload)), CRC: wire.CRC(payload, nil)}
 	p.fillHeader(s, &h, now)
 	wire.PutHeader(s.header, &h)
+	if s.line != nil {
+		sent, err := s.putOnLine(payload, s.owesHello)
+		if sent {
+			s.lastSend = now
+		}
+		return sent, err
+	}
 	switch err := s.socket.TrySend(s.header, payload); {
 	case errors.Is(err, zsock.ErrAgain):
 		return false, nil
@@ -202,6 +209,11 @@ func (p *Publisher) attend(s *shard) error {
 	now := p.cfg.Now()
 	s.lastHear = now
 	p.look(s)
+	if s.line != nil {
+		if err := s.tryMoveLine(); err != nil {
+			return err
+		}
+	}
 	if _, err := p.tryOwed(s); err != nil {
 		return err
 	}
@@ -295,6 +307,9 @@ func (p *Publisher) take(s *shard, frame []byte, from zsock.Peer) (greet bool) {
 	case sig == wire.SignalDone && !p.ended.Load():
 		// A reader that stays from session to session subscribes to all it ever
 		// did when it connects anew: this word was for another publisher.
+		return false
+	case sig == wire.SignalStep, sig == wire.SignalUnstep:
+		s.takeStep(frame)
 		return false
 	case sig == wire.SignalUnreport:
 		return false

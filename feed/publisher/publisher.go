@@ -8,6 +8,11 @@
 // everything else belongs to one goroutine, while nobody sends. In lossless mode a full queue of any
 // reader makes Send wait; in live mode libzmq drops for that reader alone,
 // which the reader sees by sequence.
+//
+// In lock-step some readers are waited for by name: WaitHandled returns when they
+// have handled, and not only received, all that was sent. What was handled they say as
+// they say everything, by a subscription. With Config.Faults messages fare as on a bad
+// network: package faults decides which, a line per shard carries it out.
 package publisher
 
 import (
@@ -18,6 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tapedeck/tapedeck/feed/publisher/faults"
 	"github.com/tapedeck/tapedeck/internal/zsock"
 	"github.com/tapedeck/tapedeck/snail"
 	"github.com/tapedeck/tapedeck/wire"
@@ -48,6 +54,20 @@ type Config struct {
 	// EndWait bounds how long End waits for readers that stay but do not
 	// confirm the end. Default: for ever in lossless mode, 5 s in live mode.
 	EndWait time.Duration
+	// Barrier names the readers of a stream in lock-step, which WaitHandled waits for:
+	// readers that say what they have handled (subscriber.Config.LockStep). Whoever
+	// sends calls it so often that what it sends in between fits QueueBytes; then
+	// these readers miss nothing though the publisher is not Lossless, which it must
+	// not be, so that nobody else holds them up. Default: none.
+	Barrier []string
+	// BarrierTimeout is how long WaitHandled waits at most. Default: for ever.
+	BarrierTimeout time.Duration
+	// Awaits is called by WaitHandled, from time to time, when it has waited for long:
+	// how long, and for whom. It must not call the publisher. Default: nothing.
+	Awaits func(waited time.Duration, absent []Absent)
+	// Faults is what happens to messages on their way, as on a bad network: readers see
+	// gaps, repeats and damage, and nothing goes out by reference. Default: nothing.
+	Faults *faults.Plan
 	// Squawk is called when a reader becomes late, stuck, well again, or goes while
 	// it is not well: what is also sent as a notice on wire.SquawkTopic. It is
 	// called from every goroutine that calls the publisher, must return soon, and
@@ -92,6 +112,7 @@ type Publisher struct {
 	ready   []int
 	readers readers
 	notices notices
+	barrier barrier
 
 	registry *snail.Registry // what people are told of the readers
 	began    struct {
@@ -119,7 +140,7 @@ func New(cfg Config) (*Publisher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("publisher: %w", err)
 	}
-	p := &Publisher{cfg: cfg, readers: readers{shards: len(cfg.Endpoints)}, registry: registry}
+	p := &Publisher{cfg: cfg, readers: readers{shards: len(cfg.Endpoints), barrier: cfg.Barrier}, registry: registry}
 	p.epoch.Store(uint64(cfg.Epoch))
 	p.began.at = time.Now()
 	p.began.wall = wire.NanosOf(p.began.at)
@@ -131,10 +152,15 @@ func New(cfg Config) (*Publisher, error) {
 			return nil, fmt.Errorf("publisher: shard %d: %w", i, err)
 		}
 		s.epoch, s.hello = cfg.Epoch, hello
+		s.openLine(cfg.Faults)
 		s.lastSend = p.cfg.Now() // silence begins here
 		p.shards, sockets = append(p.shards, s), append(sockets, s.socket)
 	}
 	p.poller = zsock.NewPoller(sockets...)
+	if err := p.openBarrier(sockets); err != nil {
+		p.discard()
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -147,6 +173,9 @@ func (cfg *Config) fill() error {
 	}
 	if cfg.QueueBytes < 0 || cfg.Heartbeat < 0 || cfg.EndWait < 0 {
 		return errors.New("publisher: a size or time is negative")
+	}
+	if err := cfg.fillBarrier(); err != nil {
+		return err
 	}
 	cfg.Endpoints, cfg.IOCPUs = slices.Clone(cfg.Endpoints), slices.Clone(cfg.IOCPUs)
 	if cfg.Now == nil {
@@ -217,7 +246,12 @@ func release(done interface{ Release() }) {
 // is unsent is dropped. Bytes that were lent are given back.
 func (p *Publisher) Close() error {
 	var errs []error
+	if p.barrier.waiter != nil {
+		errs = append(errs, p.barrier.waiter.Close())
+		p.barrier.waiter = nil
+	}
 	for _, s := range p.shards {
+		s.closeLine()
 		if p.linger {
 			errs = append(errs, s.socket.SetLinger(lingerAtEnd))
 		}

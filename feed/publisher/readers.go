@@ -11,18 +11,48 @@ import (
 // readers is who receives, as the readers say it themselves through
 // subscriptions. It is the one thing that all shards share.
 type readers struct {
-	shards int
+	shards  int
+	barrier []string // names that are waited for
 
 	mu   sync.Mutex
 	byID map[wire.ReaderID]*reader
 	left int // readers that went before the end
 
 	joins latency.Histogram // from the first shard that a reader receives on to the last
+
+	awaited []awaited // of byID, those with a name of barrier
 }
 
 // readersMax bounds how many readers are remembered, so that a peer that makes
 // up identities cannot fill the memory.
 const readersMax = 1 << 16
+
+// awaited is a reader that is waited for in lock-step.
+type awaited struct {
+	id   wire.ReaderID
+	name string
+}
+
+// eachAwaited calls f with every reader that is waited for, by name, and with each name
+// of whom nobody is there, until f returns false. f must not call readers.
+func (r *readers) eachAwaited(names []string, f func(name string, id wire.ReaderID, there bool) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, name := range names {
+		there := false
+		for i := range r.awaited {
+			if a := &r.awaited[i]; a.name == name {
+				there = true
+				if !f(name, a.id, true) {
+					return
+				}
+			}
+		}
+		if !there && !f(name, wire.ReaderID{}, false) {
+			return
+		}
+	}
+}
 
 type reader struct {
 	name     string
@@ -46,6 +76,9 @@ func (r *readers) take(shard int, sig wire.ReaderSignal, id wire.ReaderID, name 
 				r.byID = map[wire.ReaderID]*reader{}
 			}
 			r.byID[id] = known
+			if slices.Contains(r.barrier, name) {
+				r.awaited = append(r.awaited, awaited{id, name})
+			}
 		}
 		known.receives[shard] = true
 		if known.came != 0 && len(known.receives) == r.shards {
@@ -64,6 +97,7 @@ func (r *readers) take(shard int, sig wire.ReaderSignal, id wire.ReaderID, name 
 		if len(known.receives) == 0 && !r.finished(known) {
 			r.left++
 			delete(r.byID, id)
+			r.awaited = slices.DeleteFunc(r.awaited, func(a awaited) bool { return a.id == id })
 		}
 	}
 }

@@ -16,6 +16,9 @@ func (p *Publisher) send(ctx context.Context, shardNo int, b *wire.Batch, ref *w
 		return err
 	}
 	s := p.shards[shardNo]
+	if s.line != nil {
+		ref = nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reap()
@@ -149,6 +152,9 @@ func (p *Publisher) sendForm(ctx context.Context, s *shard, h *wire.Header, b *w
 func (p *Publisher) trySend(s *shard, h *wire.Header, b *wire.Batch, ref *wire.Reference, as form, done *interface{ Release() }) error {
 	p.fillHeader(s, h, p.cfg.Now())
 	wire.PutHeader(s.header, h)
+	if s.line != nil {
+		return s.sendOnLine(h, b, p.cfg.QueueBytes)
+	}
 	if as == asReference {
 		s.reference = wire.AppendReference(s.reference[:0], ref)
 		return s.socket.SendBatch(s.header, s.reference, nil, nil)

@@ -34,6 +34,8 @@ type shard struct {
 	lentBytes int
 	spare     []*zsock.Token
 
+	steps      map[wire.ReaderID]wire.ReaderStep // what readers in lock-step have said last
+	line       *line                             // nil: a good one
 	watch      watch
 	filters    filters
 	reference  []byte // frame, an allocation of its own

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tapedeck/tapedeck/feed/publisher/faults"
 	"github.com/tapedeck/tapedeck/internal/latency"
 	"github.com/tapedeck/tapedeck/snail"
 	"github.com/tapedeck/tapedeck/wire"
@@ -18,6 +19,8 @@ type Stats struct {
 	Notices  uint64        // that went out
 	Unsaid   uint64        // notices that were dropped for want of room
 	Stalled  time.Duration // lossless: time spent waiting for the slowest reader, all shards together
+	Awaited  time.Duration // in lock-step: time spent waiting until readers had handled what was sent
+	Faults   faults.Counts // that were carried out
 	Waiting  int           // shards that wait for their slowest reader now
 	Lent     int64         // bytes of the caller that libzmq holds now, sent or to be sent
 	Reports  uint64        // that readers made of themselves
@@ -81,7 +84,11 @@ func (p *Publisher) Stats() Stats {
 	var st Stats
 	for _, s := range p.shards {
 		s.count.addTo(&st, p.steady)
+		if s.line != nil {
+			s.line.count.addTo(&st.Faults)
+		}
 	}
+	st.Awaited = time.Duration(p.barrier.waited.Load())
 	st.Unsaid = p.notices.dropped.Load()
 	left := p.registry.Counts()
 	st.Unlisted = left.Refused + left.Unknown

@@ -1,0 +1,237 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+const (
+	// barrierSlice is how long who waits for readers does not look at its context.
+	barrierSlice = 2 * time.Millisecond
+	// barrierWord is how long it waits before it says so, at first.
+	barrierWord = 2 * time.Second
+	// stepsMax bounds how many readers' steps a shard remembers.
+	stepsMax = 1 << 16
+)
+
+// ErrBarrier: readers that the publisher waits for have not come, or not handled
+// what they were sent, in Config.BarrierTimeout.
+var ErrBarrier = errors.New("publisher: in lock-step")
+
+// BarrierError says who is missing. It is an ErrBarrier.
+type BarrierError struct {
+	Waited time.Duration
+	Absent []Absent
+}
+
+// Error implements error.
+func (e *BarrierError) Error() string {
+	list := make([]string, len(e.Absent))
+	for i := range e.Absent {
+		list[i] = e.Absent[i].String()
+	}
+	return fmt.Sprintf("%v: waited %v for reader %s", ErrBarrier, e.Waited.Round(time.Millisecond), strings.Join(list, ", and for reader "))
+}
+
+// Unwrap returns ErrBarrier.
+func (e *BarrierError) Unwrap() error { return ErrBarrier }
+
+// Absent is a reader that is waited for, on one shard.
+type Absent struct {
+	Name  string
+	ID    wire.ReaderID // zero: nobody of that name is there, and Shard means nothing
+	Shard int
+	Says  bool     // it says what it has handled of the shard
+	Next  wire.Seq // where it does: everything before
+	Sent  wire.Seq // of the shard: everything before
+}
+
+// String says why the reader is waited for.
+func (a Absent) String() string {
+	switch {
+	case a.ID == wire.ReaderID{}:
+		return fmt.Sprintf("%q, which is not there", a.Name)
+	case !a.Says:
+		return fmt.Sprintf("%q, which does not say what it handles of shard %d: is it in lock-step?", a.Name, a.Shard)
+	}
+	return fmt.Sprintf("%q, which has handled %d of %d records of shard %d", a.Name, a.Next, a.Sent, a.Shard)
+}
+
+// barrier is what a publisher in lock-step has beside others.
+type barrier struct {
+	waiter *zsock.Waiter // of all sockets
+	waited atomic.Int64  // ns
+}
+
+// fillBarrier checks what Config says of lock-step.
+func (cfg *Config) fillBarrier() error {
+	cfg.Barrier = slices.Clone(cfg.Barrier)
+	for i, name := range cfg.Barrier {
+		switch {
+		case name == "" || len(name) > wire.ReaderNameMax:
+			return fmt.Errorf("publisher: a barrier of reader %q: want a name of 1 to %d bytes", name, wire.ReaderNameMax)
+		case slices.Contains(cfg.Barrier[:i], name):
+			return fmt.Errorf("publisher: the barrier names reader %q twice", name)
+		}
+	}
+	switch {
+	case cfg.BarrierTimeout < 0:
+		return errors.New("publisher: a size or time is negative")
+	case len(cfg.Barrier) > 0 && cfg.Lossless:
+		return errors.New("publisher: in lock-step those that are waited for miss nothing, and nobody else holds the stream up: it is not lossless for all")
+	}
+	return nil
+}
+
+// openBarrier makes what waiting takes.
+func (p *Publisher) openBarrier(sockets []*zsock.Socket) (err error) {
+	if len(p.cfg.Barrier) > 0 {
+		p.barrier.waiter, err = zsock.NewWaiter(sockets...)
+	}
+	return err
+}
+
+// WaitHandled returns when every reader of Config.Barrier is there and has handled
+// everything that was sent on every shard. Of several readers with one name all that
+// are there must have; one that goes is not waited for while another of its name is
+// there. Meanwhile it looks after readers as Tick does. Without a barrier it returns at
+// once. The error is the context's, or a *BarrierError.
+func (p *Publisher) WaitHandled(ctx context.Context) error {
+	if len(p.cfg.Barrier) == 0 {
+		return ctx.Err()
+	}
+	var start time.Time
+	word, probe := barrierWord, helloEvery
+	for {
+		var waited time.Duration
+		if !start.IsZero() {
+			waited = time.Since(start)
+		}
+		handled, err := p.hearHandled(ctx, &start, waited >= probe)
+		if handled || err != nil {
+			if !start.IsZero() {
+				p.barrier.waited.Add(int64(time.Since(start)))
+			}
+			return err
+		}
+		if waited >= probe {
+			probe += min(probe, p.cfg.Heartbeat)
+		}
+		if t := p.cfg.BarrierTimeout; t > 0 && waited >= t {
+			p.barrier.waited.Add(int64(waited))
+			return &BarrierError{Waited: waited, Absent: p.Absent()}
+		}
+		if p.cfg.Awaits != nil && waited >= word {
+			p.cfg.Awaits(waited, p.Absent())
+			word *= 2
+		}
+	}
+}
+
+// hearHandled takes in what readers have said and reports whether all are through.
+// From the second time on, when start is set, it waits for a word. With probe it says
+// again how far the stream is where somebody has not handled that: a message may
+// have been lost.
+func (p *Publisher) hearHandled(ctx context.Context, start *time.Time, probe bool) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	p.lock()
+	defer p.unlock()
+	if start.IsZero() {
+		for _, s := range p.shards {
+			if err := p.hear(s); err != nil {
+				return false, err
+			}
+		}
+		if p.allHandled() {
+			return true, nil
+		}
+		*start = time.Now()
+	}
+	if probe && p.cfg.Faults != nil {
+		for _, s := range p.shards {
+			s.owesBeat = true
+		}
+	}
+	var err error
+	if p.ready, err = p.barrier.waiter.Wait(p.ready[:0], barrierSlice); err != nil {
+		return false, fmt.Errorf("publisher: %w", err)
+	}
+	for _, s := range p.shards {
+		if err := p.attend(s); err != nil {
+			return false, err
+		}
+	}
+	return p.allHandled(), nil
+}
+
+// allHandled reports whether every reader that is waited for is there and through. The
+// caller holds all shards.
+func (p *Publisher) allHandled() bool {
+	through := true
+	p.readers.eachAwaited(p.cfg.Barrier, func(_ string, id wire.ReaderID, there bool) bool {
+		through = there
+		for _, s := range p.shards {
+			through = through && s.handled(id)
+		}
+		return through
+	})
+	return through
+}
+
+// handled reports whether a reader has handled what was sent on the shard.
+func (s *shard) handled(id wire.ReaderID) bool {
+	step := s.steps[id]
+	return step.Epoch == s.epoch && step.Next >= s.next
+}
+
+// Absent returns who WaitHandled would wait for now. Any goroutine may call it.
+func (p *Publisher) Absent() []Absent {
+	p.lock()
+	defer p.unlock()
+	var list []Absent
+	p.readers.eachAwaited(p.cfg.Barrier, func(name string, id wire.ReaderID, there bool) bool {
+		if !there {
+			list = append(list, Absent{Name: name})
+			return true
+		}
+		for i, s := range p.shards {
+			if s.handled(id) {
+				continue
+			}
+			step := s.steps[id]
+			a := Absent{Name: name, ID: id, Shard: i, Says: step.Epoch != 0, Sent: s.next}
+			if step.Epoch == s.epoch {
+				a.Next = step.Next
+			}
+			list = append(list, a)
+		}
+		return true
+	})
+	return list
+}
+
+// takeStep takes in what a reader says it has handled, or takes back.
+func (s *shard) takeStep(frame []byte) {
+	id, step, _ := wire.ParseReaderStep(frame)
+	known, there := s.steps[id]
+	switch {
+	case frame[0] == 0 && known == step:
+		delete(s.steps, id) // it is gone
+	case frame[0] == 0:
+	case there || len(s.steps) < stepsMax:
+		if s.steps == nil {
+			s.steps = map[wire.ReaderID]wire.ReaderStep{}
+		}
+		s.steps[id] = step
+	}
+}
