@@ -1,8 +1,11 @@
 package majordomo
 
 import (
-	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/tapedeck/tapedeck/control/pirate"
@@ -83,29 +86,152 @@ const (
 	ReservedPrefix = "tapedeck.broker."
 )
 
+const (
+	heartbeatDefault = 2500 * time.Millisecond
+	livenessDefault  = 3
+	deathInterval    = 5 * time.Second // ZMTP pings on silent connections
+	deathTimeout     = 15 * time.Second
+)
+
+func (cfg *BrokerConfig) fill() error {
+	if len(cfg.Endpoints) == 0 {
+		return errors.New("majordomo: a broker needs endpoints")
+	}
+	if cfg.Heartbeat < 0 || cfg.Liveness < 0 || cfg.BusySilence < 0 || cfg.Life < 0 || cfg.UnknownLife < 0 || cfg.Services < 0 ||
+		cfg.Requests < 0 || cfg.ServiceRequests < 0 || cfg.ClientRequests < 0 || cfg.Bytes < 0 || cfg.RequestBytes < 0 ||
+		cfg.ReplyBytes < 0 || cfg.WorkersMax < 0 || cfg.StopWait < 0 {
+		return errors.New("majordomo: a number of the broker is negative")
+	}
+	for name, life := range cfg.Lives {
+		if life <= 0 {
+			return fmt.Errorf("majordomo: the life of requests to %s is not above 0", name)
+		}
+	}
+	orDefault(&cfg.Heartbeat, heartbeatDefault)
+	orDefault(&cfg.Liveness, livenessDefault)
+	orDefault(&cfg.BusySilence, time.Duration(cfg.Liveness)*cfg.Heartbeat)
+	orDefault(&cfg.Life, 30*time.Second)
+	orDefault(&cfg.UnknownLife, 5*time.Second)
+	orDefault(&cfg.Services, 1000)
+	orDefault(&cfg.Requests, 20_000)
+	orDefault(&cfg.ServiceRequests, 10_000)
+	orDefault(&cfg.ClientRequests, 10_000)
+	orDefault(&cfg.Bytes, 64<<20)
+	orDefault(&cfg.RequestBytes, 1<<20)
+	orDefault(&cfg.ReplyBytes, 128<<20)
+	orDefault(&cfg.WorkersMax, 1000)
+	orDefault(&cfg.StopWait, time.Second)
+	cfg.Endpoints, cfg.Lives = slices.Clone(cfg.Endpoints), maps.Clone(cfg.Lives)
+	return nil
+}
+
+func orDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
 // Broker hands requests to workers of the service that they name, the least
 // recently used first. Its socket belongs to Run.
-type Broker struct{}
+type Broker struct {
+	cfg    BrokerConfig
+	own    *zsock.Context // nil where it was given
+	socket *zsock.Socket
+	at     []string // endpoints
+	waiter *zsock.Waiter
+	now    func() time.Duration // the time as the machine has it
+	ticked time.Duration
 
-var errUnfinished = errors.New("majordomo: unfinished")
+	in     *zsock.Inbox
+	out    zsock.Outbox
+	outs   []outbound // what the messages in out are
+	number []byte
+
+	mu sync.Mutex // held while Run is at work, not while it waits
+	m  *machine
+}
 
 // NewBroker binds the endpoints. The error names the one that could not be bound.
-func NewBroker(cfg BrokerConfig) (*Broker, error) { return nil, errUnfinished }
+func NewBroker(cfg BrokerConfig) (*Broker, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	begun := time.Now()
+	b := &Broker{cfg: cfg, in: zsock.NewInbox(), now: func() time.Duration { return time.Since(begun) }}
+	b.m = newMachine(bounds{
+		heartbeat: cfg.Heartbeat, idleSilence: time.Duration(cfg.Liveness) * cfg.Heartbeat, busySilence: cfg.BusySilence,
+		life: cfg.Life, lives: cfg.Lives, unknownLife: cfg.UnknownLife,
+		services: cfg.Services, requests: cfg.Requests, serviceRequests: cfg.ServiceRequests, clientRequests: cfg.ClientRequests,
+		bytes: cfg.Bytes, requestBytes: cfg.RequestBytes, workers: cfg.WorkersMax,
+	})
+	if err := b.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("majordomo: broker: %w", err), b.Close())
+	}
+	return b, nil
+}
+
+func (b *Broker) open() (err error) {
+	ctx := b.cfg.Context
+	if ctx == nil {
+		if ctx, err = zsock.NewContext(zsock.NoCPU); err != nil {
+			return err
+		}
+		b.own = ctx
+	}
+	// A client that is sent replies has asked for them, so its queue need hold no
+	// more than it may ask for.
+	b.socket, err = ctx.NewSocket(zsock.ROUTER, zsock.SocketConfig{
+		MessageMax: b.cfg.ReplyBytes, SendQueue: max(b.cfg.ClientRequests, 1000), ReceiveQueue: max(b.cfg.ClientRequests, 1000),
+	})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(b.socket.MustReach(), b.socket.NoticeDeath(deathInterval, deathTimeout)); err != nil {
+		return err
+	}
+	for _, e := range b.cfg.Endpoints {
+		bound, err := b.socket.Bind(e)
+		if err != nil {
+			return err
+		}
+		b.at = append(b.at, bound)
+	}
+	b.waiter, err = zsock.NewWaiter(b.socket)
+	return err
+}
 
 // Endpoints returns where clients and workers are to connect, with wildcard ports
 // resolved, in the order of the configuration.
-func (b *Broker) Endpoints() []string { return nil }
-
-// Run serves until ctx ends. Then it takes no more requests, waits StopWait for
-// those at work, fails the others, disconnects the workers, and returns nil. It may
-// be called once.
-func (b *Broker) Run(ctx context.Context) error { return errUnfinished }
+func (b *Broker) Endpoints() []string { return slices.Clone(b.at) }
 
 // Close closes the socket, never while Run runs. It may be called more than once.
-func (b *Broker) Close() error { return nil }
+func (b *Broker) Close() error {
+	var errs []error
+	b.in.Close()
+	if b.waiter != nil {
+		errs = append(errs, b.waiter.Close())
+	}
+	if b.socket != nil {
+		errs = append(errs, b.socket.Close())
+	}
+	if b.own != nil {
+		errs = append(errs, b.own.Close())
+	}
+	b.waiter, b.socket, b.own = nil, nil, nil
+	return errors.Join(errs...)
+}
 
 // Counters returns what was counted so far. Any goroutine may call it.
-func (b *Broker) Counters() BrokerCounters { return BrokerCounters{} }
+func (b *Broker) Counters() BrokerCounters {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.m.count
+}
 
 // State returns what the broker holds now. Any goroutine may call it.
-func (b *Broker) State() BrokerState { return BrokerState{} }
+func (b *Broker) State() BrokerState {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.m.state()
+}

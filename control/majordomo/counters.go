@@ -77,3 +77,20 @@ type ClientCounters struct {
 	Mismatched uint64 // replies without a number that could be to several requests; those were sent again
 	Malformed  uint64 // messages that are none of the protocol
 }
+
+func (c *BrokerCounters) failed(r Reason) {
+	switch r {
+	case ReasonNoWorker:
+		c.FailedNoWorker++
+	case ReasonDeadline:
+		c.FailedDeadline++
+	case ReasonDied:
+		c.FailedDied++
+	case ReasonFull:
+		c.FailedFull++
+	case ReasonTooLarge:
+		c.FailedTooLarge++
+	case ReasonStopping:
+		c.FailedStopping++
+	}
+}

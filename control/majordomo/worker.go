@@ -2,6 +2,10 @@ package majordomo
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/tapedeck/tapedeck/control/pirate"
@@ -53,16 +57,65 @@ type WorkerConfig struct {
 	RequestBytes int64
 }
 
-// Worker answers requests that a broker hands to it.
-type Worker struct{}
+// Worker answers requests that a broker hands to it. Its sockets belong to Run.
+type Worker struct {
+	cfg   WorkerConfig
+	begun time.Time
+
+	handling      context.Context // of the handlers, all of them
+	zctx          *zsock.Context
+	waiter        *zsock.Waiter
+	registrations []*registration
+	watched       []*registration // those that the waiter watches, by index
+	canary        *zsock.Monitor  // of the first registration's connection, or nil
+	connected     bool            // that connection has stood
+	at            int             // endpoint
+	due           time.Duration   // when a registration has something to do by itself, at the latest
+	out           zsock.Outbox
+	count         WorkerCounters
+	jobs          chan *registration
+	taken         []*registration // what done was, to be used again
+	ready         []int           // scratch
+	readers       []*registration // scratch
+
+	mu       sync.Mutex
+	done     []*registration // handled
+	counters WorkerCounters
+}
 
 // NewWorker checks cfg. Nothing is opened before Run.
-func NewWorker(cfg WorkerConfig) (*Worker, error) { return nil, errUnfinished }
-
-// Run serves until ctx ends. Then it finishes what it has, tells the broker and
-// returns nil. A broker that is away is looked for again and again. It may be
-// called once.
-func (w *Worker) Run(ctx context.Context) error { return errUnfinished }
+func NewWorker(cfg WorkerConfig) (*Worker, error) {
+	if len(cfg.Endpoints) == 0 || cfg.Handler == nil {
+		return nil, errors.New("majordomo: a worker needs endpoints and a handler")
+	}
+	if !serviceName([]byte(cfg.Service)) {
+		return nil, errors.New("majordomo: the name of a service has 1 to 255 bytes")
+	}
+	if reserved([]byte(cfg.Service)) {
+		return nil, fmt.Errorf("majordomo: %s is a name for the broker's own services", cfg.Service)
+	}
+	if cfg.Concurrency < 0 || cfg.Heartbeat < 0 || cfg.Liveness < 0 || cfg.Backoff < 0 || cfg.BackoffMax < 0 || cfg.Work < 0 ||
+		cfg.StopWait < 0 || cfg.RequestBytes < 0 {
+		return nil, errors.New("majordomo: a number of the worker is negative")
+	}
+	orDefault(&cfg.Concurrency, 1)
+	orDefault(&cfg.Heartbeat, heartbeatDefault)
+	orDefault(&cfg.Liveness, livenessDefault)
+	orDefault(&cfg.Backoff, 100*time.Millisecond)
+	orDefault(&cfg.BackoffMax, max(10*time.Second, cfg.Backoff))
+	orDefault(&cfg.Work, time.Minute)
+	orDefault(&cfg.StopWait, time.Second)
+	orDefault(&cfg.RequestBytes, 128<<20)
+	if cfg.BackoffMax < cfg.Backoff {
+		return nil, errors.New("majordomo: the longest back-off is shorter than the first")
+	}
+	cfg.Endpoints = slices.Clone(cfg.Endpoints)
+	return &Worker{cfg: cfg}, nil
+}
 
 // Counters returns what was counted so far. Any goroutine may call it.
-func (w *Worker) Counters() WorkerCounters { return WorkerCounters{} }
+func (w *Worker) Counters() WorkerCounters {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.counters
+}

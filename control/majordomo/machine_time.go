@@ -1,0 +1,71 @@
+package majordomo
+
+import "time"
+
+// tick does what time brings. It is to be called every now and then, after what
+// has arrived was taken in: ticksPerBeat times a heartbeat.
+func (m *machine) tick(now time.Duration) {
+	if stall := now - m.ticked - m.cfg.heartbeat; stall > 0 && m.ticked > 0 {
+		// This process stood still. That is not the workers' silence.
+		for n := m.listed.first; n != nil; n = n.next {
+			n.value.heard = min(n.value.heard+stall, now)
+		}
+	}
+	m.ticked = now
+	m.expireWorkers(now)
+	m.expireRequests(now)
+	m.sweep()
+	if now-m.beaten >= m.cfg.heartbeat {
+		m.beaten = now
+		// Those at work too: what cannot be sent to them says that they are gone.
+		for n := m.listed.first; n != nil; n = n.next {
+			if n.value.state != peerLost {
+				m.beat(now, n.value)
+			}
+		}
+	}
+}
+
+func (m *machine) expireRequests(now time.Duration) {
+	for n := m.open.first; n != nil; {
+		j := n.value
+		n = n.next // j may go
+		switch {
+		case now >= j.deadline:
+			m.overdue(now, j)
+		case j.waits && j.service.workers == 0 && now-max(j.arrived, j.service.emptied) >= m.cfg.unknownLife:
+			m.fail(now, j, ReasonNoWorker)
+		}
+	}
+}
+
+// sweep forgets clients that have no requests.
+func (m *machine) sweep() {
+	for address, c := range m.clients {
+		if c.open == 0 {
+			delete(m.clients, address)
+		}
+	}
+}
+
+// stop makes the broker take no more requests and fail those that no worker has.
+func (m *machine) stop(now time.Duration) {
+	m.stopping = true
+	for n := m.open.first; n != nil; {
+		j := n.value
+		n = n.next
+		if j.waits {
+			m.fail(now, j, ReasonStopping)
+		}
+	}
+}
+
+// end fails what is still open and tells every worker.
+func (m *machine) end(now time.Duration) {
+	for m.open.len > 0 {
+		m.fail(now, m.open.front(), ReasonStopping)
+	}
+	for n := m.listed.first; n != nil; n = n.next {
+		m.do(act{do: actDisconnect, address: n.value.address})
+	}
+}

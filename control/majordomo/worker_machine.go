@@ -1,0 +1,202 @@
+package majordomo
+
+import (
+	"time"
+
+	"github.com/tapedeck/tapedeck/control/pirate"
+)
+
+// workerMachine is what one registration of a worker knows and decides about its
+// broker. It is pure: what happens comes in through the methods, with the time as a
+// duration since some start; each returns what is to be done.
+type workerMachine struct {
+	cfg      workerTimes
+	back     pirate.Backoff
+	count    *WorkerCounters
+	state    workerState
+	stopping bool
+	renew    bool // when it has answered it is to offer itself anew
+	told     bool // the handler was told that it takes too long
+	refusals int  // DISCONNECTs since the broker said anything else
+
+	until time.Duration // away: when to try again
+	heard time.Duration // from the broker
+	beat  time.Duration // when the next heartbeat is due
+	began time.Duration // busy: since when
+}
+
+type workerTimes struct {
+	heartbeat time.Duration
+	silence   time.Duration // of the broker, until the worker looks for one anew
+	work      time.Duration // that a request may take
+}
+
+// workerState is where a registration stands.
+type workerState uint8
+
+const (
+	workerAway workerState = iota // no connection
+	workerIdle                    // has said READY
+	workerBusy                    // has a request
+	workerDone                    // has left
+)
+
+// workerAct is something for the caller to do.
+type workerAct uint8
+
+const (
+	workerNothing   workerAct = iota
+	workerOpen                // a new socket, connected, and READY on it
+	workerClose               // the socket, and drop what it has not sent
+	workerElsewhere           // the same, and try the next broker
+	workerBeat                // send a heartbeat
+	workerStart               // handle the request that has come
+	workerOverdue             // end the handler's context
+	workerGoodbye             // send DISCONNECT, and close the socket when that is out
+	workerMalformed           // count what has come
+)
+
+// refusalsMax is how often a broker may send a worker away before the worker tries
+// another one: once is for a broker that has been restarted.
+const refusalsMax = 2
+
+// tick does what time brings.
+func (m *workerMachine) tick(now time.Duration) workerAct {
+	switch m.state {
+	case workerAway:
+		if now >= m.until {
+			m.state, m.heard, m.beat = workerIdle, now, now+m.cfg.heartbeat
+			m.count.Connected++
+			return workerOpen
+		}
+	case workerIdle:
+		if now-m.heard >= m.cfg.silence {
+			m.count.Lost++
+			m.leave(now + m.back.Next())
+			return workerElsewhere
+		}
+		return m.beatIfDue(now)
+	case workerBusy:
+		if now-m.began < m.cfg.work {
+			return m.beatIfDue(now)
+		}
+		// Stuck: it must not look alive, so that the broker gives the request to
+		// another.
+		if !m.told {
+			m.told = true
+			m.count.Overdue++
+			return workerOverdue
+		}
+	}
+	return workerNothing
+}
+
+func (m *workerMachine) beatIfDue(now time.Duration) workerAct {
+	if now < m.beat {
+		return workerNothing
+	}
+	m.beat = now + m.cfg.heartbeat
+	return workerBeat
+}
+
+// leave gives the connection up, to come back later.
+func (m *workerMachine) leave(until time.Duration) {
+	m.state, m.until, m.renew = workerAway, until, false
+}
+
+// message takes note of what the broker sent. A busy worker does not read, so
+// there it is not called: what comes waits.
+func (m *workerMachine) message(now time.Duration, c command) workerAct {
+	if m.state != workerIdle {
+		return workerNothing
+	}
+	switch c {
+	case heartbeat, workerRequest:
+		m.heard = now
+		m.refusals = 0
+		m.back.Reset()
+		if c == heartbeat {
+			return workerNothing
+		}
+		m.state, m.began, m.told = workerBusy, now, false
+		m.count.Requests++
+		return workerStart
+	case disconnect:
+		m.count.Dismissed++
+		m.refusals++
+		m.leave(now + m.back.Next())
+		if m.refusals >= refusalsMax {
+			return workerElsewhere
+		}
+		return workerClose
+	}
+	m.count.Malformed++
+	return workerMalformed
+}
+
+// finished takes note that the request has been handled; the caller has sent the
+// reply, or could not.
+func (m *workerMachine) finished(now time.Duration, sent bool) workerAct {
+	if m.state != workerBusy {
+		return workerNothing
+	}
+	if !sent {
+		m.count.Unsent++
+	}
+	// While it was busy it did not read.
+	m.state, m.heard = workerIdle, now
+	switch {
+	case m.stopping:
+		m.state = workerDone
+		return workerGoodbye
+	case m.renew || !sent:
+		// To say READY on the same connection would be against the protocol.
+		m.leave(now)
+		return workerClose
+	}
+	return m.beatIfDue(now)
+}
+
+// reconnected takes note that the broker was connected to anew: it does not know
+// this worker, and would find out by the next heartbeat.
+func (m *workerMachine) reconnected(now time.Duration) workerAct {
+	switch m.state {
+	case workerIdle:
+		m.count.Lost++
+		m.leave(now)
+		return workerClose
+	case workerBusy:
+		m.renew = true
+	}
+	return workerNothing
+}
+
+// stop makes the worker leave: at once, or when it has handled what it has.
+func (m *workerMachine) stop() workerAct {
+	m.stopping = true
+	switch m.state {
+	case workerAway:
+		m.state = workerDone
+	case workerIdle:
+		m.state = workerDone
+		return workerGoodbye
+	}
+	return workerNothing
+}
+
+// due is when something happens by itself.
+func (m *workerMachine) due() time.Duration {
+	switch m.state {
+	case workerAway:
+		return m.until
+	case workerIdle:
+		return min(m.beat, m.heard+m.cfg.silence)
+	case workerBusy:
+		if !m.told {
+			return min(m.beat, m.began+m.cfg.work)
+		}
+	}
+	return never
+}
+
+const never = time.Duration(1<<63 - 1)
