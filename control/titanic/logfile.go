@@ -51,11 +51,10 @@ const (
 	logSignature = "TPJL"
 	logVersion   = 1
 
-	logName      = "jobs.log"
-	logNew       = logName + fsys.TemporarySuffix // while it is written
-	logTorn      = logName + ".torn"              // then "-" and the place that it was cut off at
-	logDamaged   = logName + ".damaged"           // then "-" and the log's identity
-	logSizeLeast = 4096
+	logName    = "jobs.log"
+	logNew     = logName + fsys.TemporarySuffix // while it is written
+	logTorn    = logName + ".torn"              // then "-" and the place that it was cut off at
+	logDamaged = logName + ".damaged"           // then "-" and the log's identity
 )
 
 // logFile is a log on the disk, with space reserved beyond what is in use.

@@ -166,3 +166,49 @@ func (s *store) due(now int64) (expired []ID, wake int64) {
 	expired = s.m.due(now)
 	return expired, s.m.wake()
 }
+
+// state returns a job's state.
+func (s *store) state(id ID) (State, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.m.jobs[id]
+	if e == nil {
+		return 0, false
+	}
+	return e.state, true
+}
+
+// byNumber returns all jobs in the order in which they were added. The lock is held.
+func (s *store) byNumber() []*entry {
+	jobs := make([]*entry, 0, len(s.m.jobs))
+	for _, e := range s.m.jobs {
+		jobs = append(jobs, e)
+	}
+	slices.SortFunc(jobs, func(a, b *entry) int { return cmp.Compare(a.number, b.number) })
+	return jobs
+}
+
+// broken returns why the store has failed, or nil.
+func (s *store) broken() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
+func (s *store) counters() storeCounters {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count
+}
+
+// fill writes what the store counts and holds into c, beside what was counted
+// before it.
+func (s *store) fill(c *Counters, before storeCounters) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.Syncs = before.syncs + s.count.syncs
+	c.Compactions = before.compactions + s.count.compactions
+	c.CompactionsFailed = before.compactionsFailed + s.count.compactionsFailed
+	c.Pending, c.Waiting, c.Remembered = s.m.pending, s.m.waiting, s.m.over
+	c.LiveBytes, c.UsedBytes, c.LogBytes = s.m.live, s.log.end, s.log.size
+}
