@@ -52,6 +52,10 @@ type SocketConfig struct {
 	// ManualLastValue, of an XPUB: a subscription waits for AcceptSubscription,
 	// and the first message sent after a receive is for that peer alone.
 	ManualLastValue bool
+
+	// Identity is what ROUTERs that this socket connects to, or that connect to it,
+	// know it by: 1 to 255 bytes, not beginning with a zero. Default: one of their own.
+	Identity string
 }
 
 // Socket is one ZeroMQ socket. It belongs to one goroutine.
@@ -100,6 +104,9 @@ func (s *Socket) configure(cfg SocketConfig) error {
 	}
 	if cfg.MulticastRate != 0 {
 		errs = append(errs, s.z.SetRate(int(max(cfg.MulticastRate/1000, 1))))
+	}
+	if cfg.Identity != "" {
+		errs = append(errs, s.z.SetIdentity(cfg.Identity))
 	}
 	if cfg.ManualLastValue {
 		errs = append(errs, s.manualLastValue())
