@@ -38,6 +38,7 @@ var rules = []rule{
 	{"control/pirate", []string{"internal/zsock"}, "requests and replies are bytes to it: what they mean is their handlers' business"},
 	{"control/majordomo", []string{"internal/zsock", "control/pirate"}, "a broker knows names of services, not what they do"},
 	{"control/titanic", []string{"control/majordomo", "control/pirate", "internal/zsock", "internal/fsys"}, "a job is bytes for a service by name: titanic keeps it and asks, what it means the service knows"},
+	{"control/freelance", []string{"internal/zsock"}, "it chooses who is asked: what is asked are bytes to it"},
 	{"control/binarystar", []string{"internal/zsock", "internal/fsys"}, "which of two serves is decided from their words and the time: what they serve is their owner's business"},
 	{"resync/chp", []string{"internal/zsock"}, "a public protocol over a table of bytes: it knows no records, and whose table it shows it is told"},
 	{"lvc", []string{"wire", "snail", "shard", "internal/zsock", "internal/zmtp", "internal/latency"}, "it takes batches from whoever receives them, and is asked for snapshots by whoever serves them"},
