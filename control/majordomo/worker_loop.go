@@ -51,7 +51,7 @@ func (w *Worker) open() (err error) {
 			back:  pirate.Backoff{First: w.cfg.Backoff, Most: w.cfg.BackoffMax, Random: rand.Float64},
 			count: &w.count,
 		}
-		r.ctx, r.cancel = context.WithCancel(w.handling)
+		r.ctx, r.cancel = context.WithCancel(context.WithValue(w.handling, requestKey{}, r))
 		w.registrations = append(w.registrations, r)
 	}
 	if w.zctx = w.cfg.Context; w.zctx == nil {
@@ -219,7 +219,7 @@ func (w *Worker) answer(r *registration) error {
 	w.waiter.Mute(r.index, false)
 	if r.ctx.Err() != nil { // it took too long
 		r.cancel()
-		r.ctx, r.cancel = context.WithCancel(w.handling)
+		r.ctx, r.cancel = context.WithCancel(context.WithValue(w.handling, requestKey{}, r))
 	}
 	return w.do(r, r.m.finished(w.now(), err == nil))
 }
