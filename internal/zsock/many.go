@@ -273,6 +273,9 @@ func (s *Socket) RecvMany(in *Inbox, messages, bytes int) error {
 	return nil
 }
 
+// Rewind makes Next begin with the first message again.
+func (in *Inbox) Rewind() { in.frame, in.offset = 0, 0 }
+
 // Next returns the frames of the next message, at least one, or nil after the
 // last. The slice is borrowed until the next call, the frames until the next
 // RecvMany.

@@ -35,6 +35,8 @@ func TestManyMessages(t *testing.T) {
 			t.Fatal(err)
 		}
 		taken := 0
+		in.Next()
+		in.Rewind() // as if nothing had been looked at
 		for frames := in.Next(); frames != nil; frames = in.Next() {
 			if len(frames) != len(want[got]) {
 				t.Fatalf("message %d has %d frames, want %d", got, len(frames), len(want[got]))
