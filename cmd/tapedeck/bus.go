@@ -54,6 +54,11 @@ func (f *busFlags) open(ctx context.Context) (*bus, error) {
 	if f.timeout <= 0 || f.timeout > control.DeadlineMax {
 		return nil, usagef("--timeout %v: want a time above 0, at most %v", f.timeout, control.DeadlineMax)
 	}
+	for _, endpoint := range f.endpoints {
+		if !strings.HasPrefix(endpoint, "tcp://") && !strings.HasPrefix(endpoint, "ipc://") {
+			return nil, usagef("--bus %s: want an endpoint such as %s, or ipc://PATH", endpoint, control.BusDefault)
+		}
+	}
 	m, err := majordomo.NewClient(majordomo.ClientConfig{Endpoints: f.endpoints, Timeout: busTry, Tries: busTries})
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--bus %s: %w", strings.Join(f.endpoints, ","), err)}

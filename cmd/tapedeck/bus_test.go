@@ -46,13 +46,13 @@ func scriptSaid(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// follow starts a command that prints JSON lines, and reads them one by one.
+// followBus starts a command that prints JSON lines, and reads them one by one.
 type following struct {
 	*process
 	lines *bufio.Scanner
 }
 
-func follow(t *testing.T, f *fakeServe, args ...string) *following {
+func followBus(t *testing.T, f *fakeServe, args ...string) *following {
 	t.Helper()
 	p := start(t, append(args, "--bus", f.bus, "--json")...)
 	return &following{p, bufio.NewScanner(p.stdout)}
@@ -86,7 +86,7 @@ func (f *following) until(texts ...string) map[string]any {
 func TestDeckWatch(t *testing.T) {
 	f := newFakeServe(t)
 	tapedeck(t, "deck", "open", "es.tape", "--paused", "--bus", f.bus)
-	w := follow(t, f, "deck", "watch")
+	w := followBus(t, f, "deck", "watch")
 	if m := w.until(`"message_type":"deck"`); m["phase"] != "paused" || m["version"] != 1.0 {
 		t.Errorf("first %v", m)
 	}
@@ -112,7 +112,7 @@ func TestDeckWatch(t *testing.T) {
 func TestStatusWatch(t *testing.T) {
 	f := newFakeServe(t)
 	f.share(control.KeyStatus, nil, f.status(false))
-	w := follow(t, f, "status", "--watch")
+	w := followBus(t, f, "status", "--watch")
 	w.until(`"message_type":"status"`, `"host":"deckhost"`)
 	tapedeck(t, "deck", "open", "es.tape", "--bus", f.bus)
 	w.until(`"deck":"es"`, `"phase":"playing"`)

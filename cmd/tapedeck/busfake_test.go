@@ -25,11 +25,11 @@ type fakeServe struct {
 	bus   string
 	clone *chp.Server
 
-	mu      sync.Mutex
-	decks   map[string]*control.DeckState
-	jobs    []control.JobState
-	record  []control.RecorderState
-	said    []string // commands with their arguments
+	mu     sync.Mutex
+	decks  map[string]*control.DeckState
+	jobs   []control.JobState
+	record []control.RecorderState
+	said   []string // commands with their arguments
 
 	hold    atomic.Bool   // commands wait
 	held    chan struct{} // one has come
