@@ -29,6 +29,7 @@ var rules = []rule{
 	{"shard", []string{"wire"}, "the map is pure: the same answer on every machine"},
 	{"feed", []string{"wire"}, "a source turns vendor bytes into records and knows nothing of where they go"},
 	{"feed/formats", []string{"feed"}, "the table of formats knows the formats and nothing else"},
+	{"keys", []string{"internal/fsys"}, "who may do what is decided from keys, addresses and names: who asks is another's business"},
 	{"snail", []string{"wire"}, "who is slow is decided from numbers alone: no clock, no socket, no goroutine"},
 	{"feed/publisher", []string{"wire", "shard", "snail", "internal/zsock", "internal/latency"}, "publishing is order, sequence and send time; where records come from is another's"},
 	{"feed/publisher/faults", []string{"wire"}, "what a bad network does to which message is decided from numbers alone: no clock, no socket"},
@@ -64,7 +65,7 @@ var third = []struct {
 	{"github.com/pebbe/zmq4", []string{"internal/zsock", "examples"}, "sockets have one owner, so their traps are handled in one place"},
 	{"github.com/spf13/cobra", []string{"cmd"}, "flags are the commands' business"},
 	{"github.com/vbauerster/mpb/v8", []string{"cmd"}, "libraries report numbers, commands draw them"},
-	{"github.com/BurntSushi/toml", []string{"shard/placement"}, "one file that people write, one reader of it"},
+	{"github.com/BurntSushi/toml", []string{"shard/placement", "keys"}, "one file that people write, one reader of it"},
 	{"github.com/gopacket/gopacket", []string{"feed", "export"}, "captures are a file format of the outside"},
 	{"github.com/parquet-go/parquet-go", []string{"feed", "export"}, "Parquet is a file format of the outside"},
 }
