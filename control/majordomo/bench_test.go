@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tapedeck/tapedeck/internal/zsock"
 )
 
@@ -25,8 +27,8 @@ func BenchmarkPipelined(b *testing.B) {
 		echoed = pipeline(b, endpoint, body, outstanding)
 	})
 	for _, workers := range []string{"inproc", "tcp"} {
-		for _, n := range []int{16, 64, 128} {
-			b.Run(fmt.Sprintf("workers=%s/n=%d", workers, n), func(b *testing.B) {
+		for _, k := range []struct{ concurrency, prefetch int }{{1, 256}, {2, 256}, {64, 1}} {
+			b.Run(fmt.Sprintf("workers=%s/concurrency=%d/prefetch=%d", workers, k.concurrency, k.prefetch), func(b *testing.B) {
 				ctx := newContext(b)
 				broker, _ := runBroker(b, BrokerConfig{Context: ctx, Endpoints: []string{"tcp://127.0.0.1:*", "inproc://bus"}, Heartbeat: time.Second})
 				at := broker.Endpoints()
@@ -34,8 +36,11 @@ func BenchmarkPipelined(b *testing.B) {
 				if workers == "tcp" {
 					worker = at[0]
 				}
-				runWorker(b, WorkerConfig{Endpoints: []string{worker}, Context: ctx, Handler: reflectHandler, Concurrency: n, Heartbeat: time.Second})
-				until(func() bool { return broker.State().Workers == n })
+				runWorker(b, WorkerConfig{
+					Endpoints: []string{worker}, Context: ctx, Handler: reflectHandler,
+					Concurrency: k.concurrency, Prefetch: k.prefetch, Heartbeat: time.Second,
+				})
+				until(func() bool { return broker.State().Workers == k.concurrency })
 				b.ReportMetric(pipeline(b, at[0], body, outstanding)/echoed, "of_bare")
 			})
 		}
@@ -58,7 +63,7 @@ func pipeline(b *testing.B, endpoint string, body [][]byte, outstanding int) flo
 	}
 	b.ReportAllocs()
 	n := 0
-	begun := time.Now()
+	begun, used := time.Now(), processorTime()
 	for b.Loop() {
 		n++
 		all.Add(1)
@@ -67,6 +72,7 @@ func pipeline(b *testing.B, endpoint string, body [][]byte, outstanding int) flo
 	all.Wait()
 	rate := float64(n) / time.Since(begun).Seconds()
 	b.ReportMetric(rate, "requests/s")
+	b.ReportMetric(float64(processorTime()-used)/float64(n), "cpu-ns/op")
 	return rate
 }
 
@@ -109,4 +115,14 @@ func bareEcho(b *testing.B, endpoint string) string {
 	}
 	background(b, run, func() error { return errors.Join(w.Close(), s.Close()) })
 	return at
+}
+
+// processorTime is what the process has used, of all processors. On a machine that
+// does other things as well it says more than the time that went by.
+func processorTime() time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -30,13 +30,13 @@ func (b *Broker) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	b.locked(func() { b.m.stop(b.now()) })
+	b.locked(b.m.stop)
 	for until := b.now() + b.cfg.StopWait; b.m.open.len > 0 && b.now() < until; {
 		if err := b.turn(min(step, until-b.now())); err != nil {
 			return err
 		}
 	}
-	b.locked(func() { b.m.end(b.now()) })
+	b.locked(b.m.end)
 	return b.socket.SetLinger(b.cfg.StopWait) // what was sent last is to go out
 }
 
@@ -136,7 +136,7 @@ func (b *Broker) act() {
 		switch a := &b.m.acts[i]; a.do {
 		case actSend:
 			b.command(a.peer.address, frameWorkerAsks, false)
-			b.out.Frame(a.peer.client, false)
+			b.out.Frame(a.client, false)
 			b.out.Frame(frameEmpty, false)
 			for i := range a.job.body.len() {
 				b.out.Frame(a.job.body.at(i), i == a.job.body.len()-1)

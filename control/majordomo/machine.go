@@ -21,6 +21,8 @@ type machine struct {
 	bytes    int        // of all requests
 	last     uint64     // ticket
 	spare    []*job     // closed, to be used again
+	unused   []*assignment
+	scratch  []*job
 	acts     []act
 	count    BrokerCounters
 
@@ -47,7 +49,7 @@ type service struct {
 	workers int           // that live
 	lost    int           // listed, and silent at work
 	open    int           // requests
-	ready   list[peer]    // the least recently used first
+	ready   list[peer]    // that take a request, the least recently used first
 	waiting list[job]
 	emptied time.Duration // since when it has no worker, where it has none
 }
@@ -82,7 +84,7 @@ type job struct {
 	arrived  time.Duration
 	deadline time.Duration
 	tries    int
-	holders  [triesMax]*peer // workers that have it, or had it when they fell silent
+	holders  [triesMax]*assignment // to workers that have it, or had it when they fell silent
 	all      node[job]
 	place    node[job] // in its service's waiting
 }
@@ -91,26 +93,25 @@ type job struct {
 // where that one dies.
 const triesMax = 2
 
-// peerState is what a broker knows of a worker.
-type peerState uint8
-
-const (
-	peerReady peerState = iota
-	peerBusy
-	peerLost // silent at work; its request was taken from it, its answer is still welcome
-)
-
 // peer is a worker as the broker sees it.
 type peer struct {
 	address []byte
 	service *service
-	state   peerState
-	job     *job   // that it has; nil also where that was answered or failed meanwhile
-	client  []byte // the address that it was given the last request with
+	depth   int              // how many requests it takes at once
+	held    list[assignment] // what it was given and has not answered, the oldest first
+	lost    bool             // silent at work; its requests were taken from it, its answers are still welcome
 	heard   time.Duration
 	beaten  time.Duration // when it was last sent something
 	all     node[peer]
 	place   node[peer] // in its service's ready
+}
+
+// assignment is a request in a worker's hands.
+type assignment struct {
+	peer     *peer
+	job      *job   // nil: answered or failed meanwhile
+	client   []byte // the address that the worker was given it with
+	position node[assignment]
 }
 
 // act is something for the caller to do.
@@ -118,6 +119,7 @@ type act struct {
 	do      deed
 	address []byte // actDisconnect
 	peer    *peer  // actSend, actBeat
+	client  []byte // actSend
 	job     *job   // actSend, actFail, actDrop
 	reason  Reason // actFail
 }
@@ -175,7 +177,7 @@ func (m *machine) probe(now time.Duration, name []byte) {
 		return
 	}
 	for n := m.listed.first; n != nil; n = n.next {
-		if p := n.value; p.service == s && p.state != peerLost && now-p.beaten >= m.cfg.heartbeat/ticksPerBeat {
+		if p := n.value; p.service == s && !p.lost && now-p.beaten >= m.cfg.heartbeat/ticksPerBeat {
 			m.beat(now, p)
 		}
 	}
@@ -188,5 +190,3 @@ func (m *machine) beat(now time.Duration, p *peer) {
 
 // listens reports whether p is still the worker that is listed.
 func (m *machine) listens(p *peer) bool { return m.peers[string(p.address)] == p }
-
-func (p *peer) has(client []byte) bool { return bytes.Equal(p.client, client) }

@@ -147,23 +147,15 @@ func (m *machine) dispatch(now time.Duration, s *service) {
 	for s.waiting.len > 0 && s.ready.len > 0 {
 		j := s.waiting.front()
 		if now >= j.deadline {
-			m.overdue(now, j)
+			m.overdue(j)
 			continue
 		}
 		p := s.ready.front()
 		p.place.leave()
 		m.wait(j, false)
 		j.tries++
-		// Its silence counts from here: a beat before it says nothing of the request.
-		p.state, p.job, p.heard, p.beaten = peerBusy, j, now, now
-		p.client = append(p.client[:0], j.client.address...)
-		for i := range j.holders {
-			if j.holders[i] == nil {
-				j.holders[i] = p
-				break
-			}
-		}
-		m.do(act{do: actSend, peer: p, job: j})
+		m.assign(now, j, p)
+		m.offer(p)
 	}
 }
 
@@ -193,11 +185,11 @@ func (m *machine) again(now time.Duration, j *job) {
 	case j.waits:
 	case m.heldByLiving(j):
 	case m.stopping:
-		m.fail(now, j, ReasonStopping)
+		m.fail(j, ReasonStopping)
 	case j.tries >= triesMax:
-		m.fail(now, j, ReasonDied)
+		m.fail(j, ReasonDied)
 	case now >= j.deadline:
-		m.overdue(now, j)
+		m.overdue(j)
 	default:
 		if j.tries > 0 {
 			m.count.Requeued++
@@ -209,8 +201,8 @@ func (m *machine) again(now time.Duration, j *job) {
 
 // heldByLiving reports whether a worker that is not lost has the request.
 func (m *machine) heldByLiving(j *job) bool {
-	for _, p := range j.holders {
-		if p != nil && p.state == peerBusy {
+	for _, a := range j.holders {
+		if a != nil && !a.peer.lost {
 			return true
 		}
 	}
@@ -218,27 +210,27 @@ func (m *machine) heldByLiving(j *job) bool {
 }
 
 // overdue fails a request whose deadline has passed.
-func (m *machine) overdue(now time.Duration, j *job) {
+func (m *machine) overdue(j *job) {
 	if j.tries == 0 {
-		m.fail(now, j, ReasonNoWorker)
+		m.fail(j, ReasonNoWorker)
 	} else {
-		m.fail(now, j, ReasonDeadline)
+		m.fail(j, ReasonDeadline)
 	}
 }
 
-func (m *machine) fail(now time.Duration, j *job, reason Reason) {
+func (m *machine) fail(j *job, reason Reason) {
 	m.count.failed(reason)
 	m.do(act{do: actFail, job: j, reason: reason})
-	m.close(now, j)
+	m.close(j)
 }
 
 // close ends a request: it needs no room any more. What it consists of stays until
 // actDrop is done.
-func (m *machine) close(_ time.Duration, j *job) {
+func (m *machine) close(j *job) {
 	m.wait(j, false)
-	for i, p := range j.holders {
-		if p != nil {
-			p.job, j.holders[i] = nil, nil
+	for i, a := range j.holders {
+		if a != nil {
+			a.job, j.holders[i] = nil, nil
 		}
 	}
 	if j.keyed {

@@ -19,7 +19,7 @@ func (m *machine) tick(now time.Duration) {
 		m.beaten = now
 		// Those at work too: what cannot be sent to them says that they are gone.
 		for n := m.listed.first; n != nil; n = n.next {
-			if n.value.state != peerLost {
+			if !n.value.lost {
 				m.beat(now, n.value)
 			}
 		}
@@ -32,9 +32,9 @@ func (m *machine) expireRequests(now time.Duration) {
 		n = n.next // j may go
 		switch {
 		case now >= j.deadline:
-			m.overdue(now, j)
+			m.overdue(j)
 		case j.waits && j.service.workers == 0 && now-max(j.arrived, j.service.emptied) >= m.cfg.unknownLife:
-			m.fail(now, j, ReasonNoWorker)
+			m.fail(j, ReasonNoWorker)
 		}
 	}
 }
@@ -49,21 +49,21 @@ func (m *machine) sweep() {
 }
 
 // stop makes the broker take no more requests and fail those that no worker has.
-func (m *machine) stop(now time.Duration) {
+func (m *machine) stop() {
 	m.stopping = true
 	for n := m.open.first; n != nil; {
 		j := n.value
 		n = n.next
 		if j.waits {
-			m.fail(now, j, ReasonStopping)
+			m.fail(j, ReasonStopping)
 		}
 	}
 }
 
 // end fails what is still open and tells every worker.
-func (m *machine) end(now time.Duration) {
+func (m *machine) end() {
 	for m.open.len > 0 {
-		m.fail(now, m.open.front(), ReasonStopping)
+		m.fail(m.open.front(), ReasonStopping)
 	}
 	for n := m.listed.first; n != nil; n = n.next {
 		m.do(act{do: actDisconnect, address: n.value.address})

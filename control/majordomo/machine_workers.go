@@ -22,7 +22,7 @@ func (m *machine) ready(now time.Duration, address, name []byte) {
 		m.refuse(address)
 		return
 	}
-	p := &peer{address: bytes.Clone(address), service: s, heard: now, beaten: now}
+	p := &peer{address: bytes.Clone(address), service: s, depth: depthOf(address), heard: now, beaten: now}
 	p.all.value, p.place.value = p, p
 	m.peers[string(p.address)] = p
 	m.listed.push(&p.all)
@@ -51,10 +51,18 @@ func (m *machine) heartbeat(now time.Duration, address []byte) {
 // hear takes note that a worker lives.
 func (m *machine) hear(now time.Duration, p *peer) {
 	p.heard = now
-	if p.state == peerLost {
-		p.state = peerBusy
+	if p.lost {
+		p.lost = false
 		p.service.lost--
 		p.service.workers++
+		m.offer(p)
+	}
+}
+
+// offer puts a worker that takes a request among those that do.
+func (m *machine) offer(p *peer) {
+	if !p.lost && p.held.len < p.depth && p.place.in == nil {
+		p.service.ready.push(&p.place)
 	}
 }
 
@@ -65,13 +73,17 @@ func (m *machine) stranger(address []byte) {
 	m.do(act{do: actDisconnect, address: address})
 }
 
-// disconnect takes note of DISCONNECT. A request that it has, has crossed with it.
+// disconnect takes note of DISCONNECT. Requests that it has, have crossed with it.
 func (m *machine) disconnect(now time.Duration, address []byte) {
-	if p := m.peers[string(address)]; p != nil {
-		m.count.Left++
-		m.untried(p)
-		m.forget(now, p)
+	p := m.peers[string(address)]
+	if p == nil {
+		return
 	}
+	m.count.Left++
+	for n := p.held.first; n != nil; n = n.next {
+		n.value.untried()
+	}
+	m.forget(now, p)
 }
 
 // unreachable takes note that a worker cannot be sent to. sent is the ticket of the
@@ -81,16 +93,18 @@ func (m *machine) unreachable(now time.Duration, p *peer, sent uint64) {
 		return
 	}
 	m.count.Expired++
-	if p.job != nil && p.job.ticket == sent {
-		m.untried(p)
+	for n := p.held.first; n != nil; n = n.next {
+		if n.value.job != nil && n.value.job.ticket == sent {
+			n.value.untried()
+		}
 	}
 	m.forget(now, p)
 }
 
 // untried takes back the try that a worker's request was.
-func (m *machine) untried(p *peer) {
-	if p.state == peerBusy && p.job != nil && !p.job.waits {
-		p.job.tries--
+func (a *assignment) untried() {
+	if a.job != nil && !a.peer.lost {
+		a.job.tries--
 	}
 }
 
@@ -104,52 +118,99 @@ func (m *machine) reply(now time.Duration, address, client []byte) *job {
 		return nil
 	}
 	m.hear(now, p)
-	if p.state != peerBusy || !p.has(client) {
+	a := p.given(client)
+	if a == nil {
 		m.count.Unasked++
 		return nil
 	}
-	j := p.job
+	j := a.job
 	if j != nil {
 		m.count.Answered++
-		m.close(now, j)
+		m.close(j)
 	} else {
 		m.count.Late++
 	}
-	p.state, p.client = peerReady, p.client[:0]
-	p.service.ready.push(&p.place)
+	m.unassign(a)
+	m.offer(p)
 	m.dispatch(now, p.service)
 	return j
 }
 
-// forget takes a worker off the list. What it has goes to another.
+// given returns the oldest request of the client that the worker has.
+func (p *peer) given(client []byte) *assignment {
+	for n := p.held.first; n != nil; n = n.next {
+		if bytes.Equal(n.value.client, client) {
+			return n.value
+		}
+	}
+	return nil
+}
+
+// assign gives a request to a worker.
+func (m *machine) assign(now time.Duration, j *job, p *peer) {
+	a := &assignment{}
+	if n := len(m.unused); n > 0 {
+		a = m.unused[n-1]
+		m.unused = m.unused[:n-1]
+	}
+	a.position.value = a
+	a.peer, a.job, a.client = p, j, append(a.client[:0], j.client.address...)
+	if p.held.len == 0 {
+		// Its silence counts from here: a beat before it says nothing of the request.
+		p.heard = now
+	}
+	p.beaten = now
+	p.held.push(&a.position)
+	for i := range j.holders {
+		if j.holders[i] == nil {
+			j.holders[i] = a
+			break
+		}
+	}
+	m.do(act{do: actSend, peer: p, client: a.client, job: j})
+}
+
+// unassign takes a request out of a worker's hands.
+func (m *machine) unassign(a *assignment) {
+	a.position.leave()
+	if a.job != nil {
+		for i, h := range a.job.holders {
+			if h == a {
+				a.job.holders[i] = nil
+			}
+		}
+	}
+	a.peer, a.job = nil, nil
+	if len(m.unused) < spareMax {
+		m.unused = append(m.unused, a)
+	}
+}
+
+// forget takes a worker off the list. What it has goes to others.
 func (m *machine) forget(now time.Duration, p *peer) {
-	s, j := p.service, p.job
-	m.release(p)
+	s := p.service
+	jobs := m.scratch[:0]
+	for p.held.len > 0 {
+		a := p.held.front()
+		if a.job != nil {
+			jobs = append(jobs, a.job)
+		}
+		m.unassign(a)
+	}
 	delete(m.peers, string(p.address))
 	p.all.leave()
 	p.place.leave()
-	if p.state == peerLost {
+	if p.lost {
 		s.lost--
 	} else if s.workers--; s.workers == 0 {
 		s.emptied = now
 	}
-	if j != nil {
+	for _, j := range jobs {
 		m.again(now, j)
 	}
+	clear(jobs)
+	m.scratch = jobs[:0]
 	m.leave(s)
-}
-
-// release parts a worker from its request.
-func (m *machine) release(p *peer) {
-	if p.job == nil {
-		return
-	}
-	for i, h := range p.job.holders {
-		if h == p {
-			p.job.holders[i] = nil
-		}
-	}
-	p.job = nil
 }
 
 // expireWorkers looks for those that have fallen silent.
@@ -159,26 +220,30 @@ func (m *machine) expireWorkers(now time.Duration) {
 		n = n.next // p may go
 		silence := now - p.heard
 		switch {
-		case p.state == peerReady && silence >= m.cfg.idleSilence:
+		case p.lost && silence >= 2*m.cfg.busySilence:
+			m.forget(now, p)
+		case p.lost:
+		case p.held.len == 0 && silence >= m.cfg.idleSilence:
 			m.count.Expired++
 			m.forget(now, p)
-		case p.state == peerBusy && silence >= m.cfg.busySilence:
+		case p.held.len > 0 && silence >= m.cfg.busySilence:
 			m.count.Expired++
 			m.lose(now, p)
-		case p.state == peerLost && silence >= 2*m.cfg.busySilence:
-			m.forget(now, p)
 		}
 	}
 }
 
-// lose gives up a worker that is silent at work, but for its answer.
+// lose gives up a worker that is silent at work, but for its answers.
 func (m *machine) lose(now time.Duration, p *peer) {
-	p.state = peerLost
+	p.lost = true
+	p.place.leave()
 	p.service.lost++
 	if p.service.workers--; p.service.workers == 0 {
 		p.service.emptied = now
 	}
-	if p.job != nil {
-		m.again(now, p.job)
+	for n := p.held.first; n != nil; n = n.next {
+		if n.value.job != nil {
+			m.again(now, n.value.job)
+		}
 	}
 }

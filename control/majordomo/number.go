@@ -20,8 +20,5 @@ func RequestNumber(ctx context.Context) (n uint64, ok bool) {
 		return 0, false
 	}
 	n, failed, ok := pirate.ParseNumber(r.number)
-	return n, ok && !failed && n >= numberShared
+	return n, ok && !failed && n >= numbersOfTheirOwn
 }
-
-// numberShared is the least number that is taken to be nobody else's.
-const numberShared = 1 << 32

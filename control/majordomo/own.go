@@ -52,10 +52,16 @@ func appendJSON(v any) []byte {
 // state is what the machine holds.
 func (m *machine) state() BrokerState {
 	s := BrokerState{Services: make([]ServiceState, 0, len(m.services)), Waiting: m.waiting, Open: m.open.len, Bytes: m.bytes}
+	busy := map[*service]int{}
+	for n := m.listed.first; n != nil; n = n.next {
+		if p := n.value; !p.lost && p.held.len > 0 {
+			busy[p.service]++
+		}
+	}
 	for _, service := range m.services {
 		s.Workers += service.workers
 		s.Services = append(s.Services, ServiceState{
-			Service: string(service.name), Workers: service.workers, Busy: service.workers - service.ready.len, Waiting: service.waiting.len,
+			Service: string(service.name), Workers: service.workers, Busy: busy[service], Waiting: service.waiting.len,
 		})
 	}
 	slices.SortFunc(s.Services, func(a, b ServiceState) int { return bytes.Compare([]byte(a.Service), []byte(b.Service)) })

@@ -2,56 +2,130 @@ package majordomo
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	"github.com/tapedeck/tapedeck/control/pirate"
 	"github.com/tapedeck/tapedeck/internal/zsock"
 )
 
 // registration is one worker as the broker sees it: a socket that has offered the
-// service, and is given one request at a time.
+// service, and what has come over it to be handled.
 type registration struct {
-	m      workerMachine
-	socket *zsock.Socket // nil: away
-	at     int           // endpoint that it is connected to
-	index  int           // of its socket in the waiter
-	in     *zsock.Inbox  // with the request that is handled
-	parsed message       // the request
-	number []byte        // its number frame, or nil
-	reply  Reply
+	m       workerMachine
+	socket  *zsock.Socket  // nil: away
+	monitor *zsock.Monitor // of its connection, where that is watched
+	stood   bool           // the connection has stood before
+	at      int            // endpoint
+	index   int            // of its socket in the waiter
+	in      *zsock.Inbox   // with the requests; the handler's while there is one
+	large   bool           // they are
+	unsent  bool           // some replies to them could not be sent
+	number  []byte         // the handler's: the number frame of the request, or nil
 
-	ctx    context.Context // of the handler; used again until it ends
+	mu     sync.Mutex // guards what follows, against the goroutine of the handler
+	out    *zsock.Outbox
+	began  time.Duration // the request that is being handled
+	ctx    context.Context
 	cancel context.CancelFunc
 }
 
-// request is the body of the request, less a number frame.
-func (r *registration) request() [][]byte {
-	body := r.parsed.body
-	r.number = nil
-	if len(body) > 0 {
-		if _, failed, ok := pirate.ParseNumber(body[0]); ok && !failed {
-			r.number, body = body[0], body[1:]
+// flushAfter is for how long replies to requests that came together are gathered.
+const flushAfter = 200 * time.Microsecond
+
+// serve handles the requests in the inbox. partly is called where replies are there
+// while further requests are not handled.
+func (r *registration) serve(w *Worker, partly func()) {
+	gathered := w.now()
+	r.in.Rewind()
+	var m message
+	for frames := r.in.Next(); frames != nil; frames = r.in.Next() {
+		parseAtWorker(&m, frames)
+		if m.command != workerRequest {
+			continue
+		}
+		now := w.now()
+		if now-gathered >= flushAfter {
+			gathered = now
+			partly()
+		}
+		r.number = nil
+		if len(m.body) > 0 {
+			if _, failed, ok := pirate.ParseNumber(m.body[0]); ok && !failed {
+				r.number, m.body = m.body[0], m.body[1:]
+			}
+		}
+		reply := w.cfg.Handler(r.start(w, now), m.body)
+		r.put(m.client, r.number, reply.Frames)
+		if reply.Release != nil {
+			reply.Release()
 		}
 	}
-	return body
 }
 
-// put puts the reply, behind the addresses and the number of its request, into the
+// start returns the context of the request that is handled from now on.
+func (r *registration) start(w *Worker, now time.Duration) context.Context {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.began = now
+	if r.ctx.Err() != nil { // the one before took too long
+		r.cancel()
+		r.ctx, r.cancel = w.contextOf(r)
+	}
+	return r.ctx
+}
+
+// contextOf returns a context for the handlers of a registration's requests.
+func (w *Worker) contextOf(r *registration) (context.Context, context.CancelFunc) {
+	return context.WithCancel(context.WithValue(w.handling, requestKey{}, r))
+}
+
+// overdue ends the context of the request that is handled, where that is still the
+// one that has begun then.
+func (r *registration) overdue(began time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.began == began {
+		r.cancel()
+	}
+}
+
+// put puts a reply, behind the addresses and the number of its request, into the
 // outbox.
-func (r *registration) put(out *zsock.Outbox) {
-	sayCommand(out, frameWorkerSays, false)
-	for _, f := range r.parsed.client {
-		out.Frame(f, false)
+func (r *registration) put(client [][]byte, number []byte, body [][]byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sayCommand(r.out, frameWorkerSays, false)
+	for _, f := range client {
+		r.out.Frame(f, false)
 	}
-	out.Frame(frameEmpty, false)
-	if r.number != nil {
-		out.Frame(r.number, false)
+	r.out.Frame(frameEmpty, false)
+	if number != nil {
+		r.out.Frame(number, false)
 	}
-	for i, f := range r.reply.Frames {
-		out.Frame(f, i == len(r.reply.Frames)-1)
+	for i, f := range body {
+		r.out.Frame(f, i == len(body)-1)
 	}
-	if len(r.reply.Frames) == 0 {
-		out.Frame(frameEmpty, true)
+	if len(body) == 0 {
+		r.out.Frame(frameEmpty, true)
 	}
+}
+
+// shrink lets go the memory that large requests needed.
+func (r *registration) shrink() {
+	if r.large {
+		r.in.Close()
+		r.in, r.large = zsock.NewInbox(), false
+	}
+}
+
+// replies takes the replies that are there, and leaves spare for those to come.
+func (r *registration) replies(spare *zsock.Outbox) *zsock.Outbox {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.out
+	r.out = spare
+	return out
 }
 
 // sayCommand puts the beginning of a worker's message into the outbox.
@@ -59,20 +133,4 @@ func sayCommand(out *zsock.Outbox, command []byte, last bool) {
 	out.Frame(frameEmpty, false)
 	out.Frame(frameWorker, false)
 	out.Frame(command, last)
-}
-
-// over lets go what the request and its reply needed.
-func (r *registration) over() {
-	size := 0
-	for _, f := range r.parsed.body {
-		size += len(f)
-	}
-	if r.reply.Release != nil {
-		r.reply.Release()
-	}
-	r.reply, r.parsed, r.number = Reply{}, message{}, nil
-	if size > largeBatch {
-		r.in.Close()
-		r.in = zsock.NewInbox()
-	}
 }

@@ -40,6 +40,11 @@ type WorkerConfig struct {
 	// worker one request at a time, so it is that many workers to the broker, each
 	// with a socket. Default 1.
 	Concurrency int
+	// Prefetch is how many requests a broker of ours gives each of those workers
+	// beforehand, so that neither waits for the other: for many small requests. They
+	// are handled one after the other; if the worker dies the broker gives them all
+	// to others. A broker of others gives one. At most 1024; default 1.
+	Prefetch int
 	// Heartbeat is the interval of heartbeats, the broker's. Default 2.5 s.
 	Heartbeat time.Duration
 	// Liveness is for how many intervals the broker may be silent. Default 3.
@@ -66,21 +71,32 @@ type Worker struct {
 	zctx          *zsock.Context
 	waiter        *zsock.Waiter
 	registrations []*registration
-	watched       []*registration // those that the waiter watches, by index
-	canary        *zsock.Monitor  // of the first registration's connection, or nil
-	connected     bool            // that connection has stood
-	at            int             // endpoint
+	watched       []watchedSocket // those of the waiter, by index
+	at            int             // endpoint that is connected to
 	due           time.Duration   // when a registration has something to do by itself, at the latest
-	out           zsock.Outbox
-	count         WorkerCounters
+	out           zsock.Outbox    // for commands
+	spare         *zsock.Outbox   // for replies
 	jobs          chan *registration
-	taken         []*registration // what done was, to be used again
+	count         WorkerCounters
 	ready         []int           // scratch
-	readers       []*registration // scratch
+	readers       []watchedSocket // scratch
+	taken         []progress      // what done was, to be used again
 
 	mu       sync.Mutex
-	done     []*registration // handled
+	done     []progress
 	counters WorkerCounters
+}
+
+// watchedSocket is what a socket of a worker's waiter is.
+type watchedSocket struct {
+	r       *registration
+	monitor bool
+}
+
+// progress is what a handler has got done.
+type progress struct {
+	r   *registration
+	all bool // of the requests that it had; else there are replies to be sent
 }
 
 // NewWorker checks cfg. Nothing is opened before Run.
@@ -94,11 +110,12 @@ func NewWorker(cfg WorkerConfig) (*Worker, error) {
 	if reserved([]byte(cfg.Service)) {
 		return nil, fmt.Errorf("majordomo: %s is a name for the broker's own services", cfg.Service)
 	}
-	if cfg.Concurrency < 0 || cfg.Heartbeat < 0 || cfg.Liveness < 0 || cfg.Backoff < 0 || cfg.BackoffMax < 0 || cfg.Work < 0 ||
+	if cfg.Concurrency < 0 || cfg.Prefetch < 0 || cfg.Prefetch > depthMax || cfg.Heartbeat < 0 || cfg.Liveness < 0 || cfg.Backoff < 0 || cfg.BackoffMax < 0 || cfg.Work < 0 ||
 		cfg.StopWait < 0 || cfg.RequestBytes < 0 {
-		return nil, errors.New("majordomo: a number of the worker is negative")
+		return nil, errors.New("majordomo: a number of the worker is negative, or too large")
 	}
 	orDefault(&cfg.Concurrency, 1)
+	orDefault(&cfg.Prefetch, 1)
 	orDefault(&cfg.Heartbeat, heartbeatDefault)
 	orDefault(&cfg.Liveness, livenessDefault)
 	orDefault(&cfg.Backoff, 100*time.Millisecond)

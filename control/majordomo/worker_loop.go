@@ -30,9 +30,6 @@ func (w *Worker) Run(ctx context.Context) (err error) {
 		cancel()
 		close(w.jobs)
 		handlers.Wait()
-		for _, r := range w.finished() {
-			r.over()
-		}
 		err = errors.Join(err, w.close())
 	}()
 	defer context.AfterFunc(ctx, w.waiter.Wake)()
@@ -42,16 +39,16 @@ func (w *Worker) Run(ctx context.Context) (err error) {
 func (w *Worker) now() time.Duration { return time.Since(w.begun) }
 
 func (w *Worker) open() (err error) {
-	w.begun = time.Now()
+	w.begun, w.spare = time.Now(), new(zsock.Outbox)
 	w.jobs = make(chan *registration, w.cfg.Concurrency)
 	for range w.cfg.Concurrency {
-		r := &registration{in: zsock.NewInbox(), index: -1}
+		r := &registration{in: zsock.NewInbox(), out: new(zsock.Outbox)}
 		r.m = workerMachine{
 			cfg:   workerTimes{w.cfg.Heartbeat, time.Duration(w.cfg.Liveness) * w.cfg.Heartbeat, w.cfg.Work},
 			back:  pirate.Backoff{First: w.cfg.Backoff, Most: w.cfg.BackoffMax, Random: rand.Float64},
 			count: &w.count,
 		}
-		r.ctx, r.cancel = context.WithCancel(context.WithValue(w.handling, requestKey{}, r))
+		r.ctx, r.cancel = w.contextOf(r)
 		w.registrations = append(w.registrations, r)
 	}
 	if w.zctx = w.cfg.Context; w.zctx == nil {
@@ -71,9 +68,9 @@ func (w *Worker) close() error {
 		if r.socket != nil {
 			errs = append(errs, r.socket.Close())
 		}
-	}
-	if w.canary != nil {
-		errs = append(errs, w.canary.Close())
+		if r.monitor != nil {
+			errs = append(errs, r.monitor.Close())
+		}
 	}
 	if w.waiter != nil {
 		errs = append(errs, w.waiter.Close())
@@ -87,17 +84,21 @@ func (w *Worker) close() error {
 // handle is a goroutine of handlers, so that the worker can beat meanwhile.
 func (w *Worker) handle() {
 	for r := range w.jobs {
-		r.reply = w.cfg.Handler(r.ctx, r.request())
-		w.mu.Lock()
-		w.done = append(w.done, r)
-		w.mu.Unlock()
-		w.waiter.Wake()
+		r.serve(w, func() { w.tell(r, false) })
+		w.tell(r, true)
 	}
 }
 
-// finished returns the registrations whose handler has ended since the last call,
-// borrowed until the next one.
-func (w *Worker) finished() []*registration {
+func (w *Worker) tell(r *registration, all bool) {
+	w.mu.Lock()
+	w.done = append(w.done, progress{r, all})
+	w.mu.Unlock()
+	w.waiter.Wake()
+}
+
+// progressed returns what handlers got done since the last call, borrowed until the
+// next one.
+func (w *Worker) progressed() []progress {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.counters = w.count
@@ -129,7 +130,7 @@ func (w *Worker) loop(ctx context.Context, cancel context.CancelFunc) error {
 			return err
 		}
 	}
-	w.finished() // publishes the counters
+	w.progressed() // publishes the counters
 	return nil
 }
 
@@ -146,25 +147,24 @@ func (w *Worker) turn(patience time.Duration) error {
 	if err := w.tick(); err != nil {
 		return err
 	}
-	w.ready = w.ready[:0]
-	ready, err := w.waiter.Wait(w.ready, max(min(w.due, patience, w.now()+time.Hour)-w.now(), 0))
+	ready, err := w.waiter.Wait(w.ready[:0], max(min(w.due, patience, w.now()+time.Hour)-w.now(), 0))
 	if err != nil {
 		return fmt.Errorf("majordomo: worker: %w", err)
 	}
 	w.ready, w.readers = ready, w.readers[:0]
 	for _, i := range ready {
-		w.readers = append(w.readers, w.watched[i]) // by now: what is done below may change the indices
+		w.readers = append(w.readers, w.watched[i]) // by now: sockets may open and close below
 	}
-	for _, r := range w.finished() {
-		if err := w.answer(r); err != nil {
+	for _, p := range w.progressed() {
+		if err := w.answer(p.r, p.all); err != nil {
 			return err
 		}
 	}
-	for _, r := range w.readers {
-		if r == nil {
-			err = w.heed()
+	for _, s := range w.readers {
+		if s.monitor {
+			err = w.heed(s.r)
 		} else {
-			err = w.read(r)
+			err = w.read(s.r)
 		}
 		if err != nil {
 			return err
@@ -181,6 +181,12 @@ func (w *Worker) tick() error {
 	}
 	w.due = never
 	for _, r := range w.registrations {
+		if r.m.state == workerBusy {
+			r.mu.Lock()
+			began := r.began
+			r.mu.Unlock()
+			r.m.progress(max(r.m.began, began))
+		}
 		if err := w.do(r, r.m.tick(now)); err != nil {
 			return err
 		}
@@ -188,40 +194,70 @@ func (w *Worker) tick() error {
 	return nil
 }
 
-// read takes in what the broker has sent, up to a request.
+// read takes in what the broker has sent, up to requests.
 func (w *Worker) read(r *registration) error {
 	for r.socket != nil && r.m.state == workerIdle {
-		err := r.socket.RecvMany(r.in, 1, 1)
+		err := r.socket.RecvMany(r.in, w.cfg.Prefetch, batchBytes)
 		if errors.Is(err, zsock.ErrAgain) {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("majordomo: worker: %w", err)
 		}
-		parseAtWorker(&r.parsed, r.in.Next())
-		if err := w.do(r, r.m.message(w.now(), r.parsed.command)); err != nil {
+		if err := w.take(r); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// answer sends the reply of a handler that has ended.
-func (w *Worker) answer(r *registration) error {
-	w.out.Reset()
-	r.put(&w.out)
-	large := w.out.Size() > largeBatch
-	_, err := r.socket.SendMany(&w.out)
+// take takes in the messages in the inbox. Requests are the handler's, which has
+// the inbox from then on: it is started when all has been looked at.
+func (w *Worker) take(r *registration) error {
+	now, size, start := w.now(), 0, false
+	var m message
+	for frames := r.in.Next(); frames != nil; frames = r.in.Next() {
+		parseAtWorker(&m, frames)
+		for _, f := range frames {
+			size += len(f)
+		}
+		a := r.m.message(now, m.command)
+		if a == workerStart {
+			start = true
+			continue
+		}
+		if err := w.do(r, a); err != nil {
+			return err
+		}
+	}
+	r.large = size > largeBatch
+	if start {
+		return w.do(r, workerStart)
+	}
+	r.shrink()
+	return nil
+}
+
+// answer sends the replies that are there.
+func (w *Worker) answer(r *registration, all bool) error {
+	out := r.replies(w.spare)
+	large := out.Size() > largeBatch
+	_, err := r.socket.SendMany(out)
+	w.count.Unsent += uint64(out.Messages())
+	out.Reset()
 	if large {
-		w.out = zsock.Outbox{}
+		out = new(zsock.Outbox)
 	}
-	r.over()
+	w.spare = out
+	r.unsent = r.unsent || err != nil
+	if !all {
+		return nil
+	}
+	sent := !r.unsent
+	r.unsent = false
+	r.shrink()
 	w.waiter.Mute(r.index, false)
-	if r.ctx.Err() != nil { // it took too long
-		r.cancel()
-		r.ctx, r.cancel = context.WithCancel(context.WithValue(w.handling, requestKey{}, r))
-	}
-	return w.do(r, r.m.finished(w.now(), err == nil))
+	return w.do(r, r.m.finished(w.now(), sent))
 }
 
 // do does what the machine of a registration wants done.
@@ -243,7 +279,7 @@ func (w *Worker) do(r *registration, a workerAct) error {
 	case workerBeat:
 		w.say(r, frameHeartbeat)
 	case workerOverdue:
-		r.cancel()
+		r.overdue(r.m.began)
 	case workerStart:
 		w.waiter.Mute(r.index, true)
 		w.jobs <- r // there is room for all
@@ -257,89 +293,4 @@ func (w *Worker) say(r *registration, command []byte) {
 	w.out.Reset()
 	sayCommand(&w.out, command, true)
 	_, _ = r.socket.SendMany(&w.out)
-}
-
-// connect offers the service to the broker, on a new socket.
-func (w *Worker) connect(r *registration) error {
-	s, err := w.zctx.NewSocket(zsock.DEALER, zsock.SocketConfig{MessageMax: w.cfg.RequestBytes})
-	if err != nil {
-		return fmt.Errorf("majordomo: worker: %w", err)
-	}
-	r.socket, r.at = s, w.at
-	if r == w.registrations[0] {
-		if w.canary, err = w.zctx.Monitor(s); err != nil {
-			return fmt.Errorf("majordomo: worker: %w", err)
-		}
-		w.connected = false
-	}
-	if err := s.Connect(w.cfg.Endpoints[r.at]); err != nil {
-		return fmt.Errorf("majordomo: worker: %w", err)
-	}
-	w.watch()
-	w.out.Reset()
-	sayCommand(&w.out, frameReady, false)
-	w.out.Frame([]byte(w.cfg.Service), true)
-	_, _ = s.SendMany(&w.out) // a queue that has just been made takes it
-	return nil
-}
-
-// drop closes the socket of a registration.
-func (w *Worker) drop(r *registration) error {
-	s := r.socket
-	r.socket, r.index = nil, -1
-	err := s.Close()
-	if r == w.registrations[0] {
-		err = errors.Join(err, w.canary.Close())
-		w.canary = nil
-	}
-	w.watch()
-	return err
-}
-
-// watch has the waiter watch the sockets that there are.
-func (w *Worker) watch() {
-	w.watched = w.watched[:0]
-	var sockets []*zsock.Socket
-	for _, r := range w.registrations {
-		if r.socket != nil {
-			r.index = len(sockets)
-			w.watched, sockets = append(w.watched, r), append(sockets, r.socket)
-		}
-	}
-	if w.canary != nil {
-		w.watched, sockets = append(w.watched, nil), append(sockets, w.canary.Socket())
-	}
-	w.waiter.Watch(sockets...)
-	for _, r := range w.watched {
-		if r != nil && r.m.state == workerBusy {
-			w.waiter.Mute(r.index, true)
-		}
-	}
-}
-
-// heed takes note of what became of the first registration's connection. When that
-// has come back, so have the others', and to a broker that does not know them.
-func (w *Worker) heed() error {
-	for w.canary != nil {
-		change, err := w.canary.Next()
-		if errors.Is(err, zsock.ErrAgain) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("majordomo: worker: %w", err)
-		}
-		if change != zsock.Connected {
-			continue
-		}
-		if !w.connected {
-			w.connected = true
-			continue
-		}
-		for _, r := range w.registrations {
-			if err := w.do(r, r.m.reconnected(w.now())); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -16,7 +16,7 @@ type workerMachine struct {
 	state    workerState
 	stopping bool
 	renew    bool // when it has answered it is to offer itself anew
-	told     bool // the handler was told that it takes too long
+	told     bool // busy: the handler was told that it takes too long
 	refusals int  // DISCONNECTs since the broker said anything else
 
 	until time.Duration // away: when to try again
@@ -50,10 +50,9 @@ const (
 	workerClose               // the socket, and drop what it has not sent
 	workerElsewhere           // the same, and try the next broker
 	workerBeat                // send a heartbeat
-	workerStart               // handle the request that has come
+	workerStart               // handle the requests that have come
 	workerOverdue             // end the handler's context
 	workerGoodbye             // send DISCONNECT, and close the socket when that is out
-	workerMalformed           // count what has come
 )
 
 // refusalsMax is how often a broker may send a worker away before the worker tries
@@ -104,10 +103,11 @@ func (m *workerMachine) leave(until time.Duration) {
 	m.state, m.until, m.renew = workerAway, until, false
 }
 
-// message takes note of what the broker sent. A busy worker does not read, so
-// there it is not called: what comes waits.
+// message takes note of what the broker sent. While requests are handled nothing is
+// read, but several messages may have come together: what follows a request is
+// taken note of, and what it asks for is done when they are handled.
 func (m *workerMachine) message(now time.Duration, c command) workerAct {
-	if m.state != workerIdle {
+	if m.state != workerIdle && m.state != workerBusy {
 		return workerNothing
 	}
 	switch c {
@@ -118,12 +118,20 @@ func (m *workerMachine) message(now time.Duration, c command) workerAct {
 		if c == heartbeat {
 			return workerNothing
 		}
-		m.state, m.began, m.told = workerBusy, now, false
 		m.count.Requests++
+		if m.state == workerBusy {
+			return workerNothing
+		}
+		m.state = workerBusy
+		m.progress(now)
 		return workerStart
 	case disconnect:
 		m.count.Dismissed++
 		m.refusals++
+		if m.state == workerBusy {
+			m.renew = true
+			return workerNothing
+		}
 		m.leave(now + m.back.Next())
 		if m.refusals >= refusalsMax {
 			return workerElsewhere
@@ -131,17 +139,21 @@ func (m *workerMachine) message(now time.Duration, c command) workerAct {
 		return workerClose
 	}
 	m.count.Malformed++
-	return workerMalformed
+	return workerNothing
 }
 
-// finished takes note that the request has been handled; the caller has sent the
-// reply, or could not.
+// progress takes note of when the handler began with the request that it is at.
+func (m *workerMachine) progress(began time.Duration) {
+	if m.began != began {
+		m.began, m.told = began, false
+	}
+}
+
+// finished takes note that the requests have been handled; the caller has sent the
+// replies, or could not.
 func (m *workerMachine) finished(now time.Duration, sent bool) workerAct {
 	if m.state != workerBusy {
 		return workerNothing
-	}
-	if !sent {
-		m.count.Unsent++
 	}
 	// While it was busy it did not read.
 	m.state, m.heard = workerIdle, now
@@ -164,7 +176,7 @@ func (m *workerMachine) reconnected(now time.Duration) workerAct {
 	case workerIdle:
 		m.count.Lost++
 		m.leave(now)
-		return workerClose
+		return workerGoodbye
 	case workerBusy:
 		m.renew = true
 	}
