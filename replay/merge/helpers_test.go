@@ -46,6 +46,9 @@ func anyTape(rng *rand.Rand, n int) made {
 	if rng.IntN(2) == 0 {
 		m.seq = rng.Uint32()
 	}
+	if rng.IntN(20) == 0 {
+		m.start = []wire.Nanos{wire.NanosMin + 100, -50, wire.NanosMax - 2000}[rng.IntN(3)]
+	}
 	for range rng.IntN(4) {
 		m.epochs = append(m.epochs, rng.IntN(40))
 	}
