@@ -75,6 +75,10 @@ func (*yielder) Tick(ctx context.Context) error { return ctx.Err() }
 // End implements Publisher.
 func (*yielder) End(context.Context) error { return nil }
 
+// WaitHandled implements BarrierPublisher: the loop asks for the next batch when it is
+// through with one.
+func (*yielder) WaitHandled(ctx context.Context) error { return ctx.Err() }
+
 // Begin implements EpochPublisher.
 func (y *yielder) Begin(ctx context.Context, _ wire.SessionStart) error {
 	y.epoch++

@@ -36,7 +36,7 @@ func (p *Player) playBlocks(ctx context.Context) error {
 
 // sendsBlocks reports whether stored blocks go out as they are.
 func (p *Player) sendsBlocks() bool {
-	return p.speed == Max && p.stepping == nil && p.asTape && p.ordinals.ordered && p.filter.All()
+	return p.speed == Max && !p.inStep() && p.stepping == nil && p.asTape && p.ordinals.ordered && p.filter.All()
 }
 
 // wanted returns the first block that this lane may have to play of the pass at

@@ -12,6 +12,10 @@
 // Pacing counts from one anchor on the monotonic clock, so errors do not add up,
 // and keeps a histogram of how late each record left.
 //
+// In lock-step it waits after every window of records until the readers that the
+// publisher knows by name have handled it; batches are then cut by rule, so that the
+// same tape gives the same stream on every run.
+//
 // While it plays, a Player takes commands from any goroutine: Seek, Pause, Resume,
 // Step, SetSpeed, Stop, State. A command breaks off what plays by its context,
 // which every wait looks at in any case; each shard then stands behind the last of

@@ -42,8 +42,11 @@ func (p *Player) sendLast(ctx context.Context) error {
 	defer func() { p.flags = 0 }()
 	l := p.last
 	for {
+		if err := p.sendFull(ctx); err != nil {
+			return err
+		}
 		if !l.taken {
-			if !l.walk.Ready() { // what there is need not wait for the rest
+			if !p.inStep() && !l.walk.Ready() { // what there is need not wait for the rest
 				if err := p.flushAll(ctx); err != nil {
 					return err
 				}

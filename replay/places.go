@@ -42,6 +42,7 @@ func (p *Player) land(place, lead wire.Ordinal) {
 
 // drop lets go of what was gathered.
 func (p *Player) drop() {
+	p.gathered = 0
 	for s, b := range p.open {
 		if b != nil {
 			p.open[s] = nil

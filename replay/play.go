@@ -13,7 +13,10 @@ import (
 func (p *Player) perform(run context.Context) error {
 	for {
 		err := p.stretch(run, func(ctx context.Context) error {
-			return p.cfg.Publisher.WaitReaders(ctx, p.cfg.Wait)
+			if err := p.cfg.Publisher.WaitReaders(ctx, p.cfg.Wait); err != nil {
+				return err
+			}
+			return p.awaitHandled(ctx)
 		})
 		if err == errOrder {
 			continue
@@ -83,6 +86,9 @@ func (p *Player) proceed(ctx context.Context) error {
 		return p.idle(ctx)
 	}
 	if err := p.playOn(ctx); err != nil {
+		return err
+	}
+	if err := p.awaitHandled(ctx); err != nil {
 		return err
 	}
 	return p.atEnd()
@@ -216,7 +222,15 @@ func (p *Player) step(ctx context.Context) error {
 	}
 	defer restore()
 	p.status.lanesAre(false)
-	err = p.playPasses(ctx)
+	err = errStepped
+	if p.steps > 0 {
+		err = p.playPasses(ctx)
+	}
+	if err == nil || err == errStepped {
+		if err := p.awaitHandled(ctx); err != nil {
+			return err
+		}
+	}
 	switch {
 	case err == errStepped:
 		p.say("step")

@@ -81,6 +81,12 @@ type Config struct {
 	Passes  int  // how often to play. Default 1; below 0 until the context ends
 	Wait    int  // readers to wait for before the first record
 	Paused  bool // begin paused
+	// Barrier puts the player in lock-step: it is how many records go out at most before
+	// the readers that the publisher waits for, which must be a BarrierPublisher, have
+	// handled them. Play also waits for these readers before it begins and before it
+	// ends. The same tape then gives the same batches whatever the speed. Default 0: it
+	// is not.
+	Barrier int
 	// Hold keeps the player at the end of the last pass, where it can seek back,
 	// until Stop or the end of the context.
 	Hold bool
@@ -102,10 +108,10 @@ type Config struct {
 }
 
 // SendsBlocks reports whether a player sends stored blocks as they are: at full
-// speed, with as many shards as the tape has, and every topic.
+// speed, with as many shards as the tape has, and every topic, not in lock-step.
 func (c *Config) SendsBlocks() bool {
 	topics := prefix.New(c.Topics)
-	return c.Tape != nil && c.Speed == Max && (c.Shards == 0 || c.Shards == c.Tape.Shards()) && topics.All()
+	return c.Tape != nil && c.Barrier == 0 && c.Speed == Max && (c.Shards == 0 || c.Shards == c.Tape.Shards()) && topics.All()
 }
 
 // Bounds and defaults.
@@ -191,6 +197,7 @@ type Player struct {
 
 	refilter *refilter // to be set, or nil
 	rounds
+	lockstep
 	voice voice
 
 	stepping *order // a Step that is not through, or nil
@@ -270,6 +277,9 @@ func (cfg *Config) fill() error {
 	case cfg.From != 0 && cfg.To != 0 && cfg.To <= cfg.From:
 		return fmt.Errorf("replay: the range ends at %v, before it begins at %v", cfg.To, cfg.From)
 	}
+	if err := cfg.fillBarrier(); err != nil {
+		return err
+	}
 	return cfg.Speed.check()
 }
 
@@ -300,6 +310,7 @@ func (p *Player) Run(ctx context.Context) (Report, error) {
 		return p.report, err
 	}
 	p.wall = wire.NanosOf(time.Now())
+	p.whole = context.WithoutCancel(ctx)
 	run := p.orders.open(ctx, p.wait)
 	if pub, ok := p.cfg.Publisher.(interface{ Epoch() wire.Epoch }); ok {
 		p.nameEpoch(pub.Epoch())

@@ -64,6 +64,9 @@ func (p *Player) takeAll(ctx context.Context, w Walk) error {
 		if err == nil {
 			err = p.add(ctx, p.shardOf(rec, it.Shard), rec, o, due)
 		}
+		if err == nil && p.cfg.Barrier > 0 {
+			err = p.sendFull(ctx)
+		}
 		if err != nil {
 			p.come(o)
 			return err
@@ -122,7 +125,7 @@ const notDue = int64(-1)
 
 // untilDue waits until a record of tape time t is due. The clock is read only
 // when the record is not known to be due already. Before it waits, everything
-// that was due goes out.
+// that was due goes out, but for a window that is not full.
 func (p *Player) untilDue(ctx context.Context, t wire.Nanos, now int64) (int64, int64, error) {
 	if !p.pace.anchored {
 		start := t
@@ -139,8 +142,10 @@ func (p *Player) untilDue(ctx context.Context, t wire.Nanos, now int64) (int64, 
 	if now = p.wait.now(); due <= now {
 		return now, due, nil
 	}
-	if err := p.flushAll(ctx); err != nil {
-		return now, due, err
+	if !p.inStep() {
+		if err := p.flushAll(ctx); err != nil {
+			return now, due, err
+		}
 	}
 	for now = p.wait.now(); now < due; {
 		if ctx.Err() != nil {
@@ -161,7 +166,7 @@ func (p *Player) untilDue(ctx context.Context, t wire.Nanos, now int64) (int64, 
 func (p *Player) add(ctx context.Context, s int, r wire.Record, o wire.Ordinal, due int64) error {
 	b := p.open[s]
 	if b != nil && !b.fits(len(r)) {
-		if err := p.flush(ctx, s); err != nil {
+		if err := p.flushFull(ctx, s); err != nil {
 			return err
 		}
 		b = nil
@@ -178,7 +183,18 @@ func (p *Player) add(ctx context.Context, s int, r wire.Record, o wire.Ordinal, 
 	if due != notDue {
 		b.dues = append(b.dues, due)
 	}
+	if p.inStep() {
+		p.count()
+	}
 	return nil
+}
+
+// flushFull makes room in a shard's batch that is full.
+func (p *Player) flushFull(ctx context.Context, s int) error {
+	if p.inStep() {
+		return p.sendWindow(ctx)
+	}
+	return p.flush(ctx, s)
 }
 
 // takeBuffer returns an empty buffer, waiting while all are lent.
@@ -199,7 +215,11 @@ func (p *Player) takeBuffer(ctx context.Context, need int) (*buffer, error) {
 	}
 }
 
+// flushAll sends what was gathered.
 func (p *Player) flushAll(ctx context.Context) error {
+	if p.inStep() {
+		return p.sendWindow(ctx)
+	}
 	for s := range p.open {
 		if err := p.flush(ctx, s); err != nil {
 			return err
