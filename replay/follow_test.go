@@ -159,7 +159,8 @@ func (f *follower) begin(rng *rand.Rand) {
 	if err != nil {
 		f.t.Fatalf("loop [%d, %d): %v", a, b, err)
 	}
-	if st := f.s.p.State(); !st.Looping || clock == m.cfg.Clock && (st.LoopFrom != a || st.LoopTo != b) {
+	if st := f.s.p.State(); !st.Looping || st.LoopFrom != m.time(wire.Record(m.all[from].rec), m.cfg.Clock) ||
+		end < len(m.all) && clock == m.cfg.Clock && st.LoopTo != b || end == len(m.all) && st.LoopTo != 0 {
 		f.t.Fatalf("loop [%d, %d): %+v", a, b, st)
 	}
 	f.follow("loop", a, func(place wire.Ordinal) epochWant {

@@ -59,10 +59,9 @@ const roundMin = 10 * time.Millisecond
 // loop is a part of the tape that is played again and again. It does not change.
 type loop struct {
 	from, to         wire.Ordinal      // places in a pass, [from, to)
-	fromTime, toTime wire.Nanos        // by the player's clock
+	fromTime, toTime wire.Nanos        // see State
 	waits            bool              // at a pace, a round lasts until toTime
 	start            wire.SessionStart // of each round
-	first            wire.Nanos        // time of the first record
 }
 
 // rounds is how a player goes about a loop.
@@ -82,7 +81,7 @@ func (p *Player) resolveLoop(ctx context.Context, r Range) (*seek, error) {
 		return nil, err
 	}
 	s.start.Reason = "loop"
-	l := &loop{from: s.place, fromTime: s.start.At, start: s.start, first: s.time}
+	l := &loop{from: s.place, fromTime: s.time, start: s.start}
 	at, clock := p.moment(r.To)
 	if l.to, err = p.source.Find(clock, at, l.from); err != nil {
 		return nil, err
@@ -90,19 +89,16 @@ func (p *Player) resolveLoop(ctx context.Context, r Range) (*seek, error) {
 	if l.to == l.from {
 		return nil, fmt.Errorf("%w: no record from %v up to %v", ErrBeyond, s.start.At, at)
 	}
-	if s.start.Clock != p.cfg.Clock.String() {
-		l.fromTime = s.time
-	}
-	l.toTime, l.waits = at, clock == p.cfg.Clock && l.to < p.ordinals.span
-	if clock != p.cfg.Clock {
-		if t, ok, err := p.timeOf(l.to); err != nil {
-			return nil, err
-		} else if ok {
-			l.toTime = t
-		}
-	}
 	s.loop = l
-	return s, nil
+	if l.to == p.ordinals.span {
+		return s, nil
+	}
+	if l.waits = clock == p.cfg.Clock; l.waits {
+		l.toTime = at
+		return s, nil
+	}
+	l.toTime, _, err = p.timeOf(l.to)
+	return s, err
 }
 
 // timeOf returns the time, by the player's clock, of the first record that is played
@@ -144,7 +140,7 @@ func (p *Player) nextRound() error {
 		p.ended = true // the next one would find the same
 		return errMore
 	}
-	p.seek = &seek{start: p.loop.start, place: p.loop.from, time: p.loop.first, loop: p.loop, again: true}
+	p.seek = &seek{start: p.loop.start, place: p.loop.from, time: p.loop.fromTime, loop: p.loop, again: true}
 	return errMore
 }
 

@@ -49,9 +49,10 @@ type State struct {
 	Records uint64 // sent so far, over all passes, last values not counted
 
 	Looping bool // what follows is set
-	// LoopFrom and LoopTo are the loop's ends by the player's clock: as they were
-	// given or, by another clock, the times of the first record in it and behind it.
-	LoopFrom, LoopTo wire.Nanos
+	LoopFrom wire.Nanos // time of its first record, by the player's clock
+	// LoopTo is where it ends: as it was given or, where that was by another clock,
+	// the time of the first record behind it. 0 where nothing lies behind it.
+	LoopTo wire.Nanos
 	Round            uint64 // of the loop, from 0
 
 	Topics   []string      // prefixes of what is played; none: everything. Not to be changed

@@ -40,10 +40,10 @@ type DeckNotice struct {
 	Records       uint64 `json:"records"`               // sent so far, last values not counted
 }
 
-// DeckLoop is a range of times [From, To).
+// DeckLoop is a part of a tape that is played again and again.
 type DeckLoop struct {
-	From Nanos `json:"from"`
-	To   Nanos `json:"to"`
+	From Nanos `json:"from"`         // time of its first record
+	To   Nanos `json:"to,omitempty"` // where it ends; 0: with the tape
 }
 
 // ErrDeck: a notice's body does not say where a player is.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,6 +25,7 @@ type playFlags struct {
 	wait     int
 	live     bool
 	batch    int
+	squeeze  time.Duration
 	readers  bool
 	serve    serveFlags
 }
@@ -48,6 +48,12 @@ tapedeck merge would make of them, without making it. Each tape keeps its own or
 also where its times go back; records of the same time come in the order in which the
 tapes are named.
 
+--loop A..B with two times, or marks, plays what lies between them again and again, each
+round as a new epoch that begins with every topic's last values before A. --squeeze 1s
+leaves out what is longer than a second of each stretch of the tape in which nothing
+happens; what happens keeps its pace. Subscribers are told on the stream what the player
+does.
+
 With --resync-bind subscribers get from here what they missed, and last values.
 --readers says every second who reads, and how late; whoever becomes slow or stuck is
 named in any case, at once and in the summary.`,
@@ -57,6 +63,8 @@ named in any case, at once and in the summary.`,
 			"tapedeck play es.tape --shards 4 --bind ipc:///tmp/deck-{shard} --loop 3",
 			"tapedeck play es.tape nq.tape --clock event --speed 10x",
 			"tapedeck play es.tape --topics GLBX.MDP3.ES --live",
+			"tapedeck play es.tape --squeeze 1s",
+			"tapedeck play es.tape --loop @open..2023-12-25T14:31:00Z",
 			"tapedeck play es.tape --live --readers --resync-bind tcp://127.0.0.1:7300",
 		),
 		Args: cobra.MinimumNArgs(1),
@@ -75,7 +83,8 @@ func (f *playFlags) add(cmd *cobra.Command) {
 	fl.StringVar(&f.to, "to", "", "stop before this time")
 	fl.StringVar(&f.clock, "clock", "receive", "the times to go by, and to put several tapes in order by: receive, event or send")
 	fl.StringSliceVar(&f.topics, "topics", nil, "play only topics with one of these prefixes, or those in @FILE")
-	fl.StringVar(&f.loop, "loop", "1", `how often to play: a number, or "forever"`)
+	fl.StringVar(&f.loop, "loop", "1", loopForms)
+	fl.DurationVar(&f.squeeze, "squeeze", 0, "let idle stretches of the tape that are longer last only this long, such as 1s")
 	fl.IntVar(&f.wait, "wait", 0, "subscribers to wait for before the first record")
 	fl.BoolVar(&f.live, "live", false, "let a slow subscriber lose records instead of waiting for it")
 	fl.IntVar(&f.batch, "batch-size", 0, "payload bytes at which a batch is full (default 256 KiB)")
@@ -102,26 +111,20 @@ func (f *playFlags) config() (replay.Config, error) {
 	if err = checkTime("--to", f.to); err != nil {
 		return cfg, err
 	}
-	if cfg.Passes, err = parseLoop(f.loop); err != nil {
+	loop, err := parseLoopFlag(f.loop)
+	if err != nil {
 		return cfg, err
 	}
+	if f.squeeze < 0 || f.squeeze > 0 && cfg.Speed == replay.Max {
+		return cfg, usagef("--squeeze %v: want a length of tape time above 0, and a --speed that is no max", f.squeeze)
+	}
+	cfg.Passes, cfg.Squeeze = loop.passes, f.squeeze
 	if f.wait < 0 {
 		return cfg, usagef("--wait %d: want 0 or more", f.wait)
 	}
 	cfg.Wait, cfg.BatchBytes = f.wait, f.batch
 	cfg.Topics, err = topicPrefixes(f.topics)
 	return cfg, err
-}
-
-func parseLoop(s string) (int, error) {
-	if s == "forever" {
-		return -1, nil
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		return 0, usagef(`--loop %q: want a number from 1, or "forever"`, s)
-	}
-	return n, nil
 }
 
 // playing is a player with its tapes and its publisher, and with what serves its
@@ -161,6 +164,14 @@ func (f *playFlags) open(dirs []string, out *output, squawk func(snail.Squawk), 
 	if cfg.To, err = timeOnAny(t.list, cfg.Clock, "--to", f.to); err != nil {
 		return p, err
 	}
+	loop, err := parseLoopFlag(f.loop)
+	if err != nil {
+		return p, err
+	}
+	if cfg.Loop, err = loop.part(t.list, cfg.Clock); err != nil {
+		return p, err
+	}
+	cfg.Session = sessionName(dirs)
 	if !f.stream.flags.Changed("shards") {
 		f.stream.shards = t.about.Shards
 	}
@@ -284,6 +295,8 @@ type playSummary struct {
 	Batches   uint64  `json:"batches"`
 	Filtered  uint64  `json:"filtered"`
 	Passes    int     `json:"passes"`
+	Rounds    int     `json:"rounds,omitempty"`
+	Squeezed  int64   `json:"squeezed_ns,omitempty"`
 	Speed     string  `json:"speed"`
 	Seconds   float64 `json:"seconds"`
 	PerSecond float64 `json:"records_per_second"`
@@ -313,6 +326,7 @@ type pacing struct {
 func newPlaySummary(rep *replay.Report, st *publisher.Stats, speed replay.Speed) *playSummary {
 	s := &playSummary{
 		Records: rep.Records, Bytes: rep.Bytes, Batches: rep.Batches, Filtered: rep.Filtered, Passes: rep.Passes,
+		Rounds: rep.Rounds, Squeezed: int64(rep.Squeezed),
 		Speed: speed.String(), Seconds: rep.Elapsed.Seconds(),
 		PerSecond: float64(rep.Records) / max(rep.Elapsed.Seconds(), 1e-9),
 		Readers:   st.Joined, Finished: st.Finished, Left: st.Left, Stalled: st.Stalled.Seconds(), Foreign: st.Foreign,
@@ -329,6 +343,12 @@ func (s *playSummary) text() string {
 	if s.Pacing != nil {
 		text += fmt.Sprintf(", pacing error p50 %v p99 %v max %v",
 			round(s.Pacing.P50), round(s.Pacing.P99), round(s.Pacing.Max))
+	}
+	if s.Rounds > 0 {
+		text += ", " + count(uint64(s.Rounds), "round") + " of the loop"
+	}
+	if s.Squeezed > 0 {
+		text += fmt.Sprintf(", %v of idle time left out", round(s.Squeezed))
 	}
 	text += fmt.Sprintf(", %d of %d subscribers confirmed the end", s.Finished, s.Readers)
 	if s.Left > 0 {

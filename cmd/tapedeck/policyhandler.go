@@ -156,6 +156,13 @@ func (s *slowWorker) HandleGap(shard int, epoch wire.Epoch, from, to wire.Seq) {
 	s.WorkerHandler.HandleGap(shard, epoch, from, to)
 }
 
+// HandleNotice implements subscriber.NoticeHandler.
+func (s *slowWorker) HandleNotice(shard int, r wire.Record) {
+	if next, ok := s.WorkerHandler.(subscriber.NoticeHandler); ok {
+		next.HandleNotice(shard, r)
+	}
+}
+
 // visitConflated visits the latest record of a topic, or a snapshot's.
 func (t *tally) visitConflated(c *subscriber.Conflated) error {
 	if !t.filter.All() && !t.filter.Match(c.Record.Topic()) {

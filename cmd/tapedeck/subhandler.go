@@ -22,6 +22,7 @@ type subHandler struct {
 	mu        sync.Mutex
 	encodings []wire.Encoding
 	announced wire.Epoch
+	deck      uint64 // version of the latest deck notice
 }
 
 // tally is what one receive loop or worker counts; no other goroutine touches it
