@@ -16,12 +16,17 @@
 // publisher knows by name have handled it; batches are then cut by rule, so that the
 // same tape gives the same stream on every run.
 //
+// Squeezed, an idle stretch of the tape lasts no longer than is wanted; what happens on
+// either side of it keeps its pace.
+//
 // While it plays, a Player takes commands from any goroutine: Seek, Pause, Resume,
-// Step, SetSpeed, Stop, State. A command breaks off what plays by its context,
+// Step, SetSpeed, SetSqueeze, Loop, Unloop, SetTopics, Stop. A command breaks off what plays by its context,
 // which every wait looks at in any case; each shard then stands behind the last of
 // its records that went out, and play goes on from there in whatever way is wanted
-// now. So commands cost a record nothing, and wait for no reader. A seek begins a
-// new epoch of the stream, with every topic's last values before the place first.
+// now. So commands cost a record nothing, and wait for no reader. A seek, each round of a
+// loop, and another topic filter begin a new epoch of the stream, with every topic's
+// last values before the place first. State and Wait say where the player is, and what
+// it does it also tells its readers, on the stream itself: see Noticer.
 //
 // The player also gives again what it has sent, sequence by sequence, to whoever
 // missed some of it: Extents, Read, Find. It remembers of one record in a thousand

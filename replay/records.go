@@ -88,7 +88,10 @@ func (p *Player) endRound(ctx context.Context, t wire.Nanos, now int64) error {
 	if p.pace == nil || !p.loop.waits {
 		return nil
 	}
-	_, _, err := p.untilDue(ctx, min(t, p.loop.toTime), now)
+	err := p.flushAll(ctx)
+	if err == nil {
+		_, _, err = p.untilDue(ctx, min(t, p.loop.toTime), now)
+	}
 	if err != nil {
 		p.come(p.until - 1) // comes here once more
 	}
