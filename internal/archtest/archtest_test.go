@@ -48,6 +48,7 @@ var rules = []rule{
 	{"replay/merge", []string{"wire", "tape", "replay"}, "several tapes as one source: what is played of it is the player's business"},
 	{"splice", []string{"wire", "tape", "shard", "internal/prefix"}, "tapes from tapes: it reads and writes them as everybody does"},
 	{"export", []string{"wire", "feed"}, "a file of the outside knows records, not where they are kept"},
+	{"metrics", []string{"wire", "tape", "feed/publisher", "snail", "subscriber", "replay", "lvc", "resync", "control", "internal/latency"}, "it asks every room for its numbers, and no room knows that it does"},
 	{"internal", nil, "mechanisms serve the rooms and know none of them"},
 	{"internal/zsock", nil, "the one package that imports ZeroMQ imports nothing of ours"},
 	{"internal/archtest", nil, "the rules import nothing"},
@@ -64,6 +65,7 @@ var third = []struct {
 }{
 	{"github.com/pebbe/zmq4", []string{"internal/zsock", "examples"}, "sockets have one owner, so their traps are handled in one place"},
 	{"github.com/spf13/cobra", []string{"cmd"}, "flags are the commands' business"},
+	{"github.com/prometheus/client_golang", []string{"metrics"}, "rooms count for themselves, one place shows it"},
 	{"github.com/vbauerster/mpb/v8", []string{"cmd"}, "libraries report numbers, commands draw them"},
 	{"github.com/BurntSushi/toml", []string{"shard/placement", "keys"}, "one file that people write, one reader of it"},
 	{"github.com/gopacket/gopacket", []string{"feed", "export"}, "captures are a file format of the outside"},
