@@ -119,7 +119,7 @@ func TestLint(t *testing.T) {
 var labelValues = map[string]int{
 	"version": 1, "go_version": 1, "libzmq_version": 1,
 	"check":   16, // words of the program
-	"verdict": 4, "phase": 5, "command": 3, "code": 10, "reason": 10,
+	"verdict": 4, "phase": 5, "command": 3, "code": 10, "reason": 10, "fault": 6, "how": 4,
 	"worker":  math.MaxInt, // as many as --workers says
 	"service": 13,
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/tapedeck/tapedeck/control"
 	"github.com/tapedeck/tapedeck/control/majordomo"
 	"github.com/tapedeck/tapedeck/control/pirate"
+	"github.com/tapedeck/tapedeck/control/titanic"
 	"github.com/tapedeck/tapedeck/feed/publisher"
 	"github.com/tapedeck/tapedeck/internal/latency"
 	"github.com/tapedeck/tapedeck/lvc"
@@ -39,6 +40,7 @@ type numbers struct {
 	broker       majordomo.BrokerCounters
 	brokerHolds  majordomo.BrokerState
 	service      control.ServiceCounters
+	jobs         titanic.Counters
 	latency      latency.Histogram
 	serviceNamed string
 }
@@ -126,6 +128,7 @@ func everything(t testing.TB, n *numbers) *Set {
 	root.TapeReaders(func() []pirate.WorkerCounters { return []pirate.WorkerCounters{n.tapeReader} })
 	root.Broker(fakeBroker{n})
 	root.Services(fakeService{n})
+	root.Jobs(func() titanic.Counters { return n.jobs })
 	root.Check("stream", func() error { return nil })
 	return s
 }

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"github.com/tapedeck/tapedeck/feed/publisher"
+	"github.com/tapedeck/tapedeck/feed/publisher/faults"
 	"github.com/tapedeck/tapedeck/internal/latency"
 	"github.com/tapedeck/tapedeck/snail"
 )
@@ -19,6 +20,9 @@ func (sc *Scope) Publisher(p Publisher) {
 	sc.add(func(e *emitter) {
 		st := p.Stats()
 		rows(e, publisherTable, &st)
+		for _, x := range faultKinds {
+			e.add(publisherFaults, count(x.of(&st.Faults)), x.name)
+		}
 		e.durations(publisherJoin, []*latency.Histogram{p.JoinTimes()})
 		x := p.Totals()
 		readers(e, &x)
@@ -36,6 +40,9 @@ var publisherTable = []column[stats]{
 	{counter("publisher_dropped_notices_total", "notices", "Notices dropped for want of room."), func(s *stats) float64 { return count(s.Unsaid) }},
 	{counter("publisher_stalled_seconds_total", "seconds", "Lossless: time spent waiting for the slowest reader, all shards together; it goes on while a shard waits."), func(s *stats) float64 { return s.Stalled.Seconds() }},
 	{gauge("publisher_stalled_shards", "shards", "Lossless: shards that wait for their slowest reader now."), func(s *stats) float64 { return count(s.Waiting) }},
+	{counter("publisher_awaited_seconds_total", "seconds", "Lock-step: time spent waiting until readers had handled what was sent."), func(s *stats) float64 { return s.Awaited.Seconds() }},
+	{counter("publisher_fault_missing_records_total", "records", "Records that a reader that asks for nothing misses by the faults that were carried out."), func(s *stats) float64 { return count(s.Faults.Missing) }},
+	{counter("publisher_fault_repeated_records_total", "records", "Records that come again, or too late, by the faults that were carried out."), func(s *stats) float64 { return count(s.Faults.Repeated) }},
 	{gauge("publisher_lent_bytes", "bytes", "Bytes of batches that libzmq holds now without a copy: they wait for the slowest reader."), func(s *stats) float64 { return count(s.Lent) }},
 	{counter("publisher_reader_reports_total", "reports", "Reports that readers made of how they fare."), func(s *stats) float64 { return count(s.Reports) }},
 	{counter("publisher_unlisted_readers_total", "reports", "Connections and reports of readers that are on no list: it is full, or they never said who they are."), func(s *stats) float64 { return count(s.Unlisted) }},
@@ -44,6 +51,20 @@ var publisherTable = []column[stats]{
 	{counter("publisher_readers_joined_total", "readers", "Readers that said they receive on at least one shard."), func(s *stats) float64 { return count(s.Joined) }},
 	{counter("publisher_readers_left_total", "readers", "Readers that went before the end."), func(s *stats) float64 { return count(s.Left) }},
 	{counter("publisher_readers_finished_total", "readers", "Readers that confirmed the end of every shard."), func(s *stats) float64 { return count(s.Finished) }},
+}
+
+var publisherFaults = counter("publisher_faults_total", "messages", "Messages that fared as on a bad network, as was asked for, by fault; marks are those with any fault.", "fault")
+
+var faultKinds = []struct {
+	name string
+	of   func(*faults.Counts) uint64
+}{
+	{"drop", func(c *faults.Counts) uint64 { return c.Dropped }},
+	{"corrupt", func(c *faults.Counts) uint64 { return c.Corrupted }},
+	{"dup", func(c *faults.Counts) uint64 { return c.Duplicated }},
+	{"reorder", func(c *faults.Counts) uint64 { return c.Reordered }},
+	{"delay", func(c *faults.Counts) uint64 { return c.Delayed }},
+	{"marks", func(c *faults.Counts) uint64 { return c.Marks }},
 }
 
 var publisherJoin = histogram("publisher_join_seconds", fineBounds, "How long readers took to be there, from the first shard that one receives on to the last.")
