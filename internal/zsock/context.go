@@ -33,6 +33,7 @@ const NoCPU = -1
 // Context owns one I/O thread and the sockets opened in it.
 type Context struct {
 	ctx *zmq.Context
+	locking
 }
 
 // NewContext makes a context whose one I/O thread runs on the given CPU, or
@@ -45,6 +46,7 @@ func NewContext(ioCPU int) (*Context, error) {
 		return nil, fmt.Errorf("zsock: new context: %w", err)
 	}
 	c := &Context{ctx: ctx}
+	c.lock = defaultLock.Load()
 	// Closing must never hang on a peer that is away; sockets that want to
 	// linger say so themselves.
 	if err := errors.Join(ctx.SetBlocky(false), ctx.SetIoThreads(1), c.start(ioCPU)); err != nil {
@@ -76,6 +78,12 @@ func (c *Context) start(ioCPU int) error {
 // Close ends the context. Every socket of it must be closed before; it waits
 // for their linger times.
 func (c *Context) Close() error {
+	if c.zap != nil {
+		if err := c.zap.close(); err != nil {
+			return fmt.Errorf("zsock: close context: %w", err)
+		}
+		c.zap = nil
+	}
 	if err := c.ctx.Term(); err != nil {
 		return fmt.Errorf("zsock: close context: %w", err)
 	}

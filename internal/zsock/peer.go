@@ -15,6 +15,8 @@ type Peer struct {
 	// libzmq's: when the frame is read the connection may be gone, and the number
 	// may be another file's. See OpenConnection.
 	FD int
+	// User is who the peer is, as ZAPReply.User named it; "" where nobody asked.
+	User string
 }
 
 // NoFD is the descriptor of a Peer that has none.
@@ -25,17 +27,18 @@ const NoFD = -1
 const (
 	propertyAddress = "Peer-Address"
 	propertyFD      = "__fd"
+	propertyUser    = "User-Id"
 )
 
 // TryRecvFrameFrom is TryRecvFrame that also says where the frame came from. On an
 // XPUB socket, what tells of a subscription's end at a peer's departure comes from
 // nowhere.
 func (s *Socket) TryRecvFrameFrom() ([]byte, Peer, error) {
-	b, properties, err := s.z.RecvBytesWithMetadata(zmq.DONTWAIT, propertyAddress, propertyFD)
+	b, properties, err := s.z.RecvBytesWithMetadata(zmq.DONTWAIT, propertyAddress, propertyFD, propertyUser)
 	if err != nil {
 		return nil, Peer{FD: NoFD}, wrap(err)
 	}
-	from := Peer{Address: properties[propertyAddress], FD: NoFD}
+	from := Peer{Address: properties[propertyAddress], FD: NoFD, User: properties[propertyUser]}
 	if fd, err := strconv.ParseUint(properties[propertyFD], 10, 31); err == nil {
 		from.FD = int(fd)
 	}

@@ -56,16 +56,37 @@ type SocketConfig struct {
 	// Identity is what ROUTERs that this socket connects to, or that connect to it,
 	// know it by: 1 to 255 bytes, not beginning with a zero. Default: one of their own.
 	Identity string
+
+	// Channel says what the socket is for to whoever checks who connects to it; see
+	// Lock. Default: ChannelDefault.
+	Channel string
 }
 
 // Socket is one ZeroMQ socket. It belongs to one goroutine.
 type Socket struct {
 	z   *zmq.Socket
 	raw unsafe.Pointer
+
+	context          *Context // nil: of this process alone
+	lock             *Lock    // nil: none
+	channel          string
+	bound, connected bool // by endpoints that are locked
 }
 
-// NewSocket opens a socket.
+// NewSocket opens a socket, with the context's lock.
 func (c *Context) NewSocket(t Type, cfg SocketConfig) (*Socket, error) {
+	s, err := c.newSocket(t, cfg)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	s.context, s.lock, s.channel = c, c.lock, cfg.Channel
+	c.mu.Unlock()
+	return s, nil
+}
+
+// newSocket opens a socket without a lock.
+func (c *Context) newSocket(t Type, cfg SocketConfig) (*Socket, error) {
 	z, err := c.ctx.NewSocket(t)
 	if err != nil {
 		return nil, fmt.Errorf("zsock: new %v socket: %w", t, err)
@@ -117,6 +138,9 @@ func (s *Socket) configure(cfg SocketConfig) error {
 // Bind binds the socket and returns the endpoint it is bound to, with a
 // wildcard port resolved.
 func (s *Socket) Bind(endpoint string) (string, error) {
+	if err := s.lockBind(endpoint); err != nil {
+		return "", fmt.Errorf("bind %s: %w", endpoint, err)
+	}
 	if err := s.z.Bind(endpoint); err != nil {
 		return "", fmt.Errorf("bind %s: %w", endpoint, err)
 	}
@@ -125,6 +149,9 @@ func (s *Socket) Bind(endpoint string) (string, error) {
 
 // Connect starts connecting; it does not wait for the peer.
 func (s *Socket) Connect(endpoint string) error {
+	if err := s.lockConnect(endpoint); err != nil {
+		return fmt.Errorf("connect %s: %w", endpoint, err)
+	}
 	if err := s.z.Connect(endpoint); err != nil {
 		return fmt.Errorf("connect %s: %w", endpoint, err)
 	}
