@@ -48,15 +48,23 @@ func (m *machine) heartbeat(now time.Duration, address []byte) {
 	m.hear(now, p)
 }
 
-// hear takes note that a worker lives.
+// hear takes note that a worker lives. One that was lost has its requests again,
+// but for those that were given to another.
 func (m *machine) hear(now time.Duration, p *peer) {
 	p.heard = now
-	if p.lost {
-		p.lost = false
-		p.service.lost--
-		p.service.workers++
-		m.offer(p)
+	if !p.lost {
+		return
 	}
+	p.lost = false
+	p.service.lost--
+	p.service.workers++
+	for n := p.held.first; n != nil; n = n.next {
+		if n.value.job != nil {
+			m.wait(n.value.job, false)
+		}
+	}
+	m.offer(p)
+	m.dispatch(now, p.service)
 }
 
 // offer puts a worker that takes a request among those that do.
@@ -148,12 +156,7 @@ func (p *peer) given(client []byte) *assignment {
 
 // assign gives a request to a worker.
 func (m *machine) assign(now time.Duration, j *job, p *peer) {
-	a := &assignment{}
-	if n := len(m.unused); n > 0 {
-		a = m.unused[n-1]
-		m.unused = m.unused[:n-1]
-	}
-	a.position.value = a
+	a := m.assignment()
 	a.peer, a.job, a.client = p, j, append(a.client[:0], j.client.address...)
 	if p.held.len == 0 {
 		// Its silence counts from here: a beat before it says nothing of the request.
@@ -168,6 +171,17 @@ func (m *machine) assign(now time.Duration, j *job, p *peer) {
 		}
 	}
 	m.do(act{do: actSend, peer: p, client: a.client, job: j})
+}
+
+func (m *machine) assignment() *assignment {
+	if n := len(m.unused); n > 0 {
+		a := m.unused[n-1]
+		m.unused = m.unused[:n-1]
+		return a
+	}
+	a := &assignment{}
+	a.position.value = a
+	return a
 }
 
 // unassign takes a request out of a worker's hands.
