@@ -142,9 +142,20 @@ func (s *Socket) Bind(endpoint string) (string, error) {
 		return "", fmt.Errorf("bind %s: %w", endpoint, err)
 	}
 	if err := s.z.Bind(endpoint); err != nil {
-		return "", fmt.Errorf("bind %s: %w", endpoint, err)
+		return "", fmt.Errorf("bind %s: %w", endpoint, systemError(err))
 	}
 	return s.z.GetLastEndpoint()
+}
+
+// systemError makes an error of the system one that errors.Is knows, such as
+// syscall.EADDRINUSE: the binding has numbers of its own for all of them. libzmq's
+// begin above the system's.
+func systemError(err error) error {
+	var errno zmq.Errno
+	if errors.As(err, &errno) && errno < C.ZMQ_HAUSNUMERO {
+		return syscall.Errno(errno)
+	}
+	return err
 }
 
 // Connect starts connecting; it does not wait for the peer.
