@@ -96,49 +96,54 @@ type exportSummary struct {
 
 func (f *exportFlags) run(cmd *cobra.Command, dir string) error {
 	out := newOutput(cmd)
-	if err := f.check(); err != nil {
+	sum, err := f.exportTape(cmd.Context(), out, dir, cmd.OutOrStdout())
+	if err != nil || f.output == "-" { // standard output is the data
 		return err
+	}
+	return out.message("export.summary", sum, sum.text())
+}
+
+// exportTape exports a tape to the file, or to standard output.
+func (f *exportFlags) exportTape(ctx context.Context, out *output, dir string, stdout io.Writer) (*exportSummary, error) {
+	if err := f.check(); err != nil {
+		return nil, err
 	}
 	t, err := openTape(dir, out)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer t.Close()
 	rng, err := f.config(t)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	w := &exportWalk{tape: t, cfg: rng, filter: prefix.New(f.topics)}
 	cfg, err := f.exportConfig(t, w)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	x, err := export.New(f.target, cfg)
 	if err != nil {
-		return exportHint(err)
+		return nil, exportHint(err)
 	}
 	start := time.Now()
-	stop, err := f.progress(cmd.Context(), out, t, x, w)
+	stop, err := f.progress(ctx, out, t, x, w)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	rep, err := f.write(cmd.Context(), x, cmd.OutOrStdout())
+	rep, err := f.write(ctx, x, stdout)
 	stop()
 	if err != nil {
-		return exportError(err)
+		return nil, exportError(err)
 	}
 	for _, note := range rep.Notes {
 		out.remark("%s: %s", dir, note)
 	}
 	took := time.Since(start)
-	sum := &exportSummary{
+	return &exportSummary{
 		File: f.output, Format: f.target, Records: rep.Records, ContentBytes: rep.Content, FileBytes: rep.Bytes,
 		Notes: rep.Notes, Seconds: took.Seconds(), PerSecond: float64(rep.Records) / max(took.Seconds(), 1e-9),
-	}
-	if f.output == "-" {
-		return nil // standard output is the data
-	}
-	return out.message("export.summary", sum, sum.text())
+	}, nil
 }
 
 func (s *exportSummary) text() string {

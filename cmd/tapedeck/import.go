@@ -28,6 +28,7 @@ type importFlags struct {
 	block   int
 	skipBad bool
 	clock   string
+	id      tape.ID // of the tape; zero: random
 }
 
 func newImport() *cobra.Command {
@@ -216,7 +217,7 @@ func (f *importFlags) tapeName(path string) string {
 func (f *importFlags) write(ctx context.Context, out *output, in *feed.Input, src feed.Source, codec tape.Codec) (*importSummary, error) {
 	dir := f.tapeName(in.Name)
 	w, err := tape.Create(dir, tape.Config{
-		Shards: f.shards, Codec: codec, BlockSize: f.block, SyncInterval: -1, Temporary: true, Generator: program(),
+		Shards: f.shards, Codec: codec, BlockSize: f.block, SyncInterval: -1, Temporary: true, Generator: program(), ID: f.id,
 	})
 	if err != nil {
 		return nil, err

@@ -28,6 +28,7 @@ type recordFlags struct {
 	byRef   string
 	keep    keepFlags
 	resync  recordResyncFlags
+	id      tape.ID // of a new tape; zero: random
 }
 
 func newRecord() *cobra.Command {
@@ -116,6 +117,7 @@ func (f *recordFlags) writer() (*tape.Writer, error) {
 			return w, err
 		}
 	}
+	cfg.ID = f.id
 	w, err := tape.Create(dir, cfg)
 	if errors.Is(err, tape.ErrExists) {
 		err = withHint(err, "--append goes on with a tape that exists")

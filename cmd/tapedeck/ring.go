@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tapedeck/tapedeck/tape"
+	"github.com/tapedeck/tapedeck/wire"
 )
 
 // ringName is the tape in the directory of a flight recorder that keeps the
@@ -234,23 +235,32 @@ func (d *dumper) state() fileState {
 
 // dump writes one dump. A failure does not end the recording.
 func (d *dumper) dump() {
-	start := time.Now()
-	dir := filepath.Join(d.dir, "dump-"+start.UTC().Format("20060102T150405.000Z")+".tape")
-	r, err := d.w.Dump(context.Background(), dir, d.flags.ring)
+	done, err := dumpRing(context.Background(), d.w, d.dir, d.flags.ring)
 	if errors.Is(err, tape.ErrNothing) {
 		d.out.remark("nothing came in the last %v: no dump", d.flags.ring)
 		return
 	}
 	if err != nil {
-		d.out.remark("warning: dump %s: %v", dir, err)
+		d.out.remark("warning: dump %s: %v", done.Tape, err)
 		return
 	}
-	done := &dumpDone{
-		Tape: dir, Records: r.Records, Blocks: r.Blocks, MinReceive: int64(r.Receive.Min), MaxReceive: int64(r.Receive.Max),
-		Linked: r.Linked, Copied: r.Copied, Seconds: time.Since(start).Seconds(),
-	}
-	text := fmt.Sprintf("%s: %s records, received %v to %v", dir, thousands(r.Records), r.Receive.Min, r.Receive.Max)
+	text := fmt.Sprintf("%s: %s records, received %v to %v", done.Tape, thousands(done.Records),
+		wire.Nanos(done.MinReceive), wire.Nanos(done.MaxReceive))
 	if err := d.out.message("record.dump", done, text); err != nil {
 		d.out.remark("warning: %v", err)
 	}
+}
+
+// dumpRing writes what a ring has of the last window to a tape of its own in dir,
+// which is named also with an error.
+func dumpRing(ctx context.Context, w *tape.Writer, dir string, window time.Duration) (*dumpDone, error) {
+	start := time.Now()
+	done := &dumpDone{Tape: filepath.Join(dir, "dump-"+start.UTC().Format("20060102T150405.000Z")+".tape")}
+	r, err := w.Dump(ctx, done.Tape, window)
+	if err != nil {
+		return done, err
+	}
+	done.Records, done.Blocks, done.MinReceive, done.MaxReceive = r.Records, r.Blocks, int64(r.Receive.Min), int64(r.Receive.Max)
+	done.Linked, done.Copied, done.Seconds = r.Linked, r.Copied, time.Since(start).Seconds()
+	return done, nil
 }
