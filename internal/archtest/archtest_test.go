@@ -67,7 +67,7 @@ var third = []struct {
 	{"github.com/spf13/cobra", []string{"cmd"}, "flags are the commands' business"},
 	{"github.com/prometheus/client_golang", []string{"metrics"}, "rooms count for themselves, one place shows it"},
 	{"github.com/vbauerster/mpb/v8", []string{"cmd"}, "libraries report numbers, commands draw them"},
-	{"github.com/BurntSushi/toml", []string{"shard/placement", "keys"}, "one file that people write, one reader of it"},
+	{"github.com/BurntSushi/toml", []string{"shard/placement", "keys", "cmd"}, "files that people write: one package reads each"},
 	{"github.com/gopacket/gopacket", []string{"feed", "export"}, "captures are a file format of the outside"},
 	{"github.com/parquet-go/parquet-go", []string{"feed", "export"}, "Parquet is a file format of the outside"},
 }

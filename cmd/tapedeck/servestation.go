@@ -1,0 +1,271 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/control"
+	"github.com/tapedeck/tapedeck/control/majordomo"
+	"github.com/tapedeck/tapedeck/internal/zsock"
+)
+
+// station is a process that serves: the parts that run in it, wired together.
+type station struct {
+	*supervisor
+	cfg     *serveConfig
+	out     *output // of the parts: remarks alone
+	started time.Time
+	tapes   *tapesDir
+	files   *fileRoots
+
+	inproc *zsock.Context // of a broker in this process
+	bus    string         // where others find the broker
+	join   []string       // where this process does
+	broker *majordomo.Broker
+
+	board     *cloneBoard
+	decks     *deckHouse
+	recorders *recorderHouse
+	lvc       *lvcHandler
+	refills   []*tapeRefills
+	jobs      *jobService
+	metricsAt string
+	services  []*control.Service
+}
+
+// inprocBus is the broker's endpoint for workers of its own process.
+const inprocBus = "inproc://tapedeck-bus"
+
+// openStation starts the parts, one after the other. Where one cannot be had, those
+// before it are stopped again.
+func openStation(ctx context.Context, cfg *serveConfig, out *output) (_ *station, err error) {
+	s := &station{supervisor: newSupervisor(), cfg: cfg, out: partOutput(out), started: time.Now()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.stop())
+		}
+	}()
+	if s.tapes, err = openTapesDir(cfg.tapes); err != nil {
+		return nil, err
+	}
+	if s.files, err = openFileRoots(cfg.files, s.tapes); err != nil {
+		return nil, err
+	}
+	for _, part := range []struct {
+		name  string
+		start func(context.Context) error
+	}{
+		{partBroker, s.startBroker}, {partState, s.startState}, {partDecks, s.startDecks}, {partTapes, s.startTapes},
+		{partRecorder, s.startRecorders}, {partLVC, s.startLVC}, {partRefill, s.startRefills}, {partJobs, s.startJobs},
+		{partStatus, s.startStatus}, {partMetrics, s.startMetrics},
+	} {
+		if part.name == partBroker && !cfg.has(partBroker) {
+			s.bus, s.join = cfg.bus, []string{cfg.bus}
+		}
+		if !cfg.has(part.name) {
+			continue
+		}
+		if err := part.start(ctx); err != nil {
+			return nil, fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	return s, nil
+}
+
+// partOutput is where parts say something: remarks, on standard error, and nothing
+// that is drawn, for there may be many of them at once.
+func partOutput(out *output) *output {
+	return &output{w: bufio.NewWriter(io.Discard), err: remarkWriter{out}}
+}
+
+// remarkWriter passes remarks on.
+type remarkWriter struct{ out *output }
+
+func (w remarkWriter) Write(p []byte) (int, error) {
+	w.out.remarks.Lock()
+	defer w.out.remarks.Unlock()
+	return w.out.err.Write(p)
+}
+
+func (s *station) startBroker(context.Context) error {
+	b := &s.cfg.broker
+	var err error
+	if s.inproc, err = zsock.NewContext(zsock.NoCPU); err != nil {
+		return err
+	}
+	s.hold("inproc", s.inproc.Close)
+	lives := map[string]time.Duration{}
+	for _, service := range []string{control.ServiceJobImport, control.ServiceJobExport, control.ServiceJobRecord} {
+		lives[service] = jobLife
+	}
+	s.broker, err = majordomo.NewBroker(majordomo.BrokerConfig{
+		Endpoints: []string{s.cfg.bus, inprocBus}, Context: s.inproc,
+		Heartbeat: b.heartbeat, Liveness: b.liveness, Life: b.life, Lives: lives,
+		Services: b.services, Requests: b.requests, ServiceRequests: b.requests, Bytes: int(b.bytes), RequestBytes: int(b.requestBytes),
+		WorkersMax: b.workers,
+	})
+	if err != nil {
+		return withHint(err, "is another serve running? --bus chooses another endpoint")
+	}
+	s.bus, s.join = s.broker.Endpoints()[0], []string{inprocBus}
+	s.start(partBroker, s.broker.Run, s.broker.Close)
+	return nil
+}
+
+// serve puts a service on the bus. commands are carried out at once, up to a number.
+func (s *station) serve(name string, atOnce int, cfg control.ServiceConfig, commands ...control.Command) error {
+	if cfg.Replies == 0 {
+		r := &s.cfg.replies
+		cfg.Replies, cfg.Bytes, cfg.Life = r.max, r.bytes, r.life
+	}
+	work := time.Minute
+	if cfg.Patience > work {
+		work = cfg.Patience
+	}
+	service, err := control.NewService(name, cfg, commands...)
+	if err != nil {
+		return err
+	}
+	w, err := majordomo.NewWorker(majordomo.WorkerConfig{
+		Endpoints: s.join, Context: s.inproc, Service: name, Handler: service.Handle, Concurrency: atOnce,
+		Heartbeat: s.cfg.broker.heartbeat, Liveness: s.cfg.broker.liveness, Work: work, BackoffMax: time.Second,
+	})
+	if err != nil {
+		return errors.Join(err, service.Close())
+	}
+	s.services = append(s.services, service)
+	s.start(name, w.Run, service.Close)
+	return nil
+}
+
+func (s *station) startState(context.Context) error {
+	var err error
+	if s.board, err = openBoard(s.cfg.state.bind); err != nil {
+		return err
+	}
+	s.start(partState, s.board.run, s.board.close)
+	return nil
+}
+
+func (s *station) startDecks(context.Context) error {
+	life, end := context.WithCancel(context.Background())
+	var err error
+	if s.decks, err = newDeckHouse(life, s.cfg, s.tapes, s.board, s.out); err != nil {
+		end()
+		return err
+	}
+	s.hold(partDecks, func() error {
+		s.decks.closeAll()
+		end()
+		return nil
+	})
+	for i, table := range s.cfg.deck {
+		var args control.DeckOpen
+		if err := tableArgs(tableDeck, i, table, &args); err != nil {
+			return err
+		}
+		if _, err := s.decks.open(&args); err != nil {
+			return tableError(tableDeck, i, err)
+		}
+	}
+	return errors.Join(
+		s.serve(control.ServiceDeck, s.cfg.decks.commands, control.ServiceConfig{}, s.decks.commands()...),
+		s.serve(control.ServiceReaders, 2, control.ServiceConfig{}, s.decks.readersCommands()...),
+	)
+}
+
+func (s *station) startTapes(context.Context) error {
+	service := &tapesService{s.cfg, s.tapes}
+	return s.serve(control.ServiceTapes, s.cfg.tape.commands, control.ServiceConfig{}, service.commands()...)
+}
+
+func (s *station) startRecorders(context.Context) error {
+	life, end := context.WithCancel(context.Background())
+	s.recorders = newRecorderHouse(life, s.cfg, s.tapes, s.board, s.out)
+	s.hold(partRecorder, func() error {
+		s.recorders.closeAll()
+		end()
+		return nil
+	})
+	for i, table := range s.cfg.recording {
+		var args control.RecorderStart
+		if err := tableArgs(tableRecording, i, table, &args); err != nil {
+			return err
+		}
+		if _, err := s.recorders.start(&args); err != nil {
+			return tableError(tableRecording, i, err)
+		}
+	}
+	return s.serve(control.ServiceRecorder, s.cfg.recorder.commands, control.ServiceConfig{}, s.recorders.commands()...)
+}
+
+func (s *station) startLVC(ctx context.Context) error {
+	c := &s.cfg.lvc
+	if c.shards == "" {
+		return nil
+	}
+	f, cmd := &lvcFlags{}, &cobra.Command{}
+	f.add(cmd)
+	f.shards, f.count, f.plain, f.tap, f.tapRate = c.shards, c.count, c.plain, c.tap, c.tapRate
+	f.snapshot.snapshot, f.snapshot.clone, f.heal.servers = c.snapshot, c.clone, c.resync
+	f.maxTopics, f.maxBytes, f.queue = c.maxTopics, sizeText(c.maxBytes), sizeText(c.queueSize)
+	if c.warm != "" {
+		path, err := s.tapes.existing("tape", c.warm)
+		if err != nil {
+			return err
+		}
+		f.warm = path
+	}
+	h, err := f.begin(ctx, cmd.Flags(), s.out)
+	if err != nil {
+		return err
+	}
+	s.lvc = h
+	s.start(partLVC, h.serve, func() error {
+		h.close()
+		return nil
+	})
+	return nil
+}
+
+// serving says what runs here.
+func (s *station) serving() *serving {
+	v := &serving{Parts: s.cfg.parts, Bus: s.bus, Tapes: s.tapes.root, State: s.board.place().Snapshot, Updates: s.board.place().Updates, Metrics: s.metricsAt}
+	if s.decks != nil {
+		for _, d := range s.decks.list() {
+			v.Decks = append(v.Decks, d.name)
+		}
+	}
+	return v
+}
+
+// tableArgs reads a table of the configuration as the arguments of a command.
+func tableArgs(table string, i int, values map[string]any, args any) error {
+	b, err := json.Marshal(values)
+	if err != nil {
+		return tableError(table, i, err)
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(args); err != nil {
+		return withHint(tableError(table, i, usageError{err}), "docs/CONFIG.md has the settings of [["+table+"]]")
+	}
+	return nil
+}
+
+// tableError names the table that is wrong.
+func tableError(table string, i int, err error) error {
+	var told *control.Error
+	if errors.As(err, &told) {
+		err = withHint(errors.New(told.Reason), told.Try)
+	}
+	return fmt.Errorf("the %s of number %d: %w", "[["+table+"]]", i+1, err)
+}
