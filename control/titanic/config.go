@@ -38,7 +38,8 @@ type Config struct {
 	// nobody closes is kept. Default 7 days.
 	Expire time.Duration
 	// Remember is how long a job that ended without a reply is listed, and how long
-	// the key of any ended job is known. Default 1 h.
+	// the key of any ended job is known; the number of a request that was closed is
+	// known for 5 min at most. Default 1 h.
 	Remember time.Duration
 	// Jobs bounds the jobs that wait for a reply or have one, and how many are
 	// remembered beside them. Default 100,000.
@@ -57,6 +58,8 @@ type Config struct {
 	Concurrency int
 	// Heartbeat is the interval of heartbeats, the broker's. Default 2.5 s.
 	Heartbeat time.Duration
+	// Liveness is for how many intervals the broker may be silent. Default 3.
+	Liveness int
 	// StopWait is how long Run waits for replies when it is to stop. Default 1 s.
 	StopWait time.Duration
 	// Salvage opens a log of which a part was lost on the disk; the damaged file is
@@ -70,7 +73,7 @@ func (c *Config) check() error {
 		return errors.New("titanic: a job log needs a directory")
 	}
 	if c.Dispatch < 0 || c.DispatchEach < 0 || c.Timeout < 0 || c.Retry < 0 || c.RetryMax < 0 || c.Attempts < 0 || c.Expire < 0 ||
-		c.Remember < 0 || c.Jobs < 0 || c.Bytes < 0 || c.JobBytes < 0 || c.SegmentBytes < 0 || c.Concurrency < 0 || c.Heartbeat < 0 || c.StopWait < 0 {
+		c.Remember < 0 || c.Jobs < 0 || c.Bytes < 0 || c.JobBytes < 0 || c.SegmentBytes < 0 || c.Concurrency < 0 || c.Heartbeat < 0 || c.Liveness < 0 || c.StopWait < 0 {
 		return errors.New("titanic: a number of the configuration is negative")
 	}
 	if c.FS == nil {
@@ -89,6 +92,7 @@ func (c *Config) check() error {
 	orDefault(&c.SegmentBytes, 4<<20)
 	orDefault(&c.Concurrency, 16)
 	orDefault(&c.Heartbeat, 2500*time.Millisecond)
+	orDefault(&c.Liveness, 3)
 	orDefault(&c.StopWait, time.Second)
 	switch {
 	case c.RetryMax < c.Retry:

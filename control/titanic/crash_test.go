@@ -179,7 +179,7 @@ func (h *history) add(s *store, rng *rand.Rand) error {
 	if j.Key != "" {
 		h.keys[j.Key], h.bodies[id] = id, string(j.Body[0])
 	}
-	h.bodies[id], h.at[id] = fmt.Sprintf("%s", j.Body[0]), Stored
+	h.bodies[id], h.at[id] = string(j.Body[0]), Stored
 	h.jobs[id] = fmt.Sprintf("%v %d %q %q", Stored, 0, j.Key, j.Body)
 	h.record()
 	return nil

@@ -2,6 +2,7 @@ package titanic
 
 import (
 	"container/heap"
+	"strings"
 	"time"
 )
 
@@ -241,9 +242,16 @@ func (m *machine) deadline(e *entry) int64 {
 		return later(max(e.added, e.notBefore), m.expire)
 	case e.state == Answered:
 		return later(e.ended, m.expire)
+	case e.state == Closed && strings.HasPrefix(e.key, keyNumber):
+		return later(e.ended, min(m.remember, numberLife))
 	}
 	return later(e.ended, m.remember)
 }
+
+// numberLife is how long the number of a request is remembered, at most, when its
+// job was closed. Whoever closes it has had the answer, and sends it no more; only
+// copies that are still under way are to be known.
+const numberLife = 5 * time.Minute
 
 // later adds a duration to a time without running over.
 func later(at int64, d time.Duration) int64 {

@@ -110,8 +110,14 @@ func TestDeadlines(t *testing.T) {
 			t.Errorf("%v: %v expire, %d jobs left", c.state, got, len(m.jobs))
 		}
 	}
+	// The number of a request is not remembered for long.
+	m := newMachine(time.Hour, time.Hour, 10)
+	fill(t, m, someID, keyNumber+"1", Closed)
+	if got := m.wake() - begin; got != int64(numberLife) {
+		t.Errorf("a number is remembered for %v", time.Duration(got))
+	}
 	// Own times come before what is configured.
-	m := newMachine(5*time.Minute, time.Minute, 10)
+	m = newMachine(5*time.Minute, time.Minute, 10)
 	body := func(notBefore, expires int64) []byte {
 		return appendAdded(nil, &added{Number: m.next, Service: "s", NotBefore: notBefore, Expires: expires, Frames: [][]byte{{}}})
 	}

@@ -34,7 +34,7 @@ func (t *Titanic) workers() ([]*majordomo.Worker, error) {
 		ServiceRequest: t.request, ServiceReply: t.reply, ServiceClose: t.close,
 	} {
 		w, err := majordomo.NewWorker(majordomo.WorkerConfig{Endpoints: t.cfg.Endpoints, Context: t.cfg.Context,
-			Service: service, Handler: handler, Concurrency: t.cfg.Concurrency, Heartbeat: t.cfg.Heartbeat})
+			Service: service, Handler: handler, Concurrency: t.cfg.Concurrency, Heartbeat: t.cfg.Heartbeat, Liveness: t.cfg.Liveness})
 		if err != nil {
 			return nil, err
 		}
@@ -77,7 +77,7 @@ func keyOf(ctx context.Context, body [][]byte) string {
 	if key := controlKey(body); key != "" {
 		return key
 	}
-	if n, ok := requestNumber(ctx); ok {
+	if n, ok := majordomo.RequestNumber(ctx); ok {
 		return fmt.Sprintf(keyNumber+"%016x", n)
 	}
 	return ""

@@ -1,5 +1,0 @@
-package titanic
-
-import "context"
-
-func requestNumber(context.Context) (uint64, bool) { return 0, false }
