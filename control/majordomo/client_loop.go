@@ -242,8 +242,7 @@ func (l *clientLoop) timeout(k *call) error {
 // failed takes note that a broker has failed the request.
 func (l *clientLoop) failed(k *call, reason string) {
 	l.count.Failed++
-	if reason == string(ReasonTooLarge) {
-		k.tries = l.c.cfg.Tries // it would not become smaller
+	if reason == string(ReasonTooLarge) { // it would not become smaller
 		l.note(k)
 		k.ended(reason)
 		l.end(k, nil, k.unanswered(nil))

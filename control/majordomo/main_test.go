@@ -9,13 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/tapedeck/tapedeck/internal/zsock"
 )
-
-// TestMain runs the tests, and fails if a goroutine outlives them.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // The heartbeat interval of the tests is short, and nobody is silent for too long
 // unless a test makes it so, however busy the machine is.
