@@ -133,7 +133,7 @@ func newServeConfig() *serveConfig {
 	l.plain, l.tapRate, l.maxTopics, l.maxBytes, l.queueSize = []string{plainDefault}, 10_000, 1_000_000, 1<<30, 64<<20
 	c.jobs.max, c.jobs.bytes, c.jobs.atOnce, c.jobs.workers = 10_000, 1<<30, 4, 2
 	c.jobs.retry, c.jobs.retryMax, c.jobs.expire = time.Second, time.Minute, 7*24*time.Hour
-	c.replies.max, c.replies.bytes, c.replies.life = 10_000, 64<<20, 10*time.Minute
+	c.replies.max, c.replies.bytes, c.replies.life = 65_536, 64<<20, 10*time.Minute
 	c.metrics.bind = metricsDefault
 	return c
 }
@@ -228,8 +228,14 @@ func (c *serveConfig) mayBind(endpoint string) error {
 	if !ok || strings.HasPrefix(path, "@") {
 		return nil
 	}
-	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSocket == 0 {
-		return &control.Error{Code: control.Refused, Reason: endpoint + ": there is a file that is no socket", Try: "choose another path"}
+	there, err := filepath.Glob(strings.ReplaceAll(escapeGlob(path), "{shard}", "*"))
+	if err != nil {
+		return usageError{err}
+	}
+	for _, name := range there {
+		if info, err := os.Lstat(name); err == nil && info.Mode()&fs.ModeSocket == 0 {
+			return &control.Error{Code: control.Refused, Reason: endpoint + ": " + name + " is there, and is no socket", Try: "choose another path"}
+		}
 	}
 	return nil
 }

@@ -161,6 +161,9 @@ func TestBindsOfCommands(t *testing.T) {
 	if err := c.mayBind("ipc://" + file + "2"); err != nil {
 		t.Error(err)
 	}
+	if err := c.mayBind("ipc://" + strings.TrimSuffix(file, "us") + "{shard}s"); err == nil {
+		t.Error("a file may be bound over by way of a pattern")
+	}
 	if err := c.mayBind("tcp://*:1"); err == nil {
 		t.Error("a command may listen on every address")
 	}

@@ -354,6 +354,11 @@ func TestDeckErrors(t *testing.T) {
 	open(control.DeckOpen{Tapes: []string{"day.tape", "./day.tape"}}, control.BadRequest, "same tape")
 	open(control.DeckOpen{Wait: -1}, control.BadRequest, "wait")
 	open(control.DeckOpen{Passes: -2}, control.BadRequest, "passes")
+	// A topic is no file, whatever it begins with.
+	if r := d.open(control.DeckOpen{Deck: "topics", Topics: []string{"@" + filepath.Join(d.dir, "file")}, Paused: true}); len(r.Topics) != 1 || r.Topics[0][0] != '@' {
+		t.Errorf("topics: %v", r.Topics)
+	}
+	d.do("close", control.DeckOf{Deck: "topics"})
 	if _, err := os.Lstat(filepath.Join(d.dir, "file")); err != nil {
 		t.Errorf("the file is gone: %v", err)
 	}

@@ -98,13 +98,25 @@ func (d *deck) result(start time.Time) control.DeckResult {
 	return control.DeckResult{DeckState: d.state(), TookUs: took.Microseconds()}
 }
 
-func (h *deckHouse) cmdOpen(_ context.Context, args *control.DeckOpen) (any, error) {
+func (h *deckHouse) cmdOpen(ctx context.Context, args *control.DeckOpen) (any, error) {
 	start := time.Now()
 	d, err := h.open(args)
 	if err != nil {
 		return nil, err
 	}
+	d.awaitBegin(ctx)
 	return d.result(start), nil
+}
+
+// awaitBegin waits until a deck that waits for no readers plays, or is paused.
+func (d *deck) awaitBegin(ctx context.Context) {
+	r, err := d.current()
+	if err != nil || d.args.Wait > 0 {
+		return
+	}
+	for st := r.player.State(); err == nil && st.Phase == replay.Waiting; {
+		st, err = r.player.Wait(ctx, st.Version)
+	}
 }
 
 func (h *deckHouse) cmdList(context.Context, *struct{}) (any, error) {
@@ -145,7 +157,11 @@ func (d *deck) doPlay(ctx context.Context, r *deckRun, a *control.DeckPlay) erro
 	}
 	st := r.player.State()
 	if st.Phase == replay.Finished || d.isOver(r) {
-		return d.again(ctx, r, a.Speed)
+		if err := d.again(ctx, r, a.Speed); err != nil {
+			return err
+		}
+		d.awaitBegin(ctx)
+		return nil
 	}
 	if err := setSpeed(ctx, r, a.Speed); err != nil {
 		return err

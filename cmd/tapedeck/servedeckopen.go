@@ -77,7 +77,6 @@ func (d *deck) flags(o *runOptions) (*playFlags, error) {
 			return nil, usagef("%s %q: %w", v[0], v[1], err)
 		}
 	}
-	f.topics = a.Topics
 	return f, d.checkBinds(o.bind, resync)
 }
 
@@ -121,6 +120,7 @@ func (d *deck) open(o runOptions) (*deckRun, error) {
 	}
 	p, err := f.open(d.paths, d.house.out, nil, func(cfg *replay.Config) {
 		cfg.Hold, cfg.Paused, cfg.Session, cfg.Squeeze = true, d.args.Paused && !o.again, d.name, squeeze
+		cfg.Topics = d.args.Topics // not as a flag: that could name a file
 		cfg.From, cfg.To, cfg.Loop = bounds.from, bounds.to, bounds.loop
 		if d.args.Passes != 0 {
 			cfg.Passes = d.args.Passes

@@ -20,7 +20,8 @@ type setting struct {
 // settings are all of them, in the order in which a file has them. What the
 // pointers lead to are the defaults, until somebody sets them.
 func (c *serveConfig) settings() []setting {
-	return slices.Concat(c.processSettings(), c.brokerSettings(), c.decksSettings(), c.stateSettings(), c.tapeSettings(), c.recorderSettings(), c.lvcSettings(), c.jobsSettings(), c.repliesSettings(), c.metricsSettings())
+	return slices.Concat(c.processSettings(), c.brokerSettings(), c.decksSettings(), c.stateSettings(), c.tapeSettings(),
+		c.recorderSettings(), c.lvcSettings(), c.jobsSettings(), c.repliesSettings(), c.metricsSettings())
 }
 
 func textSetting(key string, into any, what string) setting {
@@ -133,7 +134,7 @@ func (c *serveConfig) jobsSettings() []setting {
 func (c *serveConfig) repliesSettings() []setting {
 	return []setting{
 		numberSetting("replies.max", &c.replies.max, 1, 1<<24, "replies that each service keeps for clients that ask again"),
-		sizeSetting("replies.bytes", &c.replies.bytes, 1<<10, "bytes of them together"),
+		sizeSetting("replies.bytes", &c.replies.bytes, 2<<20, "bytes of them together"),
 		timeSetting("replies.life", &c.replies.life, time.Second, "how long they are kept"),
 	}
 }
