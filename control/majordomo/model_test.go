@@ -51,7 +51,7 @@ type modelJob struct {
 // more requests than it takes, and no bound is exceeded. The seed of a failure
 // brings it back.
 func TestMachineHolds(t *testing.T) {
-	for seed := range uint64(400) {
+	for seed := range uint64(100) {
 		d := &model{
 			t: t, r: rand.New(rand.NewPCG(seed, 0)), m: newMachine(testBounds),
 			workers: map[string][]modelHeld{}, depths: map[string]int{}, jobs: map[uint64]*modelJob{},

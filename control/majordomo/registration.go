@@ -21,6 +21,8 @@ type registration struct {
 	in      *zsock.Inbox   // with the requests; the handler's while there is one
 	large   bool           // they are
 	unsent  bool           // some replies to them could not be sent
+	look    time.Duration  // when to look for replies that are there, while others are to come
+	every   time.Duration  // how long after the last look that is
 	number  []byte         // the handler's: the number frame of the request, or nil
 
 	mu     sync.Mutex // guards what follows, against the goroutine of the handler
@@ -30,8 +32,14 @@ type registration struct {
 	cancel context.CancelFunc
 }
 
-// flushAfter is for how long replies to requests that came together are gathered.
-const flushAfter = 200 * time.Microsecond
+// Replies to requests that came together are gathered for flushAfter. Then the
+// handler tells of them, when it gets to the next request; should that take long,
+// the loop looks for them, after lookFirst and then less and less often.
+const (
+	flushAfter = 200 * time.Microsecond
+	lookFirst  = time.Millisecond
+	lookMost   = 64 * time.Millisecond
+)
 
 // serve handles the requests in the inbox. partly is called where replies are there
 // while further requests are not handled.

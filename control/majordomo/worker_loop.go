@@ -182,16 +182,44 @@ func (w *Worker) tick() error {
 	w.due = never
 	for _, r := range w.registrations {
 		if r.m.state == workerBusy {
-			r.mu.Lock()
-			began := r.began
-			r.mu.Unlock()
-			r.m.progress(max(r.m.began, began))
+			if err := w.lookAfter(now, r); err != nil {
+				return err
+			}
 		}
 		if err := w.do(r, r.m.tick(now)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// lookAfter takes note of how far a handler is, and sends the replies that are
+// there.
+func (w *Worker) lookAfter(now time.Duration, r *registration) error {
+	r.mu.Lock()
+	began, replies := r.began, r.out.Messages()
+	r.mu.Unlock()
+	r.m.progress(max(r.m.began, began))
+	if w.cfg.Prefetch == 1 {
+		return nil
+	}
+	if now >= r.look {
+		if replies > 0 {
+			return w.answer(r, false)
+		}
+		r.every = min(2*r.every, lookMost)
+		r.look = now + r.every
+	}
+	w.due = min(w.due, r.look)
+	return nil
+}
+
+// lookSoon has the loop look for replies a short while from now.
+func (w *Worker) lookSoon(r *registration) {
+	if w.cfg.Prefetch > 1 {
+		r.every, r.look = lookFirst, w.now()+lookFirst
+		w.due = min(w.due, r.look)
+	}
 }
 
 // read takes in what the broker has sent, up to requests.
@@ -251,6 +279,7 @@ func (w *Worker) answer(r *registration, all bool) error {
 	w.spare = out
 	r.unsent = r.unsent || err != nil
 	if !all {
+		w.lookSoon(r)
 		return nil
 	}
 	sent := !r.unsent
@@ -282,6 +311,7 @@ func (w *Worker) do(r *registration, a workerAct) error {
 		r.overdue(r.m.began)
 	case workerStart:
 		w.waiter.Mute(r.index, true)
+		w.lookSoon(r)
 		w.jobs <- r // there is room for all
 	}
 	w.due = min(w.due, r.m.due())
