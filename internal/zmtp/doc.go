@@ -1,6 +1,6 @@
 // Package zmtp speaks the publisher's side of ZMTP 3.0 (RFC 23/ZMTP), the protocol
-// under ZeroMQ sockets, with the NULL mechanism: enough to serve SUB and XSUB
-// sockets of any implementation.
+// under ZeroMQ sockets, with the mechanisms NULL and CURVE (RFC 26/CURVEZMQ): enough
+// to serve SUB and XSUB sockets of any implementation.
 //
 // libzmq's own XPUB can answer one subscriber alone (see internal/zsock,
 // ManualLastValue), but not when a peer leaves at the same moment, not without

@@ -58,12 +58,12 @@ func appendCommand(dst []byte, name string, data []byte) []byte {
 // stand between messages, not within one.
 func AppendPong(dst, context []byte) []byte { return appendCommand(dst, "PONG", context) }
 
-// appendReady appends the READY command of a PUB socket.
-func appendReady(dst []byte) []byte {
+// readyData is what the READY command of a PUB socket says.
+func readyData() []byte {
 	const property, value = "Socket-Type", "PUB"
 	data := append([]byte{byte(len(property))}, property...)
 	data = binary.BigEndian.AppendUint32(data, uint32(len(value)))
-	return appendCommand(dst, "READY", append(data, value...))
+	return append(data, value...)
 }
 
 // property finds a property of a READY command's data. ok is false where the data

@@ -38,6 +38,9 @@ func PeerName(c net.Conn) string {
 
 // control calls f with the connection's descriptor, which stays open for as long.
 func control(c net.Conn, f func(fd int)) {
+	if s, ok := c.(*sealed); ok {
+		c = s.Conn
+	}
 	sc, ok := c.(syscall.Conn)
 	if !ok {
 		return

@@ -14,8 +14,9 @@ var (
 	ErrGreeting = errors.New("zmtp: peer does not speak ZMTP")
 	// ErrVersion: the peer speaks a version before 3.0.
 	ErrVersion = errors.New("zmtp: peer speaks a version before ZMTP 3.0")
-	// ErrMechanism: the peer wants another security mechanism than NULL.
-	ErrMechanism = errors.New("zmtp: peer wants another security mechanism than NULL")
+	// ErrMechanism: the peer wants another security mechanism, such as none where keys
+	// are needed.
+	ErrMechanism = errors.New("zmtp: peer wants another security mechanism")
 	// ErrSocketType: the peer is no SUB or XSUB socket.
 	ErrSocketType = errors.New("zmtp: peer is no SUB or XSUB socket")
 	// ErrProtocol: the peer breaks the protocol, or sends more than FrameMax.
@@ -35,8 +36,9 @@ var greeting = [greetingSize]byte{0: 0xff, 9: 0x7f, 10: 3, 12: 'N', 13: 'U', 14:
 type Session struct {
 	r       *bufio.Reader
 	buf     []byte
-	within  bool // in the middle of a message
-	skipped bool // the message at hand is no subscription
+	within  bool    // in the middle of a message
+	skipped bool    // the message at hand is no subscription
+	opener  *opener // of a connection with keys, once it stands
 }
 
 // Handshake greets a peer that has connected and waits for its greeting and that
@@ -47,10 +49,10 @@ func Handshake(rw io.ReadWriter) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{r: bufio.NewReaderSize(rw, 1<<10), buf: make([]byte, 0, 256)}
-	if err := s.takeGreeting(); err != nil {
+	if err := s.takeGreeting(&greeting); err != nil {
 		return nil, err
 	}
-	if _, err := rw.Write(appendReady(nil)); err != nil {
+	if _, err := rw.Write(appendCommand(nil, "READY", readyData())); err != nil {
 		return nil, err
 	}
 	flags, body, err := s.frame()
@@ -61,18 +63,26 @@ func Handshake(rw io.ReadWriter) (*Session, error) {
 	if flags&flagCommand == 0 || !ok || string(name) != "READY" {
 		return nil, fmt.Errorf("%w: no READY", ErrProtocol)
 	}
-	switch kind, ok := property(data, "Socket-Type"); {
-	case !ok:
-		return nil, fmt.Errorf("%w: READY is cut off", ErrProtocol)
-	case string(kind) != "SUB" && string(kind) != "XSUB":
-		return nil, fmt.Errorf("%w, but %.16q", ErrSocketType, kind)
+	if err := checkSubscriber(data); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
+// checkSubscriber looks at what a peer says of itself.
+func checkSubscriber(metadata []byte) error {
+	switch kind, ok := property(metadata, "Socket-Type"); {
+	case !ok:
+		return fmt.Errorf("%w: what the peer says of itself is cut off", ErrProtocol)
+	case string(kind) != "SUB" && string(kind) != "XSUB":
+		return fmt.Errorf("%w, but %.16q", ErrSocketType, kind)
+	}
+	return nil
+}
+
 // takeGreeting reads a greeting. Of one that is refused no more is read than it
 // takes to know: a peer of an older version sends less.
-func (s *Session) takeGreeting() error {
+func (s *Session) takeGreeting(ours *[greetingSize]byte) error {
 	b := make([]byte, greetingSize)
 	for _, step := range []struct {
 		from, to int
@@ -81,7 +91,7 @@ func (s *Session) takeGreeting() error {
 		{0, 1, func() error { return check(b[0] == 0xff, ErrGreeting) }},
 		{1, 10, func() error { return check(b[9]&1 == 1, ErrGreeting) }},
 		{10, 11, func() error { return check(b[10] >= 3, ErrVersion) }},
-		{11, greetingSize, func() error { return check([20]byte(b[12:32]) == [20]byte(greeting[12:32]), ErrMechanism) }},
+		{11, greetingSize, func() error { return check([20]byte(b[12:32]) == [20]byte(ours[12:32]), ErrMechanism) }},
 	} {
 		if _, err := io.ReadFull(s.r, b[step.from:step.to]); err != nil {
 			return err
@@ -122,7 +132,7 @@ type Event struct {
 // peer closed it, or ErrProtocol.
 func (s *Session) Next() (Event, error) {
 	for {
-		flags, body, err := s.frame()
+		flags, body, err := s.opened()
 		if err != nil {
 			return Event{}, err
 		}
@@ -172,6 +182,15 @@ func command(body []byte) (name, data []byte, ok bool) {
 	}
 	n := 1 + int(body[0])
 	return body[1:n], body[n:], true
+}
+
+// opened reads one frame and opens it. The body is borrowed until the next call.
+func (s *Session) opened() (flags byte, body []byte, err error) {
+	flags, body, err = s.frame()
+	if err != nil || s.opener == nil {
+		return flags, body, err
+	}
+	return s.opener.open(body)
 }
 
 // frame reads one frame. The body is borrowed until the next call.
