@@ -74,16 +74,16 @@ var (
 
 // PolicyStats are what a reader that minds whether it is too slow has seen and done.
 type PolicyStats struct {
-	Verdicts   [snail.Gone]int // shards, by verdict
-	LagSeconds float64         // the greatest of a shard, without the clocks' skew
-	SkewSecs   float64         // how far the clock here is ahead of the publisher's
-	Squawks    uint64
-	Conflated  uint64 // records handed over as the latest of their topic
-	Skipped    uint64 // records replaced by a later one of their topic
-	Dropped    uint64 // records that there was no room for
-	Waiting    int    // records that wait to be handed over
-	Discarded  uint64 // records that a fresh snapshot stood in for
-	Snapshots  uint64 // taken
+	Verdicts    [snail.Gone]int // shards, by verdict
+	LagSeconds  float64         // the greatest of a shard, without the clocks' skew
+	SkewSeconds float64         // how far the clock here is ahead of the publisher's
+	Squawks     uint64
+	Conflated   uint64 // records handed over as the latest of their topic
+	Skipped     uint64 // records replaced by a later one of their topic
+	Dropped     uint64 // records that there was no room for
+	Waiting     int    // records that wait to be handed over
+	Discarded   uint64 // records that a fresh snapshot stood in for
+	Snapshots   uint64 // taken
 }
 
 // Policy shows how a reader fares, and what its policy does about it.
@@ -99,7 +99,7 @@ func (sc *Scope) Policy(stats func() PolicyStats) {
 
 var policyTable = []column[PolicyStats]{
 	{gauge("policy_lag_seconds", "seconds", "How late this reader is, on the shard where it is latest, without the clocks' skew."), func(s *PolicyStats) float64 { return s.LagSeconds }},
-	{gauge("policy_clock_skew_seconds", "seconds", "How far the clock here seems ahead of the publisher's, the shortest way between them included."), func(s *PolicyStats) float64 { return s.SkewSecs }},
+	{gauge("policy_clock_skew_seconds", "seconds", "How far the clock here seems ahead of the publisher's, the shortest way between them included."), func(s *PolicyStats) float64 { return s.SkewSeconds }},
 	{counter("policy_squawks_total", "squawks", "Times that a verdict changed."), func(s *PolicyStats) float64 { return count(s.Squawks) }},
 	{counter("policy_conflated_records_total", "records", "Records handed over as the latest of their topic."), func(s *PolicyStats) float64 { return count(s.Conflated) }},
 	{counter("policy_skipped_records_total", "records", "Records left out because a later one of their topic had come."), func(s *PolicyStats) float64 { return count(s.Skipped) }},

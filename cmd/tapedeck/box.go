@@ -12,8 +12,9 @@ import (
 type box struct {
 	run       func(context.Context) error
 	summary   func() subscriber.Summary
-	workers   func(*subSummary) // adds what the workers did
-	healing   *healing          // nil: what is missing stays missing
+	workers   func(*subSummary)                // adds what the workers did
+	detail    func() subscriber.WorkersSummary // the same; nil without workers
+	healing   *healing                         // nil: what is missing stays missing
 	positions func() []resync.Span
 }
 
@@ -86,7 +87,7 @@ func newWorkersBox(cfg boxConfig, h *subHandler) (*box, error) {
 		cfg.watch.report = w.Report
 	}
 	b.run, b.positions = w.Run, func() []resync.Span { return handledBy(w) }
-	b.summary = func() subscriber.Summary { return w.Summary().Summary }
+	b.summary, b.detail = func() subscriber.Summary { return w.Summary().Summary }, w.Summary
 	b.workers = func(sum *subSummary) {
 		s := w.Summary()
 		sum.Dispatch, sum.Discarded = cfg.dispatch.String(), s.Discarded

@@ -41,6 +41,8 @@ type lvcFlags struct {
 	readers   bool
 	snapshot  snapshotFlags
 	heal      healFlags
+	metrics   metricsFlags // of the command alone
+	lag       bool         // measure it, for metrics
 }
 
 func newLVC() *cobra.Command {
@@ -70,6 +72,7 @@ anything on: so one that is started again has every topic.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	f.add(cmd)
+	f.metrics.add(cmd)
 	return cmd
 }
 
@@ -138,11 +141,19 @@ func (f *lvcFlags) proxy(shards int) (lvc.Config, error) {
 }
 
 func (f *lvcFlags) run(cmd *cobra.Command) error {
-	h, err := f.begin(cmd.Context(), cmd.Flags(), newOutput(cmd))
+	out := newOutput(cmd)
+	shown, err := f.metrics.listen(out)
+	if err != nil {
+		return err
+	}
+	defer shown.close()
+	f.lag = shown != nil
+	h, err := f.begin(cmd.Context(), cmd.Flags(), out)
 	if err != nil {
 		return err
 	}
 	defer h.close()
+	defer shown.show(h.show)()
 	return h.serve(cmd.Context())
 }
 
@@ -163,6 +174,10 @@ func (f *lvcFlags) begin(ctx context.Context, fl *pflag.FlagSet, out *output) (h
 		}
 	}()
 	h.shards, h.audience = in.Endpoints, newAudience(out, f.readers)
+	if f.lag {
+		h.lag = &lagMeter{}
+		in.Lag = h.lag.count
+	}
 	cfg.Squawk = h.audience.squawk
 	if f.warm != "" {
 		if h.warm, err = openTape(f.warm, out); err != nil {
@@ -299,6 +314,7 @@ type lvcHandler struct {
 	healing   *healing // nil: gaps stay
 	snapshots *snapshotService
 	audience  *audience
+	lag       *lagMeter // nil: it is not measured
 	out       *output
 	lines     chan func()
 	closed    chan struct{}

@@ -28,6 +28,7 @@ type playFlags struct {
 	squeeze  time.Duration
 	readers  bool
 	serve    serveFlags
+	metrics  metricsFlags // of the command alone
 }
 
 func newPlay() *cobra.Command {
@@ -71,6 +72,7 @@ named in any case, at once and in the summary.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	f.add(cmd)
+	f.metrics.add(cmd)
 	return cmd
 }
 
@@ -214,12 +216,19 @@ func (p *playing) close() error {
 
 func (f *playFlags) run(cmd *cobra.Command, dirs []string) (err error) {
 	out := newOutput(cmd)
+	shown, err := f.metrics.listen(out)
+	if err != nil {
+		return err
+	}
+	defer shown.close()
 	readers := newAudience(out, f.readers)
 	p, err := f.open(dirs, out, readers.squawk, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
+	hide := shown.show(p.show)
+	defer hide()
 	t, cfg, player, pub := p.tapes, p.cfg, p.player, p.pub
 	out.remark("playing %s at %s on %v", t.name(), cfg.Speed, pub.Endpoints())
 	stopWatch := readers.watch(pub.ReaderList)
@@ -229,6 +238,7 @@ func (f *playFlags) run(cmd *cobra.Command, dirs []string) (err error) {
 	}
 	stopWatch()
 	stats := pub.Stats()
+	hide()
 	closeErr := pub.Close()
 	p.served.stay(cmd.Context())
 	sum := newPlaySummary(&rep, &stats, cfg.Speed)

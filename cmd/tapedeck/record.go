@@ -28,7 +28,9 @@ type recordFlags struct {
 	byRef   string
 	keep    keepFlags
 	resync  recordResyncFlags
-	id      tape.ID // of a new tape; zero: random
+	id      tape.ID      // of a new tape; zero: random
+	metrics metricsFlags // of the command alone
+	lag     bool         // measure it, for metrics
 }
 
 func newRecord() *cobra.Command {
@@ -64,6 +66,7 @@ from it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	f.add(cmd)
+	f.metrics.add(cmd)
 	_ = cmd.MarkFlagRequired("output")
 	return cmd
 }
@@ -160,6 +163,7 @@ type taping struct {
 	w      *tape.Writer
 	rec    *recorder.Recorder
 	stream *recording
+	lag    *lagMeter // nil: it is not measured
 	took   time.Duration
 }
 
@@ -190,6 +194,10 @@ func (f *recordFlags) begin(out *output) (*taping, error) {
 		return nil, usageError{err}
 	}
 	t := &taping{flags: f, out: out}
+	if f.lag {
+		t.lag = &lagMeter{}
+		cfg.Lag = t.lag.count
+	}
 	if t.stream, err = f.resync.check(f.stream.flags, out); err != nil {
 		return nil, err
 	}
@@ -231,12 +239,19 @@ func (t *taping) end(ctx context.Context) (sum *recordSummary, why string, err e
 
 func (f *recordFlags) run(cmd *cobra.Command) error {
 	out := newOutput(cmd)
+	shown, err := f.metrics.listen(out)
+	if err != nil {
+		return err
+	}
+	defer shown.close()
+	f.lag = shown != nil
 	dumps := f.keep.catch(out)
 	defer dumps.close()
 	t, err := f.begin(out)
 	if err != nil {
 		return err
 	}
+	defer shown.show(t.show)()
 	dumps.start(t.w, filepath.Clean(f.output))
 	stop := watch(cmd.Context(), out, func() string {
 		st := t.w.Stats()

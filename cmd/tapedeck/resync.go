@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tapedeck/tapedeck/metrics"
 	"github.com/tapedeck/tapedeck/resync"
 	"github.com/tapedeck/tapedeck/tape"
 )
@@ -15,7 +16,10 @@ import (
 const resyncEndpointDefault = "tcp://127.0.0.1:7300"
 
 func newResync() *cobra.Command {
-	var f serveFlags
+	var (
+		f     serveFlags
+		shows metricsFlags
+	)
 	cmd := &cobra.Command{
 		Use:   "resync TAPE",
 		Short: "Serve what is on a tape to readers that missed it",
@@ -33,14 +37,15 @@ every few seconds in any case.`,
 			"tapedeck resync day.tape --bind tcp://eth1:7300,ipc:///tmp/refills --rate 100MB",
 		),
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return runResync(cmd, &f, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error { return runResync(cmd, &f, &shows, args[0]) },
 	}
 	cmd.Flags().StringVar(&f.bind, "bind", resyncEndpointDefault, "endpoints to serve at, separated by commas")
 	f.addLimits(cmd)
+	shows.add(cmd)
 	return cmd
 }
 
-func runResync(cmd *cobra.Command, f *serveFlags, dir string) (err error) {
+func runResync(cmd *cobra.Command, f *serveFlags, shows *metricsFlags, dir string) (err error) {
 	out := newOutput(cmd)
 	cfg, err := f.config(cmd.Flags())
 	if err != nil {
@@ -49,6 +54,11 @@ func runResync(cmd *cobra.Command, f *serveFlags, dir string) (err error) {
 	if len(cfg.Endpoints) == 0 {
 		return usagef("--bind names no endpoint")
 	}
+	shown, err := shows.listen(out)
+	if err != nil {
+		return err
+	}
+	defer shown.close()
 	t, err := openTape(dir, out)
 	if err != nil {
 		return err
@@ -60,6 +70,7 @@ func runResync(cmd *cobra.Command, f *serveFlags, dir string) (err error) {
 	if err != nil {
 		return err
 	}
+	defer shown.show(s.show)()
 	stop := watch(cmd.Context(), out, func() string { return newServeSummary(s.server.Counters()).text() })
 	src.run(cmd.Context())
 	stop()
@@ -71,6 +82,7 @@ func newResyncWorker() *cobra.Command {
 	var (
 		connect string
 		workers int
+		shows   metricsFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "resync-worker TAPE",
@@ -87,17 +99,23 @@ The tape is the one that the server records or serves, seen by way of the disk.`
 			if workers < 1 {
 				return usagef("--workers %d: want 1 or more", workers)
 			}
-			return runResyncWorker(cmd, connect, workers, args[0])
+			return runResyncWorker(cmd, &shows, connect, workers, args[0])
 		},
 	}
 	cmd.Flags().StringVar(&connect, "connect", "", "the server's backend (required)")
 	cmd.Flags().IntVar(&workers, "workers", 1, "tape readers")
+	shows.add(cmd)
 	_ = cmd.MarkFlagRequired("connect")
 	return cmd
 }
 
-func runResyncWorker(cmd *cobra.Command, endpoint string, workers int, dir string) (err error) {
+func runResyncWorker(cmd *cobra.Command, shows *metricsFlags, endpoint string, workers int, dir string) (err error) {
 	out := newOutput(cmd)
+	shown, err := shows.listen(out)
+	if err != nil {
+		return err
+	}
+	defer shown.close()
 	t, err := tape.Open(dir)
 	if err != nil {
 		return err
@@ -106,11 +124,15 @@ func runResyncWorker(cmd *cobra.Command, endpoint string, workers int, dir strin
 	defer func() { err = errors.Join(err, src.close()) }()
 	ctx, cancel := context.WithCancelCause(cmd.Context())
 	defer cancel(nil)
-	var wg sync.WaitGroup
+	var (
+		wg      sync.WaitGroup
+		readers tapeReaders
+	)
 	defer wg.Wait()
+	defer shown.show(func(sc *metrics.Scope) { sc.TapeReaders(readers.counters) })()
 	for range workers {
 		wg.Go(func() {
-			if err := resync.TapeWorker(ctx, resync.TapeWorkerConfig{Endpoint: endpoint}, refills{src}); err != nil {
+			if err := resync.TapeWorker(ctx, resync.TapeWorkerConfig{Endpoint: endpoint, Worker: readers.add}, refills{src}); err != nil {
 				cancel(fmt.Errorf("%s: %w", endpoint, err))
 			}
 		})

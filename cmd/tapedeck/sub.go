@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tapedeck/tapedeck/metrics"
 	"github.com/tapedeck/tapedeck/subscriber"
 )
 
@@ -22,6 +23,7 @@ type subFlags struct {
 	follow  bool
 	silence time.Duration
 	byRef   string
+	metrics metricsFlags
 }
 
 func newSub() *cobra.Command {
@@ -61,6 +63,7 @@ again what it had handled since it last wrote that down, a second's records or s
 	f.expect.add(cmd)
 	f.policy.add(cmd)
 	f.catchUp.add(cmd)
+	f.metrics.add(cmd)
 	cmd.Flags().StringVar(&f.name, "name", "", "name of this reader, shown to the publisher's operator")
 	cmd.Flags().StringSliceVar(&f.topics, "topics", nil, "visit only topics with one of these prefixes, or those in @FILE")
 	cmd.Flags().BoolVar(&f.print, "print", false, "print each record, as text or JSON, as cat does")
@@ -94,6 +97,11 @@ func (f *subFlags) run(cmd *cobra.Command) error {
 	if tallies == 0 {
 		tallies = len(cfg.Endpoints)
 	}
+	shown, err := f.metrics.listen(out)
+	if err != nil {
+		return err
+	}
+	defer shown.close()
 	h := newSubHandler(out, tallies, topics, f.print)
 	catchUp, err := f.catchUp.open(cmd, f.policy.policy, out)
 	if err != nil {
@@ -111,6 +119,7 @@ func (f *subFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return usageError{err}
 	}
+	defer shown.show(func(sc *metrics.Scope) { box.show(sc, h, slow) })()
 	stop := watch(cmd.Context(), out, func() string {
 		s, _, _ := box.outcome()
 		return fmt.Sprintf("%s records, %d gaps", thousands(s.Records), s.Gaps)

@@ -5,8 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
+	"github.com/tapedeck/tapedeck/internal/latency"
 	"github.com/tapedeck/tapedeck/subscriber"
 	"github.com/tapedeck/tapedeck/wire"
 )
@@ -34,7 +33,7 @@ type tally struct {
 	visited uint64
 	first   time.Time
 	last    time.Time
-	lag     *hdrhistogram.Histogram
+	lag     *latency.Histogram
 	printer *recordPrinter
 	_       [64]byte // keep neighbours off each other's cache line
 }
@@ -44,7 +43,7 @@ func newSubHandler(out *output, tallies int, topics []string, print bool) *subHa
 	for i := range h.tallies {
 		h.tallies[i] = tally{
 			all: h, filter: subscriber.NewFilter(topics), topics: map[string]uint64{},
-			lag: hdrhistogram.New(1, int64(time.Hour), 3),
+			lag: new(latency.Histogram),
 		}
 	}
 	return h
@@ -101,8 +100,7 @@ func (t *tally) late(now time.Time, h *wire.Header, records int) {
 	if h.Send == 0 {
 		return
 	}
-	lag := min(max(now.UnixNano()-int64(h.Send), 1), int64(time.Hour))
-	_ = t.lag.RecordValues(lag, int64(records))
+	t.lag.RecordN(max(now.UnixNano()-int64(h.Send), 1), uint64(records))
 }
 
 // printRecord prints a record, before which so many of its topic were skipped.
@@ -199,7 +197,6 @@ func (h *subHandler) summary(s subscriber.Summary) *subSummary {
 		Corrupt: s.Corrupt, Epochs: s.Epochs, Broken: s.Broken, Diverged: s.Diverged, Early: s.Early, Ended: s.Ended, Complete: s.Complete,
 		Batches: s.Batches, Bytes: s.Bytes, Referred: s.Referred, Fallbacks: s.Fallbacks, why: s.Why(),
 	}
-	lag := hdrhistogram.New(1, int64(time.Hour), 3)
 	var first, last time.Time
 	topics := map[string]bool{} // workers that are alike see the same ones
 	for i := range h.tallies {
@@ -208,7 +205,6 @@ func (h *subHandler) summary(s subscriber.Summary) *subSummary {
 			topics[topic] = true
 		}
 		sum.Visited += t.visited
-		lag.Merge(t.lag)
 		if t.visited > 0 && (first.IsZero() || t.first.Before(first)) {
 			first = t.first
 		}
@@ -220,7 +216,7 @@ func (h *subHandler) summary(s subscriber.Summary) *subSummary {
 	if d := last.Sub(first).Seconds(); d > 0 {
 		sum.Seconds, sum.PerSecond = d, float64(sum.Records)/d
 	}
-	if lag.TotalCount() > 0 {
+	if lag := latency.Merge(h.lags()...); lag.TotalCount() > 0 {
 		sum.LagP50, sum.LagP99, sum.LagMax = lag.ValueAtQuantile(50), lag.ValueAtQuantile(99), lag.Max()
 	}
 	return sum
