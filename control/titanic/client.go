@@ -27,6 +27,9 @@ type ClientConfig struct {
 // Its requests carry the numbers of the majordomo.Client. So a server of ours
 // stores a request once, however often it had to be sent; one of others stores it
 // as often as it arrives.
+//
+// IDs are text here, for what somebody else's server means by one is its business:
+// it gets back what it gave. Of a server of ours, ParseID and ID.String convert.
 type Client struct{ cfg ClientConfig }
 
 // NewClient checks cfg.
@@ -42,28 +45,28 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 // Request has a job stored: when it returns the job is safe and will be done. The
 // frames are copied. Keep the ID where it is safe, too. The error is ErrJob, ErrStatus
 // or that of the bus; then the job may be there or not.
-func (c *Client) Request(ctx context.Context, service string, body ...[]byte) (ID, error) {
+func (c *Client) Request(ctx context.Context, service string, body ...[]byte) (id string, err error) {
 	j := Job{Service: service, Body: body}
 	if err := j.check(BytesMax); err != nil {
-		return ID{}, err
+		return "", err
 	}
 	code, rest, err := c.ask(ctx, ServiceRequest, append([][]byte{[]byte(service)}, body...)...)
 	switch {
 	case err != nil:
-		return ID{}, err
+		return "", err
 	case code == "400":
-		return ID{}, fmt.Errorf("%w: the server does not take it", ErrJob)
-	case code != "200" || len(rest) == 0:
-		return ID{}, fmt.Errorf("%w: it answered %s to %s", ErrStatus, code, ServiceRequest)
+		return "", fmt.Errorf("%w: the server does not take it", ErrJob)
+	case code != "200" || len(rest) == 0 || len(rest[0]) == 0:
+		return "", fmt.Errorf("%w: it answered %s to %s", ErrStatus, code, ServiceRequest)
 	}
-	return ParseID(string(rest[0]))
+	return string(rest[0]), nil
 }
 
 // Reply asks for the reply. ready is false while there is none yet; the frames are
 // the caller's. The error is ErrUnknown where there will be none, ErrStatus, or that
 // of the bus.
-func (c *Client) Reply(ctx context.Context, id ID) (reply [][]byte, ready bool, err error) {
-	code, rest, err := c.ask(ctx, ServiceReply, []byte(id.String()))
+func (c *Client) Reply(ctx context.Context, id string) (reply [][]byte, ready bool, err error) {
+	code, rest, err := c.ask(ctx, ServiceReply, []byte(id))
 	switch {
 	case err != nil:
 		return nil, false, err
@@ -72,14 +75,14 @@ func (c *Client) Reply(ctx context.Context, id ID) (reply [][]byte, ready bool, 
 	case code == "300":
 		return nil, false, nil
 	case code == "400":
-		return nil, false, fmt.Errorf("%w: %v", ErrUnknown, id)
+		return nil, false, fmt.Errorf("%w: %s", ErrUnknown, id)
 	}
 	return nil, false, fmt.Errorf("%w: it answered %s to %s", ErrStatus, code, ServiceReply)
 }
 
 // Close has the job forgotten, with its reply. A job that is not known is no error.
-func (c *Client) Close(ctx context.Context, id ID) error {
-	code, _, err := c.ask(ctx, ServiceClose, []byte(id.String()))
+func (c *Client) Close(ctx context.Context, id string) error {
+	code, _, err := c.ask(ctx, ServiceClose, []byte(id))
 	if err == nil && code != "200" {
 		err = fmt.Errorf("%w: it answered %s to %s", ErrStatus, code, ServiceClose)
 	}
@@ -90,7 +93,7 @@ func (c *Client) Close(ctx context.Context, id ID) error {
 // ones. A server that is away or says 500 is asked again, too; a job that it does
 // not know is ErrUnknown. When ctx ends it returns with its cause, and what the
 // server said last.
-func (c *Client) Wait(ctx context.Context, id ID) ([][]byte, error) {
+func (c *Client) Wait(ctx context.Context, id string) ([][]byte, error) {
 	pause := c.cfg.First
 	for {
 		reply, ready, err := c.Reply(ctx, id)

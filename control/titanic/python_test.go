@@ -1,0 +1,81 @@
+package titanic
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// python returns an interpreter that has pyzmq. Debian's python3-zmq belongs to
+// Debian's own.
+func python(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"python3", "/usr/bin/python3"} {
+		if exec.Command(name, "-c", "import zmq").Run() == nil {
+			return name
+		}
+	}
+	t.Skip("no python3 with zmq: install python3-zmq to run peers that others could have written")
+	return ""
+}
+
+// TestPythonClient: a client of 9/TSP in another language has jobs done by ours.
+func TestPythonClient(t *testing.T) {
+	interpreter := python(t)
+	at := runBroker(t)
+	o, _ := runTitanic(t, Config{Endpoints: at})
+	runWorker(t, at, "echo", 1, upper)
+	const jobs = 50
+	cmd := exec.CommandContext(t.Context(), interpreter, "testdata/tsp_client.py", at[0], "echo", fmt.Sprint(jobs))
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil || string(out) != "OK\n" {
+		t.Fatalf("%v: %s%s", err, out, stderr.Bytes())
+	}
+	if n := o.Counters(); n.Added != jobs || n.Closed != jobs || n.Pending+n.Waiting+n.Remembered != 0 {
+		t.Errorf("%+v", n)
+	}
+}
+
+// TestPythonServer: our client has jobs done by a server of 9/TSP in another language.
+func TestPythonServer(t *testing.T) {
+	interpreter := python(t)
+	at := runBroker(t)
+	cmd := exec.Command(interpreter, "testdata/tsp_server.py", at[0]) // it ends when its input does
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(in.Close(), cmd.Wait()); err != nil {
+			t.Error(err)
+		}
+	})
+	runWorker(t, at, "echo", 1, upper)
+	c := newClient(t, at)
+	for n := range 30 {
+		body := fmt.Sprint("job ", n)
+		id, err := c.Request(t.Context(), "echo", []byte(body), []byte("more"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply, err := c.Wait(t.Context(), id)
+		if err != nil || fmt.Sprintf("%s", reply) != "[did "+body+" did more]" {
+			t.Fatalf("%q, %v", reply, err)
+		}
+		if err := c.Close(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Wait(t.Context(), id); !errors.Is(err, ErrUnknown) {
+			t.Errorf("%v", err)
+		}
+	}
+}
