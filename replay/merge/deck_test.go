@@ -139,9 +139,15 @@ func (d *deck) end() {
 	}
 }
 
-// seek goes to a place and waits until the last values before it have been sent.
+// seek goes to a place.
 func (d *deck) seek(to replay.Target) error {
-	if err := d.player.Seek(context.Background(), to); err != nil {
+	return d.begins(d.player.Seek(context.Background(), to))
+}
+
+// begins waits, behind a command that began an epoch, until its last values have been
+// sent.
+func (d *deck) begins(err error) error {
+	if err != nil {
 		return err
 	}
 	d.sink.mu.Lock()
@@ -155,6 +161,9 @@ func (d *deck) seek(to replay.Target) error {
 // held resumes and waits until the player is at the end.
 func (d *deck) held() error {
 	ctx := context.Background()
+	if err := d.player.Unloop(ctx); err != nil {
+		return err
+	}
 	if err := d.player.Resume(ctx); err != nil {
 		return err
 	}
@@ -177,7 +186,7 @@ func (d *deck) until(phase replay.Phase) (err error) {
 // command is one of the commands, the same for both decks.
 func (x *trial) command() (string, func(*deck) error) {
 	ctx := context.Background()
-	switch x.rng.IntN(6) {
+	switch x.rng.IntN(10) {
 	case 0, 1:
 		n := 1 + x.rng.IntN(40)
 		return fmt.Sprint("step ", n), func(d *deck) error { return d.player.Step(ctx, n) }
@@ -188,6 +197,14 @@ func (x *trial) command() (string, func(*deck) error) {
 		to := replay.By(time.Duration(x.rng.IntN(200) - 100))
 		return fmt.Sprintf("seek %+v", to), func(d *deck) error { return d.seek(to) }
 	case 4:
+		prefixes := [][]string{nil, {"1", "0T01"}, {"2T0"}}[x.rng.IntN(3)]
+		return fmt.Sprint("topics ", prefixes), func(d *deck) error { return d.begins(d.player.SetTopics(ctx, prefixes)) }
+	case 5, 6:
+		from, to := replay.ToTime(x.anyTime(), clocks[x.rng.IntN(2)]), replay.ToTime(x.anyTime(), clocks[x.rng.IntN(2)])
+		return fmt.Sprintf("loop %+v %+v", from, to), func(d *deck) error { return d.begins(d.player.Loop(ctx, from, to)) }
+	case 7:
+		return "unloop", func(d *deck) error { return d.player.Unloop(ctx) }
+	case 8:
 		s := []replay.Speed{replay.Max, 1e9}[x.rng.IntN(2)]
 		return fmt.Sprintf("speed %v", s), func(d *deck) error { return d.player.SetSpeed(ctx, s) }
 	}
@@ -207,7 +224,7 @@ func TestDeck(t *testing.T) {
 		x := &trial{t: t, rng: rng, clock: clocks[rng.IntN(2)]}
 		for i := range 1 + rng.IntN(3) {
 			m := anyTape(rng, i)
-			m.holes, m.seq = false, 0 // a merged tape has none, and numbers from 0
+			m.holes, m.seq, m.apart = false, 0, true // a merged tape has no holes, and numbers from 0
 			x.tapes = append(x.tapes, m.write(t, rng))
 		}
 		x.decks(seed)
