@@ -100,7 +100,7 @@ func (s *store) flush() error {
 
 // copy writes what the jobs need, and syncs it.
 func (c *compaction) copy() error {
-	w := &window{f: c.old.f, size: c.old.size}
+	w := &window{f: c.old.f, size: c.upto}
 	for i := range c.jobs {
 		if err := c.job(w, &c.jobs[i]); err != nil {
 			return err
