@@ -25,7 +25,7 @@ const (
 // Monitor tells of the connections of one socket. It belongs to the goroutine of
 // that socket. Transports without connections, as inproc, tell nothing.
 type Monitor struct {
-	s *Socket
+	of, s *Socket
 }
 
 var monitors atomic.Uint64 // names of the endpoints that the events come from
@@ -45,7 +45,7 @@ func (c *Context) Monitor(s *Socket) (*Monitor, error) {
 	if err := m.Connect(endpoint); err != nil {
 		return nil, errors.Join(fmt.Errorf("zsock: monitor: %w", err), m.Close())
 	}
-	return &Monitor{m}, nil
+	return &Monitor{s, m}, nil
 }
 
 // Socket is what can be read when there is something to tell: for a Waiter, and for
@@ -66,5 +66,8 @@ func (m *Monitor) Next() (Change, error) {
 	}
 }
 
-// Close ends the monitor.
-func (m *Monitor) Close() error { return m.s.Close() }
+// Close ends the monitor. Events that nobody takes would hold up libzmq's thread for
+// ever, and a socket has some to the last: so it is told to have no more.
+func (m *Monitor) Close() error {
+	return errors.Join(m.of.z.Monitor("", 0), m.s.Close())
+}

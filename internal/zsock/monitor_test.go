@@ -91,9 +91,45 @@ func TestMonitor(t *testing.T) {
 		}
 		r, _ = router(endpoint)
 	}
-	for _, err := range []error{r.Close(), d.Close(), m.Close(), w.Close()} {
+	for _, err := range []error{r.Close(), m.Close(), d.Close(), w.Close()} {
 		if err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestMonitorThatIsClosed: what becomes of a socket's connections after its monitor
+// was closed holds up nobody: other sockets of the context go on.
+func TestMonitorThatIsClosed(t *testing.T) {
+	ctx, err := NewContext(NoCPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := ctx.NewSocket(ROUTER, SocketConfig{RecvTimeout: Forever})
+	if err != nil {
+		t.Fatal(err)
+	}
+	endpoint, err := r.Bind("tcp://127.0.0.1:*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 200 {
+		d, err := ctx.NewSocket(DEALER, SocketConfig{Linger: Forever})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := ctx.Monitor(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(d.Connect(endpoint), d.SendFrames([]byte("x")), m.Close(), d.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.RecvFrames(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(r.Close(), ctx.Close()); err != nil {
+		t.Error(err)
 	}
 }
