@@ -72,10 +72,11 @@ func (n *lane) close() error {
 		return nil
 	}
 	n.requeue()
-	err := n.socket.Close()
+	var err error
 	if n.monitor != nil {
-		err = errors.Join(err, n.monitor.Close())
+		err = n.monitor.Close()
 	}
+	err = errors.Join(err, n.socket.Close())
 	n.socket, n.monitor = nil, nil
 	n.l.watch()
 	return err

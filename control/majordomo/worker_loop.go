@@ -65,11 +65,11 @@ func (w *Worker) close() error {
 	for _, r := range w.registrations {
 		r.cancel()
 		r.in.Close()
-		if r.socket != nil {
-			errs = append(errs, r.socket.Close())
-		}
 		if r.monitor != nil {
 			errs = append(errs, r.monitor.Close())
+		}
+		if r.socket != nil {
+			errs = append(errs, r.socket.Close())
 		}
 	}
 	if w.waiter != nil {

@@ -44,10 +44,11 @@ func (w *Worker) telling(r *registration) bool {
 
 // drop closes the socket of a registration.
 func (w *Worker) drop(r *registration) error {
-	err := r.socket.Close()
+	var err error
 	if r.monitor != nil {
-		err = errors.Join(err, r.monitor.Close())
+		err = r.monitor.Close()
 	}
+	err = errors.Join(err, r.socket.Close())
 	r.socket, r.monitor = nil, nil
 	w.watch()
 	return err
