@@ -288,6 +288,15 @@ func (h *Healer) Positions() []Span {
 	return list
 }
 
+// Position is one shard's part of Positions; ok is false before that has begun. It waits
+// for a delivery that is at work.
+func (h *Healer) Position(shard int) (at Span, ok bool) {
+	s := h.shard(shard)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.at, s.at.Epoch != 0
+}
+
 // Splices are where the live stream has been joined: per shard that has delivered
 // something of it the epoch and, in From, the first sequence that came live. To is
 // unused. What was delivered before came from refills.
