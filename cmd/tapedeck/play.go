@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,6 +26,7 @@ type playFlags struct {
 	batch    int
 	squeeze  time.Duration
 	readers  bool
+	step     stepFlags
 	serve    serveFlags
 	metrics  metricsFlags // of the command alone
 }
@@ -55,6 +55,17 @@ leaves out what is longer than a second of each stretch of the tape in which not
 happens; what happens keeps its pace. Subscribers are told on the stream what the player
 does.
 
+With --barrier desk,risk play is in lock-step with the subscribers of these names: it
+plays --barrier-window records in the one order over all shards, and the next ones only
+when all of them have handled these. The same tape then gives the same batches, in the
+same order, on every run, whatever the speed and the machine. Two subscribers of one
+name are both waited for, one that goes until it is there again; who is not named holds
+nobody up, and may lose records.
+
+With --faults messages fare as on a bad network: readers see gaps, repeats and damage,
+and what they miss they get with sub --resync. The same seed picks the same messages, as
+far as the batches are the same, as they are with --barrier.
+
 With --resync-bind subscribers get from here what they missed, and last values.
 --readers says every second who reads, and how late; whoever becomes slow or stuck is
 named in any case, at once and in the summary.`,
@@ -67,6 +78,8 @@ named in any case, at once and in the summary.`,
 			"tapedeck play es.tape --squeeze 1s",
 			"tapedeck play es.tape --loop @open..2023-12-25T14:31:00Z",
 			"tapedeck play es.tape --live --readers --resync-bind tcp://127.0.0.1:7300",
+			"tapedeck play es.tape --speed max --barrier desk,risk --barrier-window 100",
+			"tapedeck play es.tape --faults drop=0.1%,delay=0.5%:20ms,seed=7 --resync-bind tcp://127.0.0.1:7300",
 		),
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
@@ -91,6 +104,7 @@ func (f *playFlags) add(cmd *cobra.Command) {
 	fl.BoolVar(&f.live, "live", false, "let a slow subscriber lose records instead of waiting for it")
 	fl.IntVar(&f.batch, "batch-size", 0, "payload bytes at which a batch is full (default 256 KiB)")
 	fl.BoolVar(&f.readers, "readers", false, "list the subscribers every second, with how late they are")
+	f.step.add(cmd)
 	f.serve.add(cmd, "of what was played")
 	_ = cmd.RegisterFlagCompletionFunc("clock", cobra.FixedCompletions([]string{"receive", "event", "send"}, cobra.ShellCompDirectiveNoFileComp))
 }
@@ -124,6 +138,10 @@ func (f *playFlags) config() (replay.Config, error) {
 	if f.wait < 0 {
 		return cfg, usagef("--wait %d: want 0 or more", f.wait)
 	}
+	if err := f.step.check(f.live); err != nil {
+		return cfg, err
+	}
+	f.step.player(&cfg)
 	cfg.Wait, cfg.BatchBytes = f.wait, f.batch
 	cfg.Topics, err = topicPrefixes(f.topics)
 	return cfg, err
@@ -190,7 +208,7 @@ func (f *playFlags) open(dirs []string, out *output, squawk func(snail.Squawk), 
 	if adjust != nil {
 		adjust(&cfg)
 	}
-	if p.pub, err = f.publisher(t, t.place(&cfg), ioCPUs, squawk); err != nil {
+	if p.pub, err = f.publisher(t, t.place(&cfg), ioCPUs, squawk, out); err != nil {
 		return p, err
 	}
 	cfg.Publisher, p.cfg = p.pub, cfg
@@ -242,6 +260,9 @@ func (f *playFlags) run(cmd *cobra.Command, dirs []string) (err error) {
 	closeErr := pub.Close()
 	p.served.stay(cmd.Context())
 	sum := newPlaySummary(&rep, &stats, cfg.Speed)
+	if f.step.plan != nil {
+		sum.Faults = &stats.Faults
+	}
 	sum.Served, err = p.served.stop()
 	closeErr = errors.Join(closeErr, err)
 	sum.List, sum.Untold = readers.all(), readers.unsaid.Load()
@@ -261,7 +282,7 @@ func (f *playFlags) run(cmd *cobra.Command, dirs []string) (err error) {
 	return closeErr
 }
 
-func (f *playFlags) publisher(t *playedTapes, at *wire.TapePlace, ioCPUs []int, squawk func(snail.Squawk)) (*publisher.Publisher, error) {
+func (f *playFlags) publisher(t *playedTapes, at *wire.TapePlace, ioCPUs []int, squawk func(snail.Squawk), out *output) (*publisher.Publisher, error) {
 	endpoints, err := f.stream.endpoints()
 	if err != nil {
 		return nil, err
@@ -274,13 +295,15 @@ func (f *playFlags) publisher(t *playedTapes, at *wire.TapePlace, ioCPUs []int, 
 	if f.live {
 		mode = "live"
 	}
-	pub, err := publisher.New(publisher.Config{
+	cfg := publisher.Config{
 		Endpoints: endpoints, Lossless: !f.live, IOCPUs: ioCPUs, Squawk: squawk,
 		Session: wire.Session{
 			Publisher: program(), Mode: mode, Speed: f.speed, Tape: ids,
 			Sources: t.about.Sources, Encodings: t.about.Encodings, ByReference: at,
 		},
-	})
+	}
+	f.step.publisher(&cfg, out)
+	pub, err := publisher.New(cfg)
 	return pub, withHint(err, "is another player running? --bind chooses other endpoints, and tcp://127.0.0.1:* a free port")
 }
 
@@ -296,90 +319,4 @@ func (f *playFlags) play(ctx context.Context, out *output, player *replay.Player
 	})
 	defer stop()
 	return player.Run(ctx)
-}
-
-// playSummary is the last line of play.
-type playSummary struct {
-	Records   uint64  `json:"records"`
-	Bytes     uint64  `json:"bytes"`
-	Batches   uint64  `json:"batches"`
-	Filtered  uint64  `json:"filtered"`
-	Passes    int     `json:"passes"`
-	Rounds    int     `json:"rounds,omitempty"`
-	Squeezed  int64   `json:"squeezed_ns,omitempty"`
-	Speed     string  `json:"speed"`
-	Seconds   float64 `json:"seconds"`
-	PerSecond float64 `json:"records_per_second"`
-	Readers   int     `json:"readers"`
-	Finished  int     `json:"readers_finished"`
-	Left      int     `json:"readers_left"`
-	Stalled   float64 `json:"stalled_seconds"`
-	Foreign   uint64  `json:"foreign_frames"`
-	Referred  uint64  `json:"referred_batches"`
-	Pacing    *pacing `json:"pacing_error,omitempty"`
-
-	List   []snail.Reader `json:"reader_list,omitempty"` // all that were there, as they were seen last
-	Untold uint64         `json:"untold,omitempty"`      // squawks that were not written, for want of room
-	Served *serveSummary  `json:"served,omitempty"`
-}
-
-// pacing is how late records left, after the moment their time and the speed
-// gave them.
-type pacing struct {
-	P50  int64 `json:"p50_ns"`
-	P90  int64 `json:"p90_ns"`
-	P99  int64 `json:"p99_ns"`
-	P999 int64 `json:"p999_ns"`
-	Max  int64 `json:"max_ns"`
-}
-
-func newPlaySummary(rep *replay.Report, st *publisher.Stats, speed replay.Speed) *playSummary {
-	s := &playSummary{
-		Records: rep.Records, Bytes: rep.Bytes, Batches: rep.Batches, Filtered: rep.Filtered, Passes: rep.Passes,
-		Rounds: rep.Rounds, Squeezed: int64(rep.Squeezed),
-		Speed: speed.String(), Seconds: rep.Elapsed.Seconds(),
-		PerSecond: float64(rep.Records) / max(rep.Elapsed.Seconds(), 1e-9),
-		Readers:   st.Joined, Finished: st.Finished, Left: st.Left, Stalled: st.Stalled.Seconds(), Foreign: st.Foreign,
-		Referred: st.Referred,
-	}
-	if h := rep.Late; h != nil && h.TotalCount() > 0 {
-		s.Pacing = &pacing{h.ValueAtQuantile(50), h.ValueAtQuantile(90), h.ValueAtQuantile(99), h.ValueAtQuantile(99.9), h.Max()}
-	}
-	return s
-}
-
-func (s *playSummary) text() string {
-	text := fmt.Sprintf("played %s records in %.2f s (%s records/s)", thousands(s.Records), s.Seconds, thousands(uint64(s.PerSecond)))
-	if s.Pacing != nil {
-		text += fmt.Sprintf(", pacing error p50 %v p99 %v max %v",
-			round(s.Pacing.P50), round(s.Pacing.P99), round(s.Pacing.Max))
-	}
-	if s.Rounds > 0 {
-		text += ", " + count(uint64(s.Rounds), "round") + " of the loop"
-	}
-	if s.Squeezed > 0 {
-		text += fmt.Sprintf(", %v of idle time left out", round(s.Squeezed))
-	}
-	text += fmt.Sprintf(", %d of %d subscribers confirmed the end", s.Finished, s.Readers)
-	if s.Left > 0 {
-		text += fmt.Sprintf(", %d left early", s.Left)
-	}
-	for i := range s.List {
-		if r := &s.List[i]; r.Verdict != snail.OK {
-			text += "; " + readerText(r)
-		}
-	}
-	return text + s.Served.after()
-}
-
-// round shortens a duration for people.
-func round(ns int64) time.Duration {
-	d := time.Duration(ns)
-	switch {
-	case d > time.Second:
-		return d.Round(time.Millisecond)
-	case d > time.Millisecond:
-		return d.Round(10 * time.Microsecond)
-	}
-	return d.Round(100 * time.Nanosecond)
 }

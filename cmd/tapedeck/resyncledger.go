@@ -18,6 +18,7 @@ type ledger struct {
 	ends    *endBook                 // told where epochs end; may be nil
 	byTime  bool                     // an epoch may begin anywhere: with the first record from a time on
 	pages   []page                   // of each shard
+	news    handledNews              // for who is in lock-step
 }
 
 // page is one shard. The lock is for those who look at it meanwhile.
@@ -47,12 +48,14 @@ func newLedger(shards int, next subscriber.Handler) *ledger {
 
 // HandleBatch implements subscriber.Handler.
 func (l *ledger) HandleBatch(b *wire.Batch, skip uint32) error {
+	defer l.news.say(int(b.Shard))
 	l.enter(b, skip, true)
 	return l.next.HandleBatch(b, skip)
 }
 
 // HandleRefill implements resync.RefillHandler.
 func (l *ledger) HandleRefill(b *wire.Batch, skip uint32) error {
+	defer l.news.say(int(b.Shard))
 	l.enter(b, skip, false)
 	if l.refills != nil {
 		return l.refills.HandleRefill(b, skip)
@@ -98,6 +101,7 @@ func (p *page) enterEpoch(epoch wire.Epoch, shard int, from wire.Seq) {
 
 // HandleGap implements subscriber.Handler: the sequences are given up.
 func (l *ledger) HandleGap(shard int, epoch wire.Epoch, from, to wire.Seq) {
+	defer l.news.say(shard)
 	p := &l.pages[shard]
 	p.mu.Lock()
 	if !p.begun || epoch != p.at.Epoch {

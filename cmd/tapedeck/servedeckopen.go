@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -67,6 +68,13 @@ func (d *deck) flags(o *runOptions) (*playFlags, error) {
 	}
 	if a.Shards != 0 {
 		values = append(values, [2]string{"shards", strconv.Itoa(a.Shards)})
+	}
+	if len(a.Barrier) > 0 {
+		values = append(values, [2]string{"barrier", strings.Join(a.Barrier, ",")}, [2]string{"barrier-window", strconv.Itoa(cmp.Or(a.BarrierWindow, 1))},
+			[2]string{"barrier-timeout", cmp.Or(a.BarrierTimeout, "0s")})
+	}
+	if a.Faults != "" {
+		values = append(values, [2]string{"faults", a.Faults})
 	}
 	resync := cmp.Or(o.resync, a.ResyncBind, c.resync)
 	if resync != "off" && resync != "" {

@@ -24,6 +24,8 @@ type subFlags struct {
 	silence time.Duration
 	byRef   string
 	metrics metricsFlags
+
+	lockStep bool
 }
 
 func newSub() *cobra.Command {
@@ -46,7 +48,10 @@ records came from the tape, how many live, and where they were spliced.
 
 With --resume this reader writes down every second, and when it ends, how far it is;
 started again, it goes on with the very next record. Where it was killed it gets
-again what it had handled since it last wrote that down, a second's records or so.`,
+again what it had handled since it last wrote that down, a second's records or so.
+
+With --lock-step this reader says what it has handled, workers included, and play
+--barrier, which names it, plays on only then.`,
 		Example: example(
 			"tapedeck sub --shards 2 --json",
 			"tapedeck sub --shards 4 --workers 4 --pin auto --topics @watchlist.txt",
@@ -55,6 +60,7 @@ again what it had handled since it last wrote that down, a second's records or s
 			"tapedeck sub --connect ipc:///tmp/deck-{shard} --shards 4 --pin auto",
 			"tapedeck sub --resync tcp://127.0.0.1:7300 --from 2023-12-25T14:30:00Z",
 			"tapedeck sub --resync tcp://127.0.0.1:7300 --resume desk4.json --follow",
+			"tapedeck sub --lock-step --name desk --shards 2",
 		),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
@@ -68,6 +74,7 @@ again what it had handled since it last wrote that down, a second's records or s
 	cmd.Flags().StringSliceVar(&f.topics, "topics", nil, "visit only topics with one of these prefixes, or those in @FILE")
 	cmd.Flags().BoolVar(&f.print, "print", false, "print each record, as text or JSON, as cat does")
 	addByReference(cmd, &f.byRef)
+	cmd.Flags().BoolVar(&f.lockStep, "lock-step", false, "say what was handled, for play --barrier, which waits for it by --name")
 	cmd.Flags().BoolVar(&f.follow, "follow", false, "stay after the end, for the next session")
 	cmd.Flags().DurationVar(&f.silence, "silence", 0, "fail when a shard says nothing, heartbeats included, for this long (0: wait for ever)")
 	return cmd
@@ -156,10 +163,13 @@ func (f *subFlags) run(cmd *cobra.Command) error {
 
 func (f *subFlags) config(out *output) (subscriber.Config, error) {
 	cfg := subscriber.Config{
-		Name: f.name, Follow: f.follow, Silence: f.silence,
+		Name: f.name, Follow: f.follow, Silence: f.silence, LockStep: f.lockStep,
 		Warn: func(_ int, err error) { out.remark("warning: %v", err) },
 	}
-	var err error
+	err := f.checkLockStep()
+	if err != nil {
+		return cfg, err
+	}
 	if cfg.Endpoints, err = f.stream.endpoints(); err != nil {
 		return cfg, err
 	}
