@@ -73,33 +73,42 @@ func (f *busFlags) open(ctx context.Context) (*bus, error) {
 func (b *bus) close() error { return b.bus.Close() }
 
 // heard reports whether somebody may listen at one of the endpoints: false where
-// each of them refused a connection for busDial.
+// each of them refuses connections, for busDial.
 func (f *busFlags) heard(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, busDial)
-	defer cancel()
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
-	var d net.Dialer
-	for {
-		for _, endpoint := range f.endpoints {
-			address, tcp := strings.CutPrefix(endpoint, "tcp://")
-			if !tcp || strings.Contains(address, ";") {
-				return true // nobody knows
-			}
-			c, err := d.DialContext(ctx, "tcp", address)
-			if err == nil {
-				_ = c.Close()
-			}
-			if !errors.Is(err, syscall.ECONNREFUSED) {
-				return true
-			}
+	for until := time.Now().Add(busDial); ; {
+		if !f.refused(ctx) {
+			return true
 		}
 		select {
+		case at := <-again.C:
+			if at.After(until) {
+				return false
+			}
 		case <-ctx.Done():
-			return false
-		case <-again.C:
+			return true // what is asked next says so
 		}
 	}
+}
+
+// refused reports whether every endpoint refuses a connection now.
+func (f *busFlags) refused(ctx context.Context) bool {
+	d := net.Dialer{Timeout: busDial}
+	for _, endpoint := range f.endpoints {
+		address, tcp := strings.CutPrefix(endpoint, "tcp://")
+		if !tcp || strings.Contains(address, ";") {
+			return false // nobody knows
+		}
+		c, err := d.DialContext(ctx, "tcp", address)
+		if err == nil {
+			_ = c.Close()
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return false
+		}
+	}
+	return true
 }
 
 func (f *busFlags) noAnswer() error {
