@@ -79,7 +79,7 @@ func (s *store) compaction(now int64) (*compaction, error) {
 	next, size := s.m.next, logHeader+s.m.live+s.cfg.segment
 	s.moving = true
 	var err error
-	if c.new, err = createLog(s.cfg.fs, s.cfg.dir, size, next, now); err != nil {
+	if c.new, err = createLog(s.cfg.fs, s.cfg.dir, size, s.cfg.identity(), next, now); err != nil {
 		s.moving = false
 		s.count.compactionsFailed++
 		return nil, fmt.Errorf("titanic: compact job log: %w", err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
-	"math/rand/v2"
 
 	"github.com/tapedeck/tapedeck/internal/fsys"
 )
@@ -71,7 +70,7 @@ type logFile struct {
 }
 
 // createLog begins a log under its temporary name, with room for size bytes.
-func createLog(fsx fsys.FS, dir string, size int64, next uint64, now int64) (*logFile, error) {
+func createLog(fsx fsys.FS, dir string, size int64, identity, next uint64, now int64) (*logFile, error) {
 	name := dir + "/" + logNew
 	if err := fsx.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -80,7 +79,7 @@ func createLog(fsx fsys.FS, dir string, size int64, next uint64, now int64) (*lo
 	if err != nil {
 		return nil, err
 	}
-	l := &logFile{f: f, identity: max(rand.Uint64(), 1), next: next, end: logHeader}
+	l := &logFile{f: f, identity: identity, next: next, end: logHeader}
 	if err := errors.Join(l.reserve(size), l.writeHeader(now)); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

@@ -25,7 +25,10 @@ type storeConfig struct {
 	salvage bool
 	fresh   bool // write a new log, whatever state this one is in
 	newID   func() ID
-	step    func(point string) // told between any two steps; a test stops the process there
+	// identity draws that of a log. It must not be guessed: a body that looks like
+	// records would be taken for some.
+	identity func() uint64
+	step     func(point string) // told between any two steps; a test stops the process there
 }
 
 // store is the log and its index. Records are appended to a buffer, where the
@@ -69,6 +72,12 @@ func openStore(cfg storeConfig, now int64) (*store, error) {
 	}
 	if s.cfg.newID == nil {
 		s.cfg.newID = newID
+	}
+	if s.cfg.identity == nil {
+		s.cfg.identity = func() uint64 {
+			id := newID()
+			return max(binary.LittleEndian.Uint64(id[:]), 1)
+		}
 	}
 	if err := cfg.fs.Mkdir(cfg.dir); err != nil {
 		return nil, fmt.Errorf("titanic: %w", err)
@@ -123,7 +132,7 @@ func (s *store) open(now int64) (err error) {
 
 // begin makes the first log.
 func (s *store) begin(now int64) error {
-	l, err := createLog(s.cfg.fs, s.cfg.dir, s.cfg.segment, 1, now)
+	l, err := createLog(s.cfg.fs, s.cfg.dir, s.cfg.segment, s.cfg.identity(), 1, now)
 	if err != nil {
 		return err
 	}
