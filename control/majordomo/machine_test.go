@@ -405,7 +405,7 @@ func TestDepthOf(t *testing.T) {
 			t.Errorf("%q: got %d, want 1", b, got)
 		}
 	}
-	if string(identityOf(5)) == string(identityOf(5)) {
+	if one, other := identityOf(5), identityOf(5); string(one) == string(other) {
 		t.Error("two workers have the same identity")
 	}
 }
