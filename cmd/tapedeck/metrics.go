@@ -86,10 +86,27 @@ func (m *metricsService) show(parts func(*metrics.Scope)) (hide func()) {
 	if m == nil {
 		return func() {}
 	}
-	sc := m.set.Scope()
+	hide = m.showAs(parts)
+	m.ready()
+	return hide
+}
+
+// showAs is show for parts of which there may be several: labels tell them apart. What
+// is still starting is not ready.
+func (m *metricsService) showAs(parts func(*metrics.Scope), labels ...string) (hide func()) {
+	if m == nil {
+		return func() {}
+	}
+	sc := m.set.Scope(labels...)
 	parts(sc)
-	m.begun.Close()
 	return sc.Close
+}
+
+// ready says that all parts are there.
+func (m *metricsService) ready() {
+	if m != nil {
+		m.begun.Close()
+	}
 }
 
 // close ends it.

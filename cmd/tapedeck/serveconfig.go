@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 // The parts of serve, in the order in which they start; they stop the other way
 // round.
 const (
+	partMetrics  = "metrics"
 	partBroker   = "broker"
 	partState    = "state"
 	partDecks    = "decks"
@@ -25,11 +27,10 @@ const (
 	partRefill   = "refill"
 	partJobs     = "jobs"
 	partStatus   = "status"
-	partMetrics  = "metrics"
 )
 
 var serveParts = []string{
-	partBroker, partState, partDecks, partTapes, partRecorder, partLVC, partRefill, partJobs, partStatus, partMetrics,
+	partMetrics, partBroker, partState, partDecks, partTapes, partRecorder, partLVC, partRefill, partJobs, partStatus,
 }
 
 const (
@@ -193,6 +194,9 @@ func (c *serveConfig) mayListen(endpoint string) error {
 		switch scheme, _, found := strings.Cut(endpoint, "://"); {
 		case !found:
 			host = endpoint // an address of HTTP
+			if _, err := strconv.Atoi(host); err == nil {
+				return nil // a port of this machine alone
+			}
 		case scheme == "ipc", scheme == "inproc":
 			return nil
 		case slices.Contains(c.listen, "*"):

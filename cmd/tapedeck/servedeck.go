@@ -47,6 +47,7 @@ type deckRun struct {
 	endpoints []string
 	resync    string
 	cancel    context.CancelFunc
+	hide      func()        // its numbers
 	ended     chan struct{} // closed when the publisher is
 	followers sync.WaitGroup
 
@@ -94,6 +95,7 @@ func (d *deck) beginLocked() {
 	var ctx context.Context
 	ctx, r.cancel = context.WithCancel(d.house.life)
 	d.house.out.remark("deck %s: %v on %v", d.name, d.args.Tapes, r.endpoints)
+	r.hide = d.house.shown.showAs(r.playing.show, "deck", d.name)
 	go d.play(ctx, r)
 	r.followers.Go(func() { d.follow(r) })
 	r.followers.Go(func() { d.watch(r) })
@@ -110,6 +112,7 @@ func (d *deck) play(ctx context.Context, r *deckRun) {
 	d.mu.Lock()
 	r.over, r.report = true, report // from here on nobody uses the publisher
 	d.mu.Unlock()
+	r.hide()
 	closeErr := r.pub.Close()
 	if errors.Is(err, replay.ErrStopped) || ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil

@@ -89,7 +89,7 @@ func newDeckTest(t *testing.T, records, shards int) *deckTest {
 	life, end := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- d.board.run(life) }()
-	if d.house, err = newDeckHouse(life, cfg, tapes, d.board, silent()); err != nil {
+	if d.house, err = newDeckHouse(life, cfg, tapes, d.board, nil, silent()); err != nil {
 		t.Fatal(err)
 	}
 	bus := direct{}

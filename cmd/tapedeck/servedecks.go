@@ -14,7 +14,8 @@ import (
 type deckHouse struct {
 	cfg   *serveConfig
 	tapes *tapesDir
-	board *cloneBoard // where their state is shown; may be nil
+	board *cloneBoard     // where their state is shown; may be nil
+	shown *metricsService // where their numbers are; may be nil
 	out   *output
 	life  context.Context // of the decks
 	ports portPool
@@ -25,13 +26,13 @@ type deckHouse struct {
 	ending sync.WaitGroup   // decks that are open, or being opened or closed
 }
 
-func newDeckHouse(life context.Context, cfg *serveConfig, tapes *tapesDir, board *cloneBoard, out *output) (*deckHouse, error) {
+func newDeckHouse(life context.Context, cfg *serveConfig, tapes *tapesDir, board *cloneBoard, shown *metricsService, out *output) (*deckHouse, error) {
 	first, last, err := portRange(cfg.decks.ports)
 	if err != nil {
 		return nil, usagef("decks.ports: %v", err)
 	}
 	return &deckHouse{
-		cfg: cfg, tapes: tapes, board: board, out: out, life: life,
+		cfg: cfg, tapes: tapes, board: board, shown: shown, out: out, life: life,
 		ports: portPool{first: first, last: last, taken: map[int]bool{}}, decks: map[string]*deck{},
 	}, nil
 }

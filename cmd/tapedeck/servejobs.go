@@ -14,6 +14,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/control"
 	"github.com/tapedeck/tapedeck/control/titanic"
+	"github.com/tapedeck/tapedeck/metrics"
 )
 
 // jobLife is how long a job may be at work: longer than any is.
@@ -62,6 +63,7 @@ func (s *station) startJobs(context.Context) error {
 		return err
 	}
 	s.start(partJobs, log.Run, log.Close)
+	s.show(partJobs, func(sc *metrics.Scope) { sc.Jobs(log.Counters) })
 	s.jobs = &jobService{log: log, runner: runner, codes: map[titanic.ID]control.Code{}}
 	return s.serve(control.ServiceJob, 4, control.ServiceConfig{}, s.jobs.commands()...)
 }

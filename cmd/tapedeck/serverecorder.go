@@ -30,6 +30,7 @@ type recorderHouse struct {
 	cfg   *serveConfig
 	tapes *tapesDir
 	board *cloneBoard
+	shown *metricsService // may be nil
 	out   *output
 	life  context.Context // of the recorders
 
@@ -60,8 +61,8 @@ type servedRecorder struct {
 // dumpsKept is how many dumps a recorder's state lists.
 const dumpsKept = 16
 
-func newRecorderHouse(life context.Context, cfg *serveConfig, tapes *tapesDir, board *cloneBoard, out *output) *recorderHouse {
-	return &recorderHouse{cfg: cfg, tapes: tapes, board: board, out: out, life: life, recorders: map[string]*servedRecorder{}}
+func newRecorderHouse(life context.Context, cfg *serveConfig, tapes *tapesDir, board *cloneBoard, shown *metricsService, out *output) *recorderHouse {
+	return &recorderHouse{cfg: cfg, tapes: tapes, board: board, shown: shown, out: out, life: life, recorders: map[string]*servedRecorder{}}
 }
 
 // commands are those of the service recorder.
@@ -102,6 +103,7 @@ func (h *recorderHouse) start(a *control.RecorderStart) (*servedRecorder, error)
 		return nil, err
 	}
 	r := &servedRecorder{house: h, name: a.Recorder, args: *a, started: time.Now(), ended: make(chan struct{}), phase: phaseRecording, version: 1}
+	f.lag = h.shown != nil
 	r.taping, err = f.begin(h.out)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -205,6 +207,7 @@ func (r *servedRecorder) run(ctx context.Context) {
 	defer r.house.group.Done()
 	h := r.house
 	h.out.remark("recorder %s: %s to %s", r.name, r.args.Connect, r.args.Tape)
+	hide := h.shown.showAs(r.taping.show, "recorder", r.name)
 	done := make(chan error, 1)
 	go func() { done <- r.taping.run(ctx) }()
 	tick := time.NewTicker(h.cfg.state.readers)
@@ -221,6 +224,7 @@ func (r *servedRecorder) run(ctx context.Context) {
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
+	hide()
 	gone, cancel := context.WithCancel(context.Background())
 	cancel() // nothing is served any more
 	sum, _, closeErr := r.taping.end(gone)

@@ -46,6 +46,7 @@ func (s *station) startRefills(context.Context) error {
 			_, err := r.served.stop()
 			return errors.Join(err, r.tape.close())
 		})
+		s.show(partRefill+" "+r.name, r.served.show, "resync", r.name)
 	}
 	return nil
 }

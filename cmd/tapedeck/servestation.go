@@ -15,6 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/control"
 	"github.com/tapedeck/tapedeck/control/majordomo"
 	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/metrics"
 )
 
 // station is a process that serves: the parts that run in it, wired together.
@@ -37,8 +38,8 @@ type station struct {
 	lvc       *lvcHandler
 	refills   []*tapeRefills
 	jobs      *jobService
-	metricsAt string
 	services  []*control.Service
+	shown     *metricsService // nil: nothing is
 }
 
 // inprocBus is the broker's endpoint for workers of its own process.
@@ -63,9 +64,9 @@ func openStation(ctx context.Context, cfg *serveConfig, out *output) (_ *station
 		name  string
 		start func(context.Context) error
 	}{
-		{partBroker, s.startBroker}, {partState, s.startState}, {partDecks, s.startDecks}, {partTapes, s.startTapes},
-		{partRecorder, s.startRecorders}, {partLVC, s.startLVC}, {partRefill, s.startRefills}, {partJobs, s.startJobs},
-		{partStatus, s.startStatus}, {partMetrics, s.startMetrics},
+		{partMetrics, s.startMetrics}, {partBroker, s.startBroker}, {partState, s.startState}, {partDecks, s.startDecks},
+		{partTapes, s.startTapes}, {partRecorder, s.startRecorders}, {partLVC, s.startLVC}, {partRefill, s.startRefills},
+		{partJobs, s.startJobs}, {partStatus, s.startStatus},
 	} {
 		if part.name == partBroker && !cfg.has(partBroker) {
 			s.bus, s.join = cfg.bus, []string{cfg.bus}
@@ -77,7 +78,7 @@ func openStation(ctx context.Context, cfg *serveConfig, out *output) (_ *station
 			return nil, fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
-	return s, nil
+	return s, s.showWhole()
 }
 
 // partOutput is where parts say something: remarks, on standard error, and nothing
@@ -117,6 +118,7 @@ func (s *station) startBroker(context.Context) error {
 	}
 	s.bus, s.join = s.broker.Endpoints()[0], []string{inprocBus}
 	s.start(partBroker, s.broker.Run, s.broker.Close)
+	s.show(partBroker, func(sc *metrics.Scope) { sc.Broker(s.broker) })
 	return nil
 }
 
@@ -152,13 +154,14 @@ func (s *station) startState(context.Context) error {
 		return err
 	}
 	s.start(partState, s.board.run, s.board.close)
+	s.show(partState, func(sc *metrics.Scope) { sc.Clones(s.board.server.Stats) })
 	return nil
 }
 
 func (s *station) startDecks(context.Context) error {
 	life, end := context.WithCancel(context.Background())
 	var err error
-	if s.decks, err = newDeckHouse(life, s.cfg, s.tapes, s.board, s.out); err != nil {
+	if s.decks, err = newDeckHouse(life, s.cfg, s.tapes, s.board, s.shown, s.out); err != nil {
 		end()
 		return err
 	}
@@ -167,6 +170,7 @@ func (s *station) startDecks(context.Context) error {
 		end()
 		return nil
 	})
+	s.show(partDecks, func(sc *metrics.Scope) { sc.Check(partDecks, s.decks.failed) })
 	for i, table := range s.cfg.deck {
 		var args control.DeckOpen
 		if err := tableArgs(tableDeck, i, table, &args); err != nil {
@@ -189,7 +193,7 @@ func (s *station) startTapes(context.Context) error {
 
 func (s *station) startRecorders(context.Context) error {
 	life, end := context.WithCancel(context.Background())
-	s.recorders = newRecorderHouse(life, s.cfg, s.tapes, s.board, s.out)
+	s.recorders = newRecorderHouse(life, s.cfg, s.tapes, s.board, s.shown, s.out)
 	s.hold(partRecorder, func() error {
 		s.recorders.closeAll()
 		end()
@@ -224,6 +228,7 @@ func (s *station) startLVC(ctx context.Context) error {
 		}
 		f.warm = path
 	}
+	f.lag = s.shown != nil
 	h, err := f.begin(ctx, cmd.Flags(), s.out)
 	if err != nil {
 		return err
@@ -233,12 +238,13 @@ func (s *station) startLVC(ctx context.Context) error {
 		h.close()
 		return nil
 	})
+	s.show(partLVC, h.show, partLVC, partLVC)
 	return nil
 }
 
 // serving says what runs here.
 func (s *station) serving() *serving {
-	v := &serving{Parts: s.cfg.parts, Bus: s.bus, Tapes: s.tapes.root, State: s.board.place().Snapshot, Updates: s.board.place().Updates, Metrics: s.metricsAt}
+	v := &serving{Parts: s.cfg.parts, Bus: s.bus, Tapes: s.tapes.root, State: s.board.place().Snapshot, Updates: s.board.place().Updates, Metrics: s.metricsURL()}
 	if s.decks != nil {
 		for _, d := range s.decks.list() {
 			v.Decks = append(v.Decks, d.name)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -296,5 +298,59 @@ func TestServeStopsInOrder(t *testing.T) {
 	cancel()
 	if err := newSupervisor().wait(ended); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestServeMetrics: every part is in the metrics, a deck under its name as long as it
+// plays, and the process says that it is ready.
+func TestServeMetrics(t *testing.T) {
+	dir := t.TempDir()
+	synthTape(t, dir, "day.tape", 100, 1)
+	s := serveFor(t, "tapes="+dir)
+	get := func(path string) (string, int) {
+		t.Helper()
+		r, err := http.Get("http://" + s.shown.server.Address() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b), r.StatusCode
+	}
+	if body, code := get("/readyz"); code != http.StatusOK {
+		t.Errorf("not ready: %s", body)
+	}
+	ask[control.DeckResult](s, control.ServiceDeck, "open", control.DeckOpen{Tapes: []string{"day.tape"}, Bind: "tcp://127.0.0.1:*", Paused: true})
+	body, _ := get("/metrics")
+	for _, want := range []string{`deck="day"`, "tapedeck_broker_", "tapedeck_jobs", `service="deck"`, "tapedeck_clone_"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+	st := ask[control.Status](s, control.ServiceStatus, "status", nil)
+	if !strings.HasSuffix(st.Metrics, s.shown.server.Address()+"/metrics") {
+		t.Errorf("status says that metrics are at %q", st.Metrics)
+	}
+	ask[control.DeckResult](s, control.ServiceDeck, "close", nil)
+	if body, _ = get("/metrics"); strings.Contains(body, `deck="day"`) {
+		t.Error("a deck that is closed is in the metrics")
+	}
+	// The broker of another process goes: who needs it is not ready.
+	broker := serveFor(t, "tapes="+dir, "parts=broker")
+	other := serveFor(t, "tapes="+dir, "parts=metrics,tapes", "bus="+broker.station.bus)
+	s = other
+	if body, code := get("/readyz"); code != http.StatusOK {
+		t.Errorf("not ready: %s", body)
+	}
+	if err := broker.station.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if body, code := get("/readyz"); code == http.StatusServiceUnavailable && strings.Contains(body, "nobody answers at") {
+			break
+		}
 	}
 }

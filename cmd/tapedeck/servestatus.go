@@ -62,7 +62,7 @@ func (v *statusService) gather(ctx context.Context, whole bool) control.Status {
 	host, _ := os.Hostname()
 	st := control.Status{
 		Version: version, Host: host, PID: os.Getpid(), StartedTime: s.started.UnixNano(), Uptime: int64(time.Since(s.started)),
-		Tapes: s.tapes.root, Clone: s.board.place(), Metrics: s.metricsAt,
+		Tapes: s.tapes.root, Clone: s.board.place(), Metrics: s.metricsURL(),
 		LVC: s.lvcState(), Resync: s.resyncState(),
 		Limits: control.Limits{Decks: c.decks.max, Recorders: c.recorder.max, Jobs: c.jobs.max},
 	}
@@ -158,6 +158,3 @@ func (s *station) resyncState() []control.ResyncState {
 	}
 	return list
 }
-
-// startMetrics serves metrics and health.
-func (s *station) startMetrics(context.Context) error { return nil }
