@@ -48,12 +48,12 @@ type State struct {
 	Ordinal wire.Ordinal
 	Records uint64 // sent so far, over all passes, last values not counted
 
-	Looping bool // what follows is set
+	Looping  bool       // what follows is set
 	LoopFrom wire.Nanos // time of its first record, by the player's clock
 	// LoopTo is where it ends: as it was given or, where that was by another clock,
 	// the time of the first record behind it. 0 where nothing lies behind it.
 	LoopTo wire.Nanos
-	Round            uint64 // of the loop, from 0
+	Round  uint64 // of the loop, from 0
 
 	Topics   []string      // prefixes of what is played; none: everything. Not to be changed
 	Squeeze  time.Duration // what longer idle stretches last; 0: they last what they last
