@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/tapedeck/tapedeck/internal/zsock"
@@ -68,7 +68,40 @@ func (a Absent) String() string {
 // barrier is what a publisher in lock-step has beside others.
 type barrier struct {
 	waiter *zsock.Waiter // of all sockets
-	waited atomic.Int64  // ns
+
+	mu     sync.Mutex
+	waited time.Duration // before since
+	since  time.Time     // when it began to wait; zero: it does not
+}
+
+// begin begins to count time as waited for readers.
+func (b *barrier) begin(at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.since = at
+}
+
+// end ends what begin began.
+func (b *barrier) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waited, b.since = b.waited+b.waits(), time.Time{}
+}
+
+// waits is how long it has been waiting now. b.mu is held.
+func (b *barrier) waits() time.Duration {
+	if b.since.IsZero() {
+		return 0
+	}
+	return time.Since(b.since)
+}
+
+// times are how long it has been waiting in all, and now.
+func (b *barrier) times() (all, now time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now = b.waits()
+	return b.waited + now, now
 }
 
 // fillBarrier checks what Config says of lock-step.
@@ -108,25 +141,23 @@ func (p *Publisher) WaitHandled(ctx context.Context) error {
 	if len(p.cfg.Barrier) == 0 {
 		return ctx.Err()
 	}
-	var start time.Time
+	if handled, err := p.hearHandled(ctx); handled || err != nil {
+		return err
+	}
+	start := time.Now()
+	p.barrier.begin(start)
+	defer p.barrier.end()
 	word, probe := barrierWord, helloEvery
 	for {
-		var waited time.Duration
-		if !start.IsZero() {
-			waited = time.Since(start)
-		}
-		handled, err := p.hearHandled(ctx, &start, waited >= probe)
-		if handled || err != nil {
-			if !start.IsZero() {
-				p.barrier.waited.Add(int64(time.Since(start)))
-			}
-			return err
-		}
-		if waited >= probe {
+		waited := time.Since(start)
+		probes := waited >= probe
+		if probes {
 			probe += min(probe, p.cfg.Heartbeat)
 		}
+		if handled, err := p.awaitHandled(ctx, probes); handled || err != nil {
+			return err
+		}
 		if t := p.cfg.BarrierTimeout; t > 0 && waited >= t {
-			p.barrier.waited.Add(int64(waited))
 			return &BarrierError{Waited: waited, Absent: p.Absent()}
 		}
 		if p.cfg.Awaits != nil && waited >= word {
@@ -137,26 +168,29 @@ func (p *Publisher) WaitHandled(ctx context.Context) error {
 }
 
 // hearHandled takes in what readers have said and reports whether all are through.
-// From the second time on, when start is set, it waits for a word. With probe it says
-// again how far the stream is where somebody has not handled that: a message may
-// have been lost.
-func (p *Publisher) hearHandled(ctx context.Context, start *time.Time, probe bool) (bool, error) {
+func (p *Publisher) hearHandled(ctx context.Context) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
 	p.lock()
 	defer p.unlock()
-	if start.IsZero() {
-		for _, s := range p.shards {
-			if err := p.hear(s); err != nil {
-				return false, err
-			}
+	for _, s := range p.shards {
+		if err := p.hear(s); err != nil {
+			return false, err
 		}
-		if p.allHandled() {
-			return true, nil
-		}
-		*start = time.Now()
 	}
+	return p.allHandled(), nil
+}
+
+// awaitHandled waits a moment for a word, attends to all shards and reports whether all
+// readers are through. With probe it says again, on a bad network, how far the stream is:
+// what readers are waited for may have been lost.
+func (p *Publisher) awaitHandled(ctx context.Context, probe bool) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	p.lock()
+	defer p.unlock()
 	if probe && p.cfg.Faults != nil {
 		for _, s := range p.shards {
 			s.owesBeat = true
@@ -218,6 +252,24 @@ func (p *Publisher) Absent() []Absent {
 		return true
 	})
 	return list
+}
+
+// Marks of a long wait: so many go out behind a batch as always, and then so many at most
+// while the wait gets e times as long.
+const (
+	marksFree  = 256
+	marksAfter = 64
+)
+
+// spares reports whether a mark had better not go out now: those of a long wait must not
+// fill the queue of a reader that stands still, or the batch that it waits for would
+// find no room in it when it goes on.
+func (p *Publisher) spares(s *shard, flags wire.HeaderFlags, now wire.Nanos) bool {
+	if len(p.cfg.Barrier) == 0 || s.marks < marksFree || flags&(wire.FlagHeartbeat|wire.FlagNotice) == 0 {
+		return false
+	}
+	_, waits := p.barrier.times()
+	return since(s.lastSend, now) < wire.Nanos(waits/marksAfter)
 }
 
 // takeStep takes in what a reader says it has handled, or takes back.

@@ -3,7 +3,9 @@ package publisher
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -281,4 +283,57 @@ func TestWaitHandledAllocatesNothing(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+// TestMarksOfALongWaitAreFew: while a reader is waited for all day, marks do not fill its
+// queue: the batch that comes then must have room in it. Otherwise silence is as short as
+// ever.
+func TestMarksOfALongWaitAreFew(t *testing.T) {
+	var now atomic.Int64
+	now.Store(1)
+	p := open(t, Config{Barrier: []string{"desk"}, Heartbeat: time.Second, Now: func() wire.Nanos { return wire.Nanos(now.Load()) }})
+	if err := p.Send(t.Context(), 0, makeBatch(t, 1), nil); err != nil {
+		t.Fatal(err)
+	}
+	s, began := p.shards[0], time.Now()
+	day := func(waits bool) int {
+		s.marks = 0
+		for second := range 86_400 {
+			if waits {
+				p.barrier.begin(began.Add(-time.Duration(second) * time.Second))
+			}
+			now.Add(int64(time.Second))
+			_ = p.Notice(wire.SquawkTopic, []byte("{}"))
+			if err := p.Tick(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return s.marks
+	}
+	if n := day(true); n < marksFree || n > 800 {
+		t.Errorf("%d marks in a day of waiting", n)
+	}
+	p.barrier.end()
+	if n := day(false); n < 86_400 {
+		t.Errorf("%d marks in a day", n)
+	}
+}
+
+// TestAwaitedGoesOn: how long was waited for readers shows while it is waited.
+func TestAwaitedGoesOn(t *testing.T) {
+	p := open(t, Config{Barrier: []string{"desk"}})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := waitHandled(ctx, p)
+	for before := time.Duration(0); ; runtime.Gosched() {
+		now := p.Stats().Awaited
+		if now < before {
+			t.Fatalf("waited %v, then %v", before, now)
+		}
+		if before > 0 && now > before {
+			break
+		}
+		before = now
+	}
+	cancel()
+	<-done
 }

@@ -179,6 +179,9 @@ func (p *Publisher) trySay(s *shard, flags wire.HeaderFlags, payload []byte) (bo
 // put is trySay where nothing is owed.
 func (p *Publisher) put(s *shard, flags wire.HeaderFlags, payload []byte) (bool, error) {
 	now := p.cfg.Now()
+	if p.spares(s, flags, now) {
+		return false, nil
+	}
 	h := wire.Header{Flags: flags, PayloadSize: uint32(len(payload)), CRC: wire.CRC(payload, nil)}
 	p.fillHeader(s, &h, now)
 	wire.PutHeader(s.header, &h)
@@ -186,6 +189,7 @@ func (p *Publisher) put(s *shard, flags wire.HeaderFlags, payload []byte) (bool,
 		sent, err := s.putOnLine(payload, s.owesHello)
 		if sent {
 			s.lastSend = now
+			s.marks++
 		}
 		return sent, err
 	}
@@ -196,6 +200,7 @@ func (p *Publisher) put(s *shard, flags wire.HeaderFlags, payload []byte) (bool,
 		return false, fmt.Errorf("publisher: shard %d: %w", s.number, err)
 	}
 	s.lastSend = now
+	s.marks++
 	return true, nil
 }
 

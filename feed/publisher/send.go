@@ -31,7 +31,7 @@ func (p *Publisher) send(ctx context.Context, shardNo int, b *wire.Batch, ref *w
 	}
 	s.next += wire.Seq(h.Count)
 	s.hash = s.hash.Roll(h.Count, h.CRC)
-	s.lastSend = h.Send
+	s.lastSend, s.marks = h.Send, 0
 	s.count.records.Add(uint64(h.Count))
 	s.count.batches.Add(1)
 	s.count.bytes.Add(uint64(len(b.Payload) + len(b.Order)))

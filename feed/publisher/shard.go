@@ -35,6 +35,7 @@ type shard struct {
 	spare     []*zsock.Token
 
 	steps      map[wire.ReaderID]wire.ReaderStep // what readers in lock-step have said last
+	marks      int                               // since the last batch
 	line       *line                             // nil: a good one
 	watch      watch
 	filters    filters

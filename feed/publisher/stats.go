@@ -88,7 +88,7 @@ func (p *Publisher) Stats() Stats {
 			s.line.count.addTo(&st.Faults)
 		}
 	}
-	st.Awaited = time.Duration(p.barrier.waited.Load())
+	st.Awaited, _ = p.barrier.times()
 	st.Unsaid = p.notices.dropped.Load()
 	left := p.registry.Counts()
 	st.Unlisted = left.Refused + left.Unknown
