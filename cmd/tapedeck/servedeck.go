@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tapedeck/tapedeck/control"
@@ -55,10 +56,11 @@ type deckRun struct {
 	first, last wire.Nanos
 	total       uint64
 
+	pacing atomic.Pointer[control.Pacing] // as it was seen last
+
 	// Guarded by the deck's mu until ended is closed, and not changed after.
-	over   bool // the publisher is closed, or about to be
-	err    error
-	report replay.Report
+	over bool // the publisher is closed, or about to be
+	err  error
 }
 
 // newServedDeck puts a deck together. begin makes it play.
@@ -105,12 +107,12 @@ func (d *deck) beginLocked() {
 // else ends with it.
 func (d *deck) play(ctx context.Context, r *deckRun) {
 	defer close(r.ended)
-	report, err := r.player.Run(ctx)
+	_, err := r.player.Run(ctx)
 	if err != nil {
 		r.pub.Stop() // readers must not wait for what will not come
 	}
 	d.mu.Lock()
-	r.over, r.report = true, report // from here on nobody uses the publisher
+	r.over = true // from here on nobody uses the publisher
 	d.mu.Unlock()
 	r.hide()
 	closeErr := r.pub.Close()
@@ -225,10 +227,21 @@ func (d *deck) look() control.DeckState {
 				s.Readers++
 			}
 		}
-	} else if h := r.report.Late; h != nil && h.TotalCount() > 0 {
-		s.Pacing = &control.Pacing{P50: h.ValueAtQuantile(50), P90: h.ValueAtQuantile(90), P99: h.ValueAtQuantile(99), P999: h.ValueAtQuantile(99.9), Max: h.Max()}
 	}
+	s.Pacing = r.pacing.Load()
 	return s
+}
+
+// lookAtPacing notes how late records have left so far. It reads all that was counted,
+// so it is for every now and then.
+func (r *deckRun) lookAtPacing() {
+	h := r.player.PacingError().HDR()
+	if h.TotalCount() == 0 {
+		return
+	}
+	r.pacing.Store(&control.Pacing{
+		P50: h.ValueAtQuantile(50), P90: h.ValueAtQuantile(90), P99: h.ValueAtQuantile(99), P999: h.ValueAtQuantile(99.9), Max: h.Max(),
+	})
 }
 
 func deckPosition(st *replay.State) control.DeckPosition {

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/tapedeck/tapedeck/control"
 	"github.com/tapedeck/tapedeck/resync/chp"
 	"github.com/tapedeck/tapedeck/subscriber"
@@ -64,6 +66,13 @@ func synthTape(t *testing.T, dir, name string, records, shards int) string {
 	return f.output
 }
 
+// noLeaks fails a test that leaves goroutines behind. It comes first: what is cleaned
+// up is cleaned up by then.
+func noLeaks(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+}
+
 // deckTest is decks of a directory with tapes, and a client of theirs.
 type deckTest struct {
 	*testing.T
@@ -75,6 +84,7 @@ type deckTest struct {
 
 func newDeckTest(t *testing.T, records, shards int) *deckTest {
 	t.Helper()
+	noLeaks(t)
 	d := &deckTest{T: t, dir: t.TempDir()}
 	synthTape(t, d.dir, "day.tape", records, shards)
 	cfg := newServeConfig()
@@ -266,6 +276,12 @@ func TestDeckCommands(t *testing.T) {
 	}
 	if r = d.do("resume", of); r.Phase != "playing" {
 		t.Errorf("resume: %s", r.Phase)
+	}
+	for r.Pacing == nil { // a second of the tape takes half of one
+		r = d.do("state", of)
+	}
+	if r.Pacing.P50 < 0 || r.Pacing.Max < r.Pacing.P50 {
+		t.Errorf("pacing: %+v", r.Pacing)
 	}
 	if r = d.do("pause", of); r.Phase != "paused" {
 		t.Errorf("pause: %s", r.Phase)

@@ -38,6 +38,7 @@ const synthArgs = "synth:topics=20,records=500,rate=1000,size=64,seed=5"
 
 // TestJobs: import, export and record, to their results.
 func TestJobs(t *testing.T) {
+	noLeaks(t)
 	dir := t.TempDir()
 	s := serveFor(t, "tapes="+dir, "parts=broker,decks,tapes,recorder,jobs,status")
 	j := s.addJob("import", control.ImportArgs{File: synthArgs, Tape: "day.tape"}, control.JobAdd{Note: "by hand", Key: "day"})
@@ -89,6 +90,7 @@ func TestJobs(t *testing.T) {
 
 // TestJobErrors: what cannot be done is refused before it is stored.
 func TestJobErrors(t *testing.T) {
+	noLeaks(t)
 	dir, outside := t.TempDir(), t.TempDir()
 	synthTape(t, dir, "day.tape", 10, 1)
 	if err := os.WriteFile(filepath.Join(outside, "secret.csv"), []byte("a"), 0o600); err != nil {
@@ -137,6 +139,7 @@ func TestJobErrors(t *testing.T) {
 
 // TestJobCancel: a job that waits, and one that runs.
 func TestJobCancel(t *testing.T) {
+	noLeaks(t)
 	dir := t.TempDir()
 	s := serveFor(t, "tapes="+dir, "parts=broker,jobs")
 	later := s.addJob("import", control.ImportArgs{File: "comes.csv", Tape: "x.tape"}, control.JobAdd{At: "+1h"})

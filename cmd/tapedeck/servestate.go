@@ -151,11 +151,13 @@ func (d *deck) watch(r *deckRun) {
 		select {
 		case <-r.ended:
 			position()
+			r.lookAtPacing()
 			return
 		case <-positions.C:
 			position()
 		case <-readers.C:
 			d.showReaders()
+			r.lookAtPacing()
 			d.show() // their number is part of the state
 		}
 	}

@@ -90,6 +90,7 @@ func (s *stationTest) refuses(service, command string, args any, code control.Co
 
 // TestServe: one process, and every service on its bus.
 func TestServe(t *testing.T) {
+	noLeaks(t)
 	dir := t.TempDir()
 	synthTape(t, dir, "day.tape", 2000, 2)
 	s := serveFor(t, "tapes="+dir)
@@ -145,6 +146,7 @@ func TestServe(t *testing.T) {
 
 // TestTapesService: lists, last values, damage, and errors.
 func TestTapesService(t *testing.T) {
+	noLeaks(t)
 	dir := t.TempDir()
 	synthTape(t, dir, "day.tape", 1000, 1)
 	for _, sub := range []string{"2024", ".hidden", "half.tape.partial"} {
@@ -203,6 +205,7 @@ func TestTapesService(t *testing.T) {
 
 // TestServeApart: broker, decks and status in processes of their own work together.
 func TestServeApart(t *testing.T) {
+	noLeaks(t)
 	dir := t.TempDir()
 	synthTape(t, dir, "day.tape", 100, 1)
 	broker := serveFor(t, "tapes="+dir, "parts=broker")
@@ -218,6 +221,7 @@ func TestServeApart(t *testing.T) {
 // TestServeTables: decks and recordings of the configuration are there from the start;
 // what is wrong with one is said.
 func TestServeTables(t *testing.T) {
+	noLeaks(t)
 	dir := t.TempDir()
 	synthTape(t, dir, "day.tape", 100, 1)
 	cfg := newServeConfig()
@@ -304,6 +308,7 @@ func TestServeStopsInOrder(t *testing.T) {
 // TestServeMetrics: every part is in the metrics, a deck under its name as long as it
 // plays, and the process says that it is ready.
 func TestServeMetrics(t *testing.T) {
+	noLeaks(t)
 	dir := t.TempDir()
 	synthTape(t, dir, "day.tape", 100, 1)
 	s := serveFor(t, "tapes="+dir)
