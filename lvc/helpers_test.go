@@ -113,12 +113,16 @@ func (c *client) do(err error) {
 }
 
 // clients makes SUB sockets that are closed at the test's end.
-func clients(t *testing.T) func(p *Proxy, topics ...string) *client {
+func clients(t *testing.T) func(p *Proxy, topics ...string) *client { return lockedClients(t, nil) }
+
+// lockedClients is clients with keys.
+func lockedClients(t *testing.T, l *zsock.Lock) func(p *Proxy, topics ...string) *client {
 	t.Helper()
 	ctx, err := zsock.NewContext(zsock.NoCPU)
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx.SetLock(l)
 	var open []*client
 	t.Cleanup(func() {
 		for _, c := range open {

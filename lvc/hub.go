@@ -23,6 +23,7 @@ type hub struct {
 	queueBytes int64 // what waits for one reader at most
 	readersMax int
 	owner      owner
+	lock       *Lock // nil: none
 
 	mu        sync.Mutex
 	listeners []net.Listener
@@ -44,9 +45,10 @@ type hub struct {
 type hubCounts struct {
 	joined     uint64 // connections that became readers
 	left       uint64
-	refused    uint64 // connections that did not: no ZMTP, no SUB, or too many
+	refused    uint64 // connections that did not: no ZMTP, no SUB, no right, or too many
 	foreign    uint64 // messages that are no word of a subscriber
 	tooLong    uint64 // subscriptions that can match nothing, or beyond the bound
+	noRight    uint64 // subscriptions that their reader has no right to
 	dropped    uint64 // records, of readers that have left
 	overflowed uint64 // times that a queue was full
 }
@@ -57,6 +59,8 @@ type owner interface {
 	// subscribed answers a subscription. It reports true where a long answer is on
 	// its way; until it has gone out the reader's next subscription waits.
 	subscribed(r *reader, prefix string) bool
+	// refused takes note of a subscription that its reader has no right to.
+	refused(r *reader, prefix string)
 	// unsubscribed takes note of the end of one.
 	unsubscribed(r *reader, prefix string)
 	// said takes a word of a reader about itself: a frame that begins with 1 for a
@@ -74,9 +78,9 @@ type owner interface {
 	abandoned(a *answer)
 }
 
-func newHub(queueBytes int64, readersMax int, o owner) *hub {
+func newHub(queueBytes int64, readersMax int, l *Lock, o owner) *hub {
 	return &hub{
-		queueBytes: queueBytes, readersMax: readersMax, owner: o,
+		queueBytes: queueBytes, readersMax: readersMax, owner: o, lock: l,
 		greeting: map[net.Conn]struct{}{}, readers: map[*reader]struct{}{}, filters: newFilters(),
 	}
 }
@@ -115,11 +119,11 @@ func (h *hub) serve(conn net.Conn) {
 		return
 	}
 	_ = conn.SetDeadline(time.Now().Add(handshakeWait))
-	session, err := zmtp.Handshake(conn)
+	session, outward, who, err := h.handshake(conn)
 	if err == nil {
 		err = conn.SetDeadline(time.Time{})
 	}
-	r := h.join(conn, err == nil)
+	r := h.join(conn, outward, who, err == nil)
 	if r == nil {
 		_ = conn.Close()
 		return
@@ -144,7 +148,7 @@ func (h *hub) greet(conn net.Conn) bool {
 
 // join makes a connection a reader, or returns nil where it has not said that it
 // is one, or there are too many.
-func (h *hub) join(conn net.Conn, greeted bool) *reader {
+func (h *hub) join(conn, outward net.Conn, who identity, greeted bool) *reader {
 	peer := zmtp.PeerName(conn)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -157,7 +161,8 @@ func (h *hub) join(conn net.Conn, greeted bool) *reader {
 		h.number++
 		peer = fmt.Sprintf("%s#%d", peer, h.number)
 	}
-	r := newReader(h, conn, peer)
+	r := newReader(h, outward, peer)
+	r.who = who
 	h.readers[r] = struct{}{}
 	h.counts.joined++
 	h.owner.joined(r)
@@ -219,6 +224,9 @@ func (h *hub) subscribe(r *reader, topic []byte) bool {
 		h.owner.said(r, append([]byte{1}, topic...))
 	case len(topic) > wire.TopicSizeMax, len(r.subscriptions) >= subscriptionsMax:
 		h.counts.tooLong++
+	case !strings.HasPrefix(string(topic), wire.OperatorPrefix) && !r.who.rights.allow(topic):
+		h.counts.noRight++
+		h.owner.refused(r, string(topic))
 	default:
 		prefix := string(topic)
 		h.filters.add(r, prefix)

@@ -52,6 +52,8 @@ type Config struct {
 	// WarmTo says, per shard, up to where Warm has all of the stream, which goes on
 	// there. Default: Warm is of another stream, or of nobody knows when.
 	WarmTo []Position
+	// Lock is who may read. Default: everybody.
+	Lock *Lock
 	// Registry is who reads and how they fare. Default: one of the proxy's own.
 	Registry *snail.Registry
 	// Watcher takes every change of the table. Default: nobody does.
@@ -127,7 +129,7 @@ func New(cfg Config) (*Proxy, error) {
 	if p.shards, err = shard.NewMap(cfg.Shards); err != nil {
 		return nil, err
 	}
-	p.hub = newHub(cfg.QueueBytes, cfg.MaxReaders, p)
+	p.hub = newHub(cfg.QueueBytes, cfg.MaxReaders, cfg.Lock, p)
 	if cfg.Warm != nil {
 		p.warm(cfg.Warm)
 	}
@@ -150,6 +152,9 @@ func (cfg *Config) fill() error {
 	if cfg.MaxTopics < 0 || cfg.MaxBytes < 0 || cfg.QueueBytes < 0 || cfg.MaxReaders < 0 ||
 		cfg.Heartbeat < 0 || cfg.TapRate < 0 || cfg.MulticastRate < 0 {
 		return errors.New("lvc: a bound, time or rate is negative")
+	}
+	if err := cfg.checkLock(); err != nil {
+		return err
 	}
 	cfg.Plain = slices.Clone(cfg.Plain)
 	cfg.MaxTopics = cmp.Or(cfg.MaxTopics, maxTopicsDefault)

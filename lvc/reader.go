@@ -25,6 +25,7 @@ type reader struct {
 	peer string   // unique among those that are connected
 
 	// Guarded by the hub's lock.
+	who           identity // nobody, where there is no lock
 	subscriptions map[string]struct{}
 	everything    bool      // one of them is empty
 	mark          uint64    // of the last lookup that found it

@@ -27,8 +27,9 @@ type Stats struct {
 	Readers       int    `json:"readers"`       // plain readers, now
 	Joined        uint64 `json:"joined"`        // plain readers, ever
 	Left          uint64 `json:"left"`          // plain readers that went
-	Refused       uint64 `json:"refused"`       // connections: no ZMTP 3, no SUB socket, or too many
+	Refused       uint64 `json:"refused"`       // connections: no ZMTP 3, no SUB socket, no right, or too many
 	TooLong       uint64 `json:"too_long"`      // subscriptions that can match nothing, or are too many
+	NoRight       uint64 `json:"no_right"`      // subscriptions that their reader has no right to
 	Foreign       uint64 `json:"foreign"`       // messages of readers that mean nothing
 	Dropped       uint64 `json:"dropped"`       // records, of readers with a full queue
 	CaughtUp      uint64 `json:"caught_up"`     // times that such a reader was given last values anew
@@ -47,7 +48,7 @@ func (p *Proxy) Stats() Stats {
 	s.Partial = p.partialLocked()
 	s.Deleted, s.RefusedByFull, s.EvictedByFull = t.deleted, t.refused, t.evicted
 	s.Readers, s.Joined, s.Left, s.Refused = len(p.hub.readers)-len(p.outlets), h.joined, h.left, h.refused
-	s.TooLong, s.Foreign, s.CaughtUp, s.Dropped = h.tooLong, h.foreign, h.overflowed, h.dropped
+	s.TooLong, s.NoRight, s.Foreign, s.CaughtUp, s.Dropped = h.tooLong, h.noRight, h.foreign, h.overflowed, h.dropped
 	for r := range p.hub.readers {
 		s.Dropped += r.dropped.Load()
 	}

@@ -25,6 +25,7 @@ const (
 	Joined       TapEvent = "join"
 	Parted       TapEvent = "leave"
 	Subscribed   TapEvent = "subscribe"
+	Refused      TapEvent = "refuse" // a subscription that the reader has no right to
 	Unsubscribed TapEvent = "unsubscribe"
 	Said         TapEvent = "signal" // a reader's word about itself
 )
@@ -73,7 +74,7 @@ const (
 func newTap(cfg *Config) (*tap, error) {
 	t := &tap{now: cfg.Now, rate: float64(cfg.TapRate), tokens: float64(cfg.TapRate), filled: time.Now()}
 	t.session.t = t
-	t.hub = newHub(tapQueueBytes, tapReadersMax, t)
+	t.hub = newHub(tapQueueBytes, tapReadersMax, cfg.Lock.ofAll(), t)
 	var err error
 	t.endpoint, err = t.hub.listen(cfg.Tap)
 	return t, err

@@ -69,7 +69,11 @@ const (
 	// be old: the table is full, or not all of the stream has come.
 	PlainIncomplete PlainFlags = 1 << 3
 
-	plainFlagsKnown = PlainSnapshot | PlainEmpty | PlainLast | PlainIncomplete
+	// PlainRefused: with PlainEmpty, the reader has no right to what the subscription
+	// asks for.
+	PlainRefused PlainFlags = 1 << 4
+
+	plainFlagsKnown = PlainSnapshot | PlainEmpty | PlainLast | PlainIncomplete | PlainRefused
 )
 
 // Plain is the header of a message of the plain stream, taken apart. Topic and
@@ -178,7 +182,8 @@ func (p *Plain) check() string {
 	switch {
 	case p.Flags&^plainFlagsKnown != 0,
 		of == PlainLast,
-		p.Flags&(PlainEmpty|PlainIncomplete) != 0 && of != answer:
+		p.Flags&(PlainEmpty|PlainIncomplete) != 0 && of != answer,
+		p.Flags&(PlainEmpty|PlainRefused) == PlainRefused:
 		return reasonPlainFlags
 	case p.RecordFlags&^(flagsKnown&^FlagWide) != 0:
 		return reasonRecordFlags
