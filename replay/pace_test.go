@@ -86,10 +86,10 @@ func TestPacerExtremes(t *testing.T) {
 func TestPacerCountsLateness(t *testing.T) {
 	p := newPacer(1)
 	p.anchor(0, 0)
-	p.sent(10, 5)
-	p.sent(10, 10)
-	p.sent(10, 1010)
-	p.sent(0, math.MaxInt64)
+	p.sent([]int64{10}, 5)
+	p.sent([]int64{10}, 10)
+	p.sent([]int64{10}, 1010)
+	p.sent([]int64{0}, math.MaxInt64)
 	if n := p.late.HDR().TotalCount(); n != 4 {
 		t.Errorf("%d counted, want 4", n)
 	}

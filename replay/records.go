@@ -253,9 +253,7 @@ func (p *Player) flush(ctx context.Context, s int) error {
 	p.open[s] = nil
 	if len(b.dues) > 0 {
 		now := p.wait.now()
-		for _, d := range b.dues {
-			p.pace.sent(d, now)
-		}
+		p.pace.sent(b.dues, now)
 	}
 	p.sent(s, b.first, b.last, b.time)
 	b.Release()

@@ -211,6 +211,7 @@ func (p *Publisher) attend(s *shard) error {
 	if err := p.hear(s); err != nil {
 		return err
 	}
+	s.show()
 	now := p.cfg.Now()
 	s.lastHear = now
 	p.look(s)
@@ -304,7 +305,7 @@ func (p *Publisher) hear(s *shard) error {
 // take takes in one frame and reports whether a reader came that wants a hello.
 func (p *Publisher) take(s *shard, frame []byte, from zsock.Peer) (greet bool) {
 	if len(frame) == 0 || frame[0] > 1 {
-		s.count.foreign.Add(1)
+		s.count.Foreign++
 		return false
 	}
 	sig, id, name := wire.ParseReaderSignal(frame)
@@ -320,7 +321,7 @@ func (p *Publisher) take(s *shard, frame []byte, from zsock.Peer) (greet bool) {
 		return false
 	case sig == wire.SignalReport:
 		if !p.report(s, frame) {
-			s.count.refused.Add(1)
+			s.count.Refused++
 		}
 		return false
 	case sig != wire.SignalNone:
@@ -332,7 +333,7 @@ func (p *Publisher) take(s *shard, frame []byte, from zsock.Peer) (greet bool) {
 		}
 		return false
 	case bytes.HasPrefix(frame[1:], []byte(wire.Signature+"?")):
-		s.count.refused.Add(1)
+		s.count.Refused++
 		return false
 	}
 	if frame[0] == 1 {

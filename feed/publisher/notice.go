@@ -115,7 +115,7 @@ func (p *Publisher) sendNotices(s *shard) error {
 			p.notices.putBack(record)
 			return err
 		}
-		s.count.notices.Add(1)
+		s.count.Notices++
 	}
 	return nil
 }

@@ -32,11 +32,11 @@ func (p *Publisher) send(ctx context.Context, shardNo int, b *wire.Batch, ref *w
 	s.next += wire.Seq(h.Count)
 	s.hash = s.hash.Roll(h.Count, h.CRC)
 	s.lastSend, s.marks = h.Send, 0
-	s.count.records.Add(uint64(h.Count))
-	s.count.batches.Add(1)
-	s.count.bytes.Add(uint64(len(b.Payload) + len(b.Order)))
+	s.count.Records += uint64(h.Count)
+	s.count.Batches++
+	s.count.Bytes += uint64(len(b.Payload) + len(b.Order))
 	if as != asBytes {
-		s.count.referred.Add(1)
+		s.count.Referred++
 	}
 	if as == asBoth {
 		s.owe(&h, ref)

@@ -99,7 +99,6 @@ func (s *shard) lend(token *zsock.Token, done interface{ Release() }, bytes int)
 	}
 	s.lent = append(s.lent, loan{token, done, bytes})
 	s.lentBytes += bytes
-	s.count.lent.Store(int64(s.lentBytes))
 }
 
 // giveBack ends a loan that libzmq has let go of.
@@ -107,7 +106,6 @@ func (s *shard) giveBack(l *loan) {
 	l.done.Release()
 	s.spare = append(s.spare, l.token)
 	s.lentBytes -= l.bytes
-	s.count.lent.Store(int64(s.lentBytes))
 	*l = loan{}
 }
 

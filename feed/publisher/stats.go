@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,18 +33,20 @@ type Stats struct {
 	Finished int           // readers that confirmed the end on every shard
 }
 
-// counters are a shard's numbers as others may read them, without its lock: whoever
-// sends holds that for as long as the slowest reader takes, and that is when somebody
-// wants to know. Who holds the shard writes them.
+// counters are a shard's numbers. Whoever holds the shard writes them, and now and
+// then shows them to everybody else: whoever sends holds it for as long as the slowest
+// reader takes, and that is when somebody wants to know. So counting costs a batch
+// nothing, and what is seen without the shard is a moment old.
 type counters struct {
-	records, batches, bytes, referred atomic.Uint64
-	notices, reports                  atomic.Uint64
-	foreign, refused                  atomic.Uint64
-	lent                              atomic.Int64
+	Stats // guarded by the shard's lock; nothing about readers, nor how long it waits
+
 	// stalled is the time spent waiting, ns; while the shard waits, that less the
 	// moment since when, by steady, which is much the greater. So one number says
 	// both, and who reads it sees time go on only.
 	stalled atomic.Int64
+
+	mu    sync.Mutex // a leaf: nothing is locked within
+	shown Stats
 }
 
 // stall begins to count time as waited for the slowest reader. It reports false where
@@ -60,16 +63,28 @@ func (c *counters) stall(now wire.Nanos) bool {
 // unstall ends what stall began.
 func (c *counters) unstall(now wire.Nanos) { c.stalled.Add(int64(now)) }
 
+// show shows the shard's numbers. The shard is held.
+func (s *shard) show() {
+	s.count.mu.Lock()
+	s.count.shown = s.count.Stats
+	s.count.shown.Lent = int64(s.lentBytes)
+	s.count.mu.Unlock()
+}
+
+// addTo adds what was shown last.
 func (c *counters) addTo(st *Stats, now func() wire.Nanos) {
-	st.Records += c.records.Load()
-	st.Batches += c.batches.Load()
-	st.Bytes += c.bytes.Load()
-	st.Referred += c.referred.Load()
-	st.Notices += c.notices.Load()
-	st.Reports += c.reports.Load()
-	st.Foreign += c.foreign.Load()
-	st.Refused += c.refused.Load()
-	st.Lent += c.lent.Load()
+	c.mu.Lock()
+	o := c.shown
+	c.mu.Unlock()
+	st.Records += o.Records
+	st.Batches += o.Batches
+	st.Bytes += o.Bytes
+	st.Referred += o.Referred
+	st.Notices += o.Notices
+	st.Reports += o.Reports
+	st.Foreign += o.Foreign
+	st.Refused += o.Refused
+	st.Lent += o.Lent
 	stalled := c.stalled.Load()
 	if stalled < 0 {
 		st.Waiting++
@@ -79,10 +94,15 @@ func (c *counters) addTo(st *Stats, now func() wire.Nanos) {
 }
 
 // Stats returns what was counted so far. Any goroutine may call it, until Close; it
-// waits for no reader.
+// waits for no reader. What a shard has counted that is being sent to at the moment is
+// up to 20 ms old.
 func (p *Publisher) Stats() Stats {
 	var st Stats
 	for _, s := range p.shards {
+		if s.mu.TryLock() {
+			s.show() // also: what was seen once is not seen with less later
+			s.mu.Unlock()
+		}
 		s.count.addTo(&st, p.steady)
 		if s.line != nil {
 			s.line.count.addTo(&st.Faults)

@@ -78,7 +78,7 @@ func (p *Publisher) report(s *shard, frame []byte) bool {
 	if err != nil {
 		return false
 	}
-	s.count.reports.Add(1)
+	s.count.Reports++
 	p.squawk(p.registry.Report(p.steady(), id, s.number, r.Lag, r.Lost, v))
 	return true
 }

@@ -39,6 +39,35 @@ func (h *Histogram) Record(ns int64) { h.counts[index(ns)].Add(1) }
 // RecordN counts a duration n times.
 func (h *Histogram) RecordN(ns int64, n uint64) { h.counts[index(ns)].Add(n) }
 
+// Run counts durations one after the other, of which most are like the one before:
+// those it counts with one addition. It belongs to one goroutine; what it was given is in
+// the histogram after End.
+type Run struct {
+	h  *Histogram
+	at int
+	n  uint64
+}
+
+// Run begins a run.
+func (h *Histogram) Run() Run { return Run{h: h} }
+
+// Record counts a duration, ns.
+func (r *Run) Record(ns int64) {
+	if at := index(ns); at != r.at {
+		r.End()
+		r.at = at
+	}
+	r.n++
+}
+
+// End ends the run. Another one may follow.
+func (r *Run) End() {
+	if r.n > 0 {
+		r.h.counts[r.at].Add(r.n)
+		r.n = 0
+	}
+}
+
 // index is the place of a duration: the layout of HDR histograms, in which the
 // first 2048 values have a place each and every doubling after them 1024.
 func index(ns int64) int {

@@ -127,10 +127,33 @@ func TestReadMeanwhile(t *testing.T) {
 	wg.Wait()
 }
 
+// TestRun: a run counts what counting one by one does.
+func TestRun(t *testing.T) {
+	var one, run Histogram
+	r := run.Run()
+	rnd := rand.New(rand.NewPCG(5, 6))
+	for i := range 10_000 {
+		ns := int64(i/7) * 1000
+		if i%100 == 0 {
+			ns = rnd.Int64N(Max)
+		}
+		one.Record(ns)
+		r.Record(ns)
+		if i%1000 == 500 {
+			r.End()
+		}
+	}
+	r.End()
+	r.End()
+	if !run.HDR().Equals(one.HDR()) {
+		t.Error("a run counts otherwise")
+	}
+}
+
 // TestRecordAlloc: counting allocates nothing.
 func TestRecordAlloc(t *testing.T) {
 	h := new(Histogram)
-	if n := testing.AllocsPerRun(100, func() { h.Record(12345); h.RecordN(1<<50, 7) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { h.Record(12345); h.RecordN(1<<50, 7); r := h.Run(); r.Record(5); r.End() }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -149,6 +172,16 @@ func BenchmarkRecord(b *testing.B) {
 		i := 0
 		for b.Loop() {
 			h.Record(values[i&4095])
+			i++
+		}
+	})
+	b.Run("run", func(b *testing.B) {
+		b.ReportAllocs()
+		var h Histogram
+		r := h.Run()
+		i := int64(0)
+		for b.Loop() {
+			r.Record(1_000_000 + i&1023) // as records of a batch that leaves late
 			i++
 		}
 	})
