@@ -54,22 +54,6 @@ func bodyTest(t testing.TB, s *store, id ID) string {
 	return string(bytes.Join(a.Frames, []byte("|")))
 }
 
-// corrupt changes one byte of a file, as a disk may.
-func corrupt(t *testing.T, fsx fsys.FS, name string, at int64) {
-	t.Helper()
-	f, err := fsx.Open(name, fsys.Write)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b [1]byte
-	_, err = f.ReadAt(b[:], at)
-	b[0] ^= 0x40
-	_, werr := f.WriteAt(b[:], at)
-	if err := errors.Join(err, werr, f.Sync(), f.Close()); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestKilledThenPowerLoss: what a killed process had written, but not synced, the
 // next one tells people of; so it must be on the disk by then.
 func TestKilledThenPowerLoss(t *testing.T) {
@@ -99,136 +83,6 @@ func TestKilledThenPowerLoss(t *testing.T) {
 		}
 		if got := bodyTest(t, third, id); len(got) != 3000 {
 			t.Fatalf("%d bytes", len(got))
-		}
-	}
-}
-
-// TestTornEndDoesNotComeBack: behind a record that a crash has torn there may be a
-// whole one. It was never acknowledged, and what is written in the gap later must
-// not make it part of the log.
-func TestTornEndDoesNotComeBack(t *testing.T) {
-	disk := fsys.NewMem()
-	cfg := crashConfig(disk)
-	s, err := openStore(cfg, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kept := addTest(t, s, "", "kept")
-	torn := s.log.end
-	for _, body := range []string{"torn", "lost"} {
-		if _, _, _, err := s.add(&Job{Service: "echo", Body: [][]byte{[]byte(body)}}, 1); err != nil {
-			t.Fatal(err)
-		}
-	}
-	lost := s.log.end
-	if err := s.commit(s.appended, false); err != nil {
-		t.Fatal(err)
-	}
-	corrupt(t, disk, "jobs/"+logName, torn+20)
-	s = openTest(t, cfg)
-	if s.found.torn != lost-torn || len(s.m.jobs) != 1 {
-		t.Fatalf("%+v, %d jobs", s.found, len(s.m.jobs))
-	}
-	next := addTest(t, s, "", "next")
-	again := openTest(t, cfg)
-	if len(again.m.jobs) != 2 || bodyTest(t, again, kept) != "kept" || bodyTest(t, again, next) != "next" {
-		t.Errorf("%d jobs", len(again.m.jobs))
-	}
-	aside, err := fsys.ReadFile(disk, fmt.Sprintf("jobs/%s-%d", logTorn, torn), 1<<20)
-	if err != nil || int64(len(aside)) != lost-torn || !bytes.Contains(aside, []byte("lost")) {
-		t.Errorf("what was cut off: %d bytes, %v", len(aside), err)
-	}
-}
-
-// TestDamage: a part that had been synced and cannot be read is no torn end. The
-// log is refused, or opened without what is lost, and the file is kept.
-func TestDamage(t *testing.T) {
-	disk := fsys.NewMem()
-	s, err := openStore(crashConfig(disk), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	first := addTest(t, s, "", "first")
-	from := s.log.end
-	middle := addTest(t, s, "", "middle")
-	to := s.log.end
-	last := addTest(t, s, "", "last")
-	identity := s.log.identity
-	if err := s.close(); err != nil {
-		t.Fatal(err)
-	}
-	corrupt(t, disk, "jobs/"+logName, from+recordHeader+2)
-	_, err = openStore(crashConfig(disk), 2)
-	var damage *DamageError
-	if !errors.As(err, &damage) || !errors.Is(err, ErrDamaged) || damage.From != from || damage.To != to {
-		t.Fatalf("%v", err)
-	}
-	cfg := crashConfig(disk)
-	cfg.salvage = true
-	s = openTest(t, cfg)
-	if bodyTest(t, s, first) != "first" || bodyTest(t, s, last) != "last" {
-		t.Error("what was not damaged is lost")
-	}
-	if _, err := s.get(middle); !errors.Is(err, ErrUnknown) {
-		t.Errorf("%v", err)
-	}
-	kept, err := fsys.ReadFile(disk, fmt.Sprintf("jobs/%s-%016x", logDamaged, identity), 1<<20)
-	if err != nil || !bytes.Contains(kept, []byte("first")) {
-		t.Errorf("the damaged file is not kept: %v", err)
-	}
-	openTest(t, crashConfig(disk)) // and the next time all is well
-}
-
-// TestRotBehindTheIndex: a record that cannot be read when it is needed is told.
-func TestRotBehindTheIndex(t *testing.T) {
-	disk := fsys.NewMem()
-	s := openTest(t, crashConfig(disk))
-	id := addTest(t, s, "", "body")
-	corrupt(t, disk, "jobs/"+logName, s.m.jobs[id].body.at+recordHeader+1)
-	if _, err := s.body(id, kindAdded); !errors.Is(err, ErrDamaged) {
-		t.Errorf("%v", err)
-	}
-	if err := s.compact(1); !errors.Is(err, ErrDamaged) {
-		t.Errorf("%v", err)
-	}
-	if s.broken() != nil || s.moving {
-		t.Error("a compaction that cannot be done has ended the store")
-	}
-	other := addTest(t, s, "", "other")
-	if bodyTest(t, s, other) != "other" {
-		t.Error("nothing works any more")
-	}
-}
-
-// TestForeignFile: what is no job log of ours is refused, and left alone.
-func TestForeignFile(t *testing.T) {
-	disk := fsys.NewMem()
-	good := openTest(t, crashConfig(disk))
-	header := make([]byte, logHeader)
-	if _, err := good.log.f.ReadAt(header, 0); err != nil {
-		t.Fatal(err)
-	}
-	newer := bytes.Clone(header)
-	newer[4] = logVersion + 1
-	flipped := bytes.Clone(header)
-	flipped[30] ^= 1
-	for name, c := range map[string]struct {
-		content []byte
-		want    error
-	}{"empty": {nil, ErrLog}, "short": {header[:60], ErrLog}, "foreign": {bytes.Repeat([]byte("x"), 100), ErrLog},
-		"newer": {newer, ErrVersion}, "flipped": {flipped, ErrLog}} {
-		cfg := crashConfig(fsys.NewMem())
-		if err := cfg.fs.Mkdir(cfg.dir); err != nil {
-			t.Fatal(err)
-		}
-		if err := fsys.WriteFile(cfg.fs, cfg.dir, logName, c.content); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := openStore(cfg, 1); !errors.Is(err, c.want) {
-			t.Errorf("%s: %v", name, err)
-		}
-		if got, err := fsys.ReadFile(cfg.fs, cfg.dir+"/"+logName, 1<<20); err != nil || !bytes.Equal(got, c.content) {
-			t.Errorf("%s: it was changed: %v", name, err)
 		}
 	}
 }
@@ -434,52 +288,90 @@ func TestAllocAppend(t *testing.T) {
 	}
 }
 
-// BenchmarkAdd: jobs that are added by so many at once, each safe before the next.
-func BenchmarkAdd(b *testing.B) {
-	for _, workers := range []int{1, 16, 128} {
-		b.Run(fmt.Sprint(workers), func(b *testing.B) {
-			cfg := storeConfig{fs: fsys.OS{}, dir: b.TempDir() + "/jobs", segment: 4 << 20, jobs: 1 << 30, bytes: 1 << 40,
-				expire: time.Hour, forget: time.Hour}
-			s := openTest(b, cfg)
-			j := &Job{Service: "echo", Body: [][]byte{make([]byte, 200)}}
-			b.SetBytes(200)
-			b.ReportAllocs()
-			b.SetParallelism(workers)
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					_, _, lsn, err := s.add(j, 1)
-					if err = errors.Join(err, s.commit(lsn, true)); err != nil {
-						b.Error(err)
-					}
-				}
-			})
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jobs/s")
-			b.ReportMetric(float64(b.N)/float64(s.count.syncs), "jobs/sync")
-		})
+// TestNobodyIsToldTooEarly: whatever is said of a job is on the disk by then.
+func TestNobodyIsToldTooEarly(t *testing.T) {
+	s := openTest(t, crashConfig(fsys.NewMem()))
+	told := func(what string, err error) {
+		t.Helper()
+		if err != nil || s.durable != s.appended {
+			t.Errorf("%s: %d of %d records are on the disk, %v", what, s.durable, s.appended, err)
+		}
+	}
+	id, _, _, err := s.add(&Job{Service: "s", Body: [][]byte{nil}, Key: "k"}, 1)
+	if err != nil || s.durable == s.appended {
+		t.Fatalf("nothing is left to be synced: %v", err)
+	}
+	_, err = s.get(id)
+	told("get", err)
+	if _, err := s.change(kindAnswered, id, 2, appendFrames(nil, [][]byte{[]byte("r")}), nil); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.list()
+	told("list", err)
+	_, _, lsn, err := s.add(&Job{Service: "s", Body: [][]byte{nil}, Key: "k"}, 3)
+	if err != nil || lsn != s.appended {
+		t.Errorf("a repeat waits for record %d of %d, %v", lsn, s.appended, err)
+	}
+	if lsn, err = s.change(kindAnswered, id, 4, appendFrames(nil, nil), nil); !errors.Is(err, ErrState) || lsn != s.appended {
+		t.Errorf("a refusal waits for record %d of %d, %v", lsn, s.appended, err)
 	}
 }
 
-// BenchmarkOpen: a log of 100,000 jobs is read and indexed.
-func BenchmarkOpen(b *testing.B) {
-	cfg := storeConfig{fs: fsys.OS{}, dir: b.TempDir() + "/jobs", segment: 4 << 20, jobs: 1 << 30, bytes: 1 << 40,
-		expire: time.Hour, forget: time.Hour}
-	s := openTest(b, cfg)
-	for n := range 100_000 {
-		if _, _, _, err := s.add(&Job{Service: "echo", Body: [][]byte{make([]byte, 200)}, Key: fmt.Sprint(n)}, 1); err != nil {
-			b.Fatal(err)
+// TestAfterAFailedSync the log is not written any further: a disk may have dropped
+// what it could not write, and say that all is well the next time.
+func TestAfterAFailedSync(t *testing.T) {
+	f := &fsys.Fault{FS: fsys.NewMem()}
+	o := openTitanic(t, Config{Dir: "jobs", FS: f})
+	job := Job{Service: "s", Body: [][]byte{[]byte("body")}, Key: "k"}
+	before := o.store.log.identity
+	f.FailAt(2, 2, errors.New("bad disk")) // the write is the first
+	if _, _, err := o.Add(t.Context(), job); err == nil {
+		t.Fatal("it was taken")
+	}
+	id, created, err := o.Add(t.Context(), job)
+	if err != nil || created {
+		t.Fatalf("what was written is lost: %v, %v", created, err)
+	}
+	if o.store.log.identity == before || o.Counters().Reopened != 1 {
+		t.Error("it is the same log")
+	}
+	if info, _, err := o.Get(id); err != nil || info.State != Stored {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
+// TestCompactionThatMayBeInForce: when the new log has its name, but perhaps not on
+// the disk, the old one must not be written any further, and neither the new one.
+func TestCompactionThatMayBeInForce(t *testing.T) {
+	for n := 1; ; n++ {
+		f := &fsys.Fault{FS: fsys.NewMem()}
+		cfg := crashConfig(f)
+		s, err := openStore(cfg, 1)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if err := s.commit(s.appended, true); err != nil {
-		b.Fatal(err)
-	}
-	b.SetBytes(s.log.end)
-	b.ReportAllocs()
-	for b.Loop() {
-		again, err := openStore(cfg, 1)
-		if err != nil || len(again.m.jobs) != 100_000 {
-			b.Fatal(err)
+		first := addTest(t, s, "", "first")
+		f.FailAt(n, n, errors.New("bad disk"))
+		err = s.compact(2)
+		f.FailAt(0, 0, nil)
+		if err == nil {
+			if n < 5 {
+				t.Fatalf("only %d operations", n)
+			}
+			return
 		}
-		_ = again.close()
+		if s.broken() == nil {
+			addTest(t, s, "", "second")
+		}
+		jobs := len(s.m.jobs)
+		_ = s.close()
+		s, err = openStore(cfg, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s.m.jobs) != jobs || bodyTest(t, s, first) != "first" {
+			t.Errorf("operation %d failed: %d jobs of %d", n, len(s.m.jobs), jobs)
+		}
+		_ = s.close()
 	}
-	b.ReportMetric(float64(b.N)*100_000/b.Elapsed().Seconds(), "records/s")
 }
