@@ -16,17 +16,18 @@ import (
 type fakeDeck struct {
 	t testing.TB
 
-	mu     sync.Mutex
-	shards int
-	epochs []*fakeEpoch
-	beats  int
-	ticks  int
-	ended  int
-	gate   chan struct{} // nil: readers take everything; else what is sent waits for it to be closed
-	onSend func(n int)   // after the n-th batch, without the lock
-	sent   int
-	stood  int // sends that found the gate closed
-	ticked *sync.Cond
+	mu      sync.Mutex
+	shards  int
+	epochs  []*fakeEpoch
+	beats   int
+	ticks   int
+	ended   int
+	gate    chan struct{} // nil: readers take everything; else what is sent waits for it to be closed
+	onSend  func(n int)   // after the n-th batch, without the lock
+	onBegin func()        // when an epoch begins
+	sent    int
+	stood   int // sends that found the gate closed
+	ticked  *sync.Cond
 }
 
 // fakeEpoch is what one epoch had.
@@ -35,7 +36,14 @@ type fakeEpoch struct {
 	start   wire.SessionStart
 	batches [][]wire.Batch // per shard, copied
 	next    []wire.Seq
+	news    []int // records per shard that are no last values
 	order   []int // shards of all batches as they came
+}
+
+func newFakeEpoch(epoch wire.Epoch, start wire.SessionStart, shards int) *fakeEpoch {
+	return &fakeEpoch{
+		epoch: epoch, start: start, batches: make([][]wire.Batch, shards), next: make([]wire.Seq, shards), news: make([]int, shards),
+	}
 }
 
 func newFakeDeck(t testing.TB, shards int) *fakeDeck {
@@ -46,9 +54,7 @@ func newFakeDeck(t testing.TB, shards int) *fakeDeck {
 }
 
 func (f *fakeDeck) add(epoch wire.Epoch, start wire.SessionStart) {
-	f.epochs = append(f.epochs, &fakeEpoch{
-		epoch: epoch, start: start, batches: make([][]wire.Batch, f.shards), next: make([]wire.Seq, f.shards),
-	})
+	f.epochs = append(f.epochs, newFakeEpoch(epoch, start, f.shards))
 }
 
 func (f *fakeDeck) last() *fakeEpoch { return f.epochs[len(f.epochs)-1] }
@@ -104,6 +110,9 @@ func (f *fakeDeck) Send(ctx context.Context, s int, b *wire.Batch, done interfac
 	}
 	e.batches[s] = append(e.batches[s], c)
 	e.next[s] += wire.Seq(c.Count)
+	if c.Flags&wire.FlagSnapshotBatch == 0 {
+		e.news[s] += int(c.Count)
+	}
 	e.order = append(e.order, s)
 	f.sent++
 	n := f.sent
@@ -164,6 +173,9 @@ func (f *fakeDeck) Begin(ctx context.Context, start wire.SessionStart) error {
 		return ctx.Err()
 	}
 	f.add(f.last().epoch+1, start)
+	if f.onBegin != nil {
+		f.onBegin()
+	}
 	return nil
 }
 

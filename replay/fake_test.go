@@ -258,3 +258,36 @@ func run(t testing.TB, cfg Config) (Report, error) {
 	p.Close()
 	return rep, err
 }
+
+// tapeOf writes a tape of one record for each time.
+func tapeOf(t testing.TB, shards int, times []wire.Nanos) *tape.Tape {
+	t.Helper()
+	dir := t.TempDir() + "/t.tape"
+	w, err := tape.Create(dir, tape.Config{Shards: shards, Codec: tape.CodecPlain, BlockSize: 2 << 10, SyncInterval: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := shard.NewMap(shards)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := make([]wire.Seq, shards)
+	for n, at := range times {
+		topic := fmt.Appendf(nil, "T%02d", n*n%19)
+		s := int(m.Of(topic))
+		f := wire.Fields{Topic: topic, Body: fmt.Append(nil, n), Kind: wire.KindTrade, Event: at, Receive: at}
+		if err := w.AppendFields(tape.At{Shard: s, Epoch: 1, Seq: next[s], Ordinal: wire.Ordinal(n), Send: at}, &f); err != nil {
+			t.Fatal(err)
+		}
+		next[s]++
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tp, err := tape.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tp.Close() })
+	return tp
+}

@@ -56,7 +56,7 @@ func (f *follower) passes(place wire.Ordinal) int {
 	if f.m.cfg.Passes < 0 {
 		return 1 << 40
 	}
-	return f.m.cfg.Passes - int(place/f.s.p.ordinals.span)
+	return max(f.m.cfg.Passes, 1) - int(place/f.s.p.ordinals.span)
 }
 
 // follow takes in epochs that have begun: one by a command, others as rounds of the
@@ -217,12 +217,7 @@ func (f *follower) hadAll(place wire.Ordinal) {
 	i, span := len(f.wants)-1, f.s.p.ordinals.span
 	e, w, base := f.epochs()[i], f.wants[i], f.starts[i]/f.s.p.ordinals.span
 	for s := range f.m.shards {
-		sent, wants := 0, 0
-		for _, it := range e.items(f.t, s) {
-			if !it.last {
-				sent++
-			}
-		}
+		sent, wants := e.news[s], 0
 		for pass := 0; pass < w.passes && (pass == 0 || w.end == 0) && (base+wire.Ordinal(pass))*span < place; pass++ {
 			for n, x := range f.m.all {
 				if (pass > 0 || n >= w.from) && x.shard == s && x.in && passes(x.rec, w.topics) && (base+wire.Ordinal(pass))*span+x.place < place {

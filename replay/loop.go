@@ -116,9 +116,10 @@ func (p *Player) timeOf(place wire.Ordinal) (t wire.Nanos, ok bool, err error) {
 	return p.time(it.Record), true, nil
 }
 
-// enter begins a round of a loop; pass is the one that is played.
-func (r *rounds) enter(l *loop, pass int, now int64, records uint64) {
-	if r.loop == l {
+// enter begins a round of a loop, the first one or another; pass is the one that is
+// played.
+func (r *rounds) enter(l *loop, again bool, pass int, now int64, records uint64) {
+	if again {
 		r.round++
 	} else {
 		r.loop, r.loopPass, r.round = l, pass, 0
@@ -132,6 +133,18 @@ func (r *rounds) leave(place wire.Ordinal) {
 		r.loop, r.round = nil, 0
 	}
 	r.roundWhole = false
+}
+
+// endRound waits, at a pace, until a round's end is due. Everything in it has gone out.
+func (p *Player) endRound(ctx context.Context) error {
+	if p.pace != nil && p.loop.waits {
+		if _, _, err := p.untilDue(ctx, p.loop.toTime, 0); err != nil {
+			p.standStill()
+			return err
+		}
+		p.unanchor()
+	}
+	return nil
 }
 
 // nextRound is what comes at the end of a round.

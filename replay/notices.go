@@ -73,7 +73,11 @@ func (p *Player) say(command string) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	d := p.notice(p.State())
+	st := p.State()
+	if st.Phase == Finished && command == "" {
+		return // it has been said
+	}
+	d := p.notice(st)
 	d.Command = command
 	_ = v.to.Notice(wire.DeckTopic, wire.AppendDeck(nil, &d))
 }

@@ -30,7 +30,7 @@ func (r *epochReader) epoch(e wire.Epoch) *fakeEpoch {
 	i := slices.IndexFunc(r.epochs, func(x *fakeEpoch) bool { return x.epoch == e })
 	if i < 0 {
 		i = len(r.epochs)
-		r.epochs = append(r.epochs, &fakeEpoch{epoch: e, batches: make([][]wire.Batch, r.shards), next: make([]wire.Seq, r.shards)})
+		r.epochs = append(r.epochs, newFakeEpoch(e, wire.SessionStart{}, r.shards))
 	}
 	return r.epochs[i]
 }

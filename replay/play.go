@@ -162,7 +162,7 @@ func (p *Player) playPasses(ctx context.Context) error {
 		pass, rest := p.ordinals.split(from - p.lead)
 		if p.loop != nil {
 			if pass = p.loopPass; from >= p.lead+wire.Ordinal(pass)*p.ordinals.span+p.loop.to {
-				return nil
+				return p.endRound(ctx)
 			}
 		} else if p.cfg.Passes >= 0 && pass >= p.cfg.Passes {
 			return nil
@@ -180,11 +180,11 @@ func (p *Player) playPasses(ctx context.Context) error {
 		if err := p.playPass(ctx); err != nil {
 			return err
 		}
-		if p.pace != nil {
-			p.pace.anchored = false
-		}
-		p.resume = tapeTime{}
 		p.reach(p.until)
+		if p.loop != nil {
+			continue
+		}
+		p.unanchor()
 		if fresh && p.report.Records == sent {
 			return nil // nothing to play: the next pass would find the same
 		}
@@ -204,11 +204,24 @@ func (p *Player) playPass(ctx context.Context) error {
 		return nil
 	}
 	p.takeBack()
+	p.standStill()
+	return err
+}
+
+// standStill makes the tape's clock stand still until play goes on.
+func (p *Player) standStill() {
 	if p.pace != nil && p.pace.anchored {
 		p.resume = tapeTime{p.pace.timeAt(p.wait.now()), true}
 		p.pace.anchored = false
 	}
-	return err
+}
+
+// unanchor makes the tape's clock begin with the next record.
+func (p *Player) unanchor() {
+	if p.pace != nil {
+		p.pace.anchored = false
+	}
+	p.resume = tapeTime{}
 }
 
 // step sends what is left of a Step.

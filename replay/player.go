@@ -234,12 +234,13 @@ func New(cfg Config) (*Player, error) {
 	p.setTopics(newTopics(cfg.Topics))
 	p.setSpeed(cfg.Speed)
 	p.startEpoch(0, lastPlace{})
-	p.show()
 	if cfg.Loop != nil {
 		if p.seek, err = p.resolveLoop(context.Background(), *cfg.Loop); err != nil {
 			return nil, err
 		}
+		p.loop = p.seek.loop
 	}
+	p.show()
 	return p, nil
 }
 

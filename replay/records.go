@@ -46,7 +46,7 @@ func (p *Player) takeAll(ctx context.Context, w Walk) error {
 		}
 		if o-taken >= room {
 			if o >= p.until {
-				return p.endRound(ctx, p.time(rec), now)
+				return nil
 			}
 			if p.wentOut(rec, it.Shard, o) {
 				continue
@@ -80,22 +80,6 @@ func (p *Player) takeAll(ctx context.Context, w Walk) error {
 		}
 	}
 	return w.Err()
-}
-
-// endRound waits, paced, for the end of the loop at hand; t is the time of the first
-// record behind it.
-func (p *Player) endRound(ctx context.Context, t wire.Nanos, now int64) error {
-	if p.pace == nil || !p.loop.waits {
-		return nil
-	}
-	err := p.flushAll(ctx)
-	if err == nil {
-		_, _, err = p.untilDue(ctx, min(t, p.loop.toTime), now)
-	}
-	if err != nil {
-		p.come(p.until - 1) // comes here once more
-	}
-	return err
 }
 
 // lastStep counts a step and reports whether it was the last.

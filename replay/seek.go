@@ -140,7 +140,7 @@ func (p *Player) begin(ctx context.Context) error {
 	pass := p.passNow()
 	switch {
 	case s.loop != nil:
-		p.enter(s.loop, pass, p.wait.now(), p.report.Records)
+		p.enter(s.loop, s.again, pass, p.wait.now(), p.report.Records)
 		p.report.Rounds++
 	default:
 		p.leave(s.place)

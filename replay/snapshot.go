@@ -61,15 +61,15 @@ func (p *Player) asOf(t wire.Nanos, clock string) (*sentEpoch, wire.Ordinal, err
 	if err != nil {
 		return nil, 0, err
 	}
-	// The latest epoch that has gone past the time; where all of them began behind
-	// it, the oldest one's start.
+	// The latest epoch that has gone past the time, or came to its end before it; where
+	// all of them began behind it, the oldest one's start.
 	for i := len(epochs) - 1; i >= 0; i-- {
 		place, gone, err := p.firstSince(epochs[i], c, t+1)
 		switch {
 		case err != nil:
 			return nil, 0, err
-		case !gone && i == len(epochs)-1:
-			return latest, unbounded, nil
+		case !gone && (i == len(epochs)-1 || epochs[i].reached(false) > epochs[i].start):
+			return epochs[i], unbounded, nil
 		case gone && (place > epochs[i].start || i == 0):
 			return epochs[i], place, nil
 		}
