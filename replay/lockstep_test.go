@@ -34,8 +34,7 @@ func (f *fakeStep) WaitHandled(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-	}
-	if ctx.Err() != nil {
+	} else if ctx.Err() != nil { // what was said to be handled is, whatever comes then
 		return context.Cause(ctx)
 	}
 	f.fakeDeck.mu.Lock()
