@@ -1,7 +1,6 @@
 package titanic
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -85,7 +84,7 @@ func (s *store) compaction(now int64) (*compaction, error) {
 		return nil, fmt.Errorf("titanic: compact job log: %w", err)
 	}
 	c.at = c.new.end
-	slices.SortFunc(c.jobs, func(a, b entry) int { return cmp.Compare(a.number, b.number) })
+	slices.SortFunc(c.jobs, func(a, b entry) int { return inOrder(&a, &b) })
 	return c, nil
 }
 

@@ -264,3 +264,48 @@ func TestPythonReadsTheLog(t *testing.T) {
 		}
 	}
 }
+
+// FuzzOpen: whatever records a log has, whole and in order, and whatever lies behind
+// them: nothing panics, all that was taken in can be read, and is the same in the log
+// that a compaction makes of it.
+func FuzzOpen(f *testing.F) {
+	one := func(k kind, id byte, body []byte) []byte {
+		return append([]byte{byte(k), id, byte(len(body)), byte(len(body) >> 8)}, body...)
+	}
+	add := one(kindAdded, 1, appendAdded(nil, &added{Number: 1, Service: "s", Key: "k", Frames: [][]byte{{1}}}))
+	for _, then := range [][]byte{nil, one(kindDispatched, 1, attemptBody(1)), one(kindAnswered, 1, appendFrames(nil, [][]byte{{2}})),
+		one(kindEnded, 1, appendEnded(nil, Failed, "why")), one(kindClosed, 1, nil),
+		one(kindAdded, 2, appendAdded(nil, &added{Number: 2, Service: "s", Key: "k", Bare: true}))} {
+		f.Add(append(bytes.Clone(add), then...), []byte("behind"))
+	}
+	f.Fuzz(func(t *testing.T, records, behind []byte) {
+		cfg := goldenConfig(fsys.NewMem())
+		cfg.salvage = true
+		s := openTest(t, cfg)
+		l := s.log
+		var b []byte
+		for n := uint64(0); len(records) >= 4; n++ {
+			size := min(int(records[2])|int(records[3])<<8, len(records)-4)
+			b = appendRecord(b, &record{Kind: kind(records[0]), Log: l.identity, Sequence: n, Time: int64(n), ID: ID{records[1]}, Body: records[4 : 4+size]})
+			records = records[4+size:]
+		}
+		if _, err := l.f.WriteAt(append(b, behind...), logHeader); err != nil {
+			t.Fatal(err)
+		}
+		s = openTest(t, cfg)
+		want := goldenOf(t, s)
+		if err := s.compact(2); err != nil {
+			t.Fatal(err)
+		}
+		if live := s.m.live; s.log.end != logHeader+live {
+			t.Errorf("a compacted log has %d bytes, %d are live", s.log.end, live)
+		}
+		s = openTest(t, cfg)
+		if d := cmp.Diff(want, goldenOf(t, s)); d != "" {
+			t.Error(d)
+		}
+		if s.m.odd > 0 || s.found.odd > 0 {
+			t.Errorf("a compacted log has %d and %d odd records", s.m.odd, s.found.odd)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package titanic
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -184,8 +185,14 @@ func (s *store) byNumber() []*entry {
 	for _, e := range s.m.jobs {
 		jobs = append(jobs, e)
 	}
-	slices.SortFunc(jobs, func(a, b *entry) int { return cmp.Compare(a.number, b.number) })
+	slices.SortFunc(jobs, inOrder)
 	return jobs
+}
+
+// inOrder compares jobs by when they were added. Only a log that was tampered with
+// has two of one number.
+func inOrder(a, b *entry) int {
+	return cmp.Or(cmp.Compare(a.number, b.number), bytes.Compare(a.id[:], b.id[:]))
 }
 
 // broken returns why the store has failed, or nil.
