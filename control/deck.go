@@ -91,6 +91,13 @@ type DeckSpeed struct {
 	Speed string `json:"speed"` // max, or a factor such as 10x
 }
 
+// DeckSqueeze cuts stretches without records down to a duration, from where the deck
+// is.
+type DeckSqueeze struct {
+	DeckOf
+	Squeeze string `json:"squeeze"` // a duration, such as 1s; off: they last what they last
+}
+
 // DeckLoop makes a deck play [From, To) again and again, or, with Off, go on.
 type DeckLoop struct {
 	DeckOf

@@ -257,6 +257,11 @@ func (f *fakeServe) deckCommands() []control.Command {
 			d.Speed = a.Speed
 			return nil
 		}),
+		onDeck(f, "squeeze", func(a *control.DeckSqueeze) string { return a.Deck }, func(a *control.DeckSqueeze, d *control.DeckState) error {
+			squeeze, err := parseSqueeze(a.Squeeze)
+			d.Squeeze = int64(squeeze)
+			return err
+		}),
 		onDeck(f, "loop", func(a *control.DeckLoop) string { return a.Deck }, func(a *control.DeckLoop, d *control.DeckState) error {
 			d.Loop = &control.DeckInterval{From: fakeStart, To: fakeStart + 1e9}
 			if a.Off {

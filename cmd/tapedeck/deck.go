@@ -60,7 +60,7 @@ A place on a tape is one of
 		newDeckPlain(&f, "resume", "Make a paused deck go on", "Make a paused deck go on where it is.", "tapedeck deck resume"),
 		newDeckPlain(&f, "stop", "End a deck's stream where it is", `End a deck's stream where it is: readers get the end mark. The deck stays open, to
 be looked at, until it is closed.`, "tapedeck deck stop"),
-		newDeckStep(&f), newDeckSeek(&f), newDeckSpeed(&f), newDeckMark(&f), newDeckLoop(&f), newDeckFilter(&f),
+		newDeckStep(&f), newDeckSeek(&f), newDeckSpeed(&f), newDeckSqueeze(&f), newDeckMark(&f), newDeckLoop(&f), newDeckFilter(&f),
 	)
 	for _, sub := range cmd.Commands() {
 		sub.Args = usageArgs(sub.Args)

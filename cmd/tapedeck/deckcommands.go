@@ -78,6 +78,27 @@ func newDeckSpeed(f *deckFlags) *cobra.Command {
 	}
 }
 
+func newDeckSqueeze(f *deckFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "squeeze [DECK] {DURATION | off}", Short: "Cut stretches without records short",
+		Long: `Let stretches without records that are longer last only as long as this, in tape
+time; records that follow one another sooner keep their pace. With off they last
+what they last.`,
+		Example: example("tapedeck deck squeeze 1s", "tapedeck deck squeeze es 250ms", "tapedeck deck squeeze off"),
+		Args:    cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			of, args, err := f.of(args, 1)
+			if err != nil {
+				return err
+			}
+			if _, err := parseSqueeze(args[0]); err != nil {
+				return err
+			}
+			return f.command(cmd, "squeeze", control.DeckSqueeze{DeckOf: of, Squeeze: args[0]})
+		},
+	}
+}
+
 func newDeckMark(f *deckFlags) *cobra.Command {
 	var note string
 	cmd := &cobra.Command{

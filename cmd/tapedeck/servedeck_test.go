@@ -261,6 +261,12 @@ func TestDeckCommands(t *testing.T) {
 	if r = d.do("speed", control.DeckSpeed{Speed: "2x"}); r.Speed != "2x" {
 		t.Errorf("speed: %s", r.Speed)
 	}
+	if r = d.do("squeeze", control.DeckSqueeze{Squeeze: "1s"}); r.Squeeze != int64(time.Second) {
+		t.Errorf("squeeze: %d", r.Squeeze)
+	}
+	if r = d.do("squeeze", control.DeckSqueeze{Squeeze: "off"}); r.Squeeze != 0 {
+		t.Errorf("squeeze off: %d", r.Squeeze)
+	}
 	if r = d.do("filter", control.DeckFilter{Topics: []string{"SYN"}}); !slices.Equal(r.Topics, []string{"SYN"}) {
 		t.Errorf("filter: %v", r.Topics)
 	}
@@ -387,6 +393,8 @@ func TestDeckErrors(t *testing.T) {
 	d.fails(deck, "step", control.DeckStep{N: -1}, control.BadRequest, "want 1 or more")
 	d.fails(deck, "speed", control.DeckSpeed{}, control.BadRequest, "no speed")
 	d.fails(deck, "speed", control.DeckSpeed{Speed: "-1x"}, control.BadRequest, "speed")
+	d.fails(deck, "squeeze", control.DeckSqueeze{}, control.BadRequest, "no duration")
+	d.fails(deck, "squeeze", control.DeckSqueeze{Squeeze: "-1s"}, control.BadRequest, "squeeze")
 	d.fails(deck, "loop", control.DeckLoop{From: "start"}, control.BadRequest, "no end")
 	d.fails(deck, "loop", control.DeckLoop{Off: true, To: "start"}, control.BadRequest, "without")
 	d.fails(deck, "mark", control.DeckMark{Name: "m"}, control.Refused, "not sent a record")

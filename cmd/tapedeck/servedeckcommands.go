@@ -25,6 +25,7 @@ func (h *deckHouse) commands() []control.Command {
 		busCommand("seek", "go to another place: a new epoch, last values, and what follows", deckCommand(h, (*deck).doSeek)),
 		busCommand("mark", "put a mark where the deck is, on its tape", h.cmdMark),
 		busCommand("speed", "change the pace from here on", deckCommand(h, (*deck).doSpeed)),
+		busCommand("squeeze", "cut stretches without records down to a duration, or, with off, no more", deckCommand(h, (*deck).doSqueeze)),
 		busCommand("loop", "play a stretch again and again, or, with off, go on", deckCommand(h, (*deck).doLoop)),
 		busCommand("filter", "change which topics are played: a new epoch", deckCommand(h, (*deck).doFilter)),
 		busCommand("stop", "end the stream; the endpoints stay, and play begins anew", deckCommand(h, (*deck).doStop)),
@@ -83,6 +84,8 @@ func deckOf(args any) string {
 	case *control.DeckSeek:
 		return a.Deck
 	case *control.DeckSpeed:
+		return a.Deck
+	case *control.DeckSqueeze:
 		return a.Deck
 	case *control.DeckLoop:
 		return a.Deck
@@ -227,6 +230,29 @@ func setSpeed(ctx context.Context, r *deckRun, text string) error {
 		return usageError{err}
 	}
 	return r.player.SetSpeed(ctx, s)
+}
+
+func (*deck) doSqueeze(ctx context.Context, r *deckRun, a *control.DeckSqueeze) error {
+	if a.Squeeze == "" {
+		return usagef("no duration was given: want one such as 1s, or off")
+	}
+	d, err := parseSqueeze(a.Squeeze)
+	if err != nil {
+		return err
+	}
+	return r.player.SetSqueeze(ctx, d)
+}
+
+// parseSqueeze reads what idle stretches are to last; 0 leaves them as they are.
+func parseSqueeze(text string) (time.Duration, error) {
+	if text == "" || text == "off" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return 0, usagef("squeeze %q: want a duration above 0 such as 1s, or off", text)
+	}
+	return d, nil
 }
 
 func (*deck) doLoop(ctx context.Context, r *deckRun, a *control.DeckLoop) error {

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -113,11 +112,9 @@ func (d *deck) open(o runOptions) (*deckRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	var squeeze time.Duration
-	if d.args.Squeeze != "" {
-		if squeeze, err = time.ParseDuration(d.args.Squeeze); err != nil || squeeze < 0 {
-			return nil, usagef("squeeze %q: want a duration such as 1s", d.args.Squeeze)
-		}
+	squeeze, err := parseSqueeze(d.args.Squeeze)
+	if err != nil {
+		return nil, err
 	}
 	if d.args.Passes < -1 {
 		return nil, usagef("passes %d: want a number from 1, or -1 for ever", d.args.Passes)
