@@ -139,7 +139,7 @@ func (p *Publisher) sendForm(ctx context.Context, s *shard, h *wire.Header, b *w
 			release(done)
 			return as, err
 		}
-		stalls = s.count.stall(p.steady()) || stalls
+		stalls = p.stall(s) || stalls
 		if err := p.lookAround(ctx, s); err != nil {
 			release(done)
 			return as, err
@@ -189,10 +189,16 @@ func (p *Publisher) sendOwed(ctx context.Context, s *shard) error {
 	return err
 }
 
+// stall is counters.stall, and shows what was counted before: the wait may be long.
+func (p *Publisher) stall(s *shard) bool {
+	s.show()
+	return s.count.stall(p.steady())
+}
+
 // stalling counts time as waited for the slowest reader until what it returns is
 // called.
 func (p *Publisher) stalling(s *shard) (over func()) {
-	if !s.count.stall(p.steady()) {
+	if !p.stall(s) {
 		return func() {} // it is counted already
 	}
 	return func() { s.count.unstall(p.steady()) }
