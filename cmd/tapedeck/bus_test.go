@@ -208,13 +208,13 @@ func TestPythonDeck(t *testing.T) {
 	if s := states[4]; s.PositionTime != fakeStart+600e9 || s.Records != 5 || s.Speed != "10x" {
 		t.Errorf("%+v", s)
 	}
-	if len(f.list()) != 0 {
+	if f.open() != 0 {
 		t.Error("it has not closed the deck")
 	}
 	if _, code, stderr := run("nothing.tape"); code != 1 || !strings.Contains(stderr, "deck.py: there is no tape nothing.tape (tapedeck tapes list shows them)") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
-	if _, code, stderr := run("es.tape", "--seek", "+10h"); code != 1 || !strings.Contains(stderr, "nothing to play there") || len(f.list()) != 0 {
+	if _, code, stderr := run("es.tape", "--seek", "+10h"); code != 1 || !strings.Contains(stderr, "nothing to play there") || f.open() != 0 {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }

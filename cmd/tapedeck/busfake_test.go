@@ -292,6 +292,13 @@ func (f *fakeServe) deckCommands() []control.Command {
 	}
 }
 
+// open is how many decks are open.
+func (f *fakeServe) open() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.decks)
+}
+
 func (f *fakeServe) list() []control.DeckState {
 	var list []control.DeckState
 	for _, d := range f.decks {

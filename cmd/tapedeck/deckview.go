@@ -20,6 +20,9 @@ func deckLine(d *control.DeckState) string {
 	if d.Loop != nil {
 		text += fmt.Sprintf(", looping %s to %s", tapeTime(d.Loop.From), tapeTime(d.Loop.To))
 	}
+	if len(d.Topics) > 0 {
+		text += ", only " + strings.Join(d.Topics, ", ")
+	}
 	return text + ", " + count(uint64(d.Readers), "reader")
 }
 
