@@ -14,7 +14,6 @@ import (
 // doorman is a lock that allows what its test says, by the key that libzmq's clients
 // show.
 type doorman struct {
-	public  string // of the proxy, Z85
 	mu      sync.Mutex
 	prefix  string // that everybody may read
 	refuses error
@@ -35,7 +34,7 @@ func (d *doorman) allow(prefix string, err error) {
 	d.prefix, d.refuses = prefix, err
 }
 
-// Keys of the proxy, fixed: the secret of 32 ones and its public half, as RFC 32 has it.
+// Keys of the proxy, fixed: the secret is 32 times 1, the public half in Z85.
 var (
 	lockSecret = [32]byte(bytes.Repeat([]byte{1}, 32))
 	lockPublic = "Q#mA0WO:[^XPYP9Pi[Of6wiO%ypo7(}p)F*3hyk3"
