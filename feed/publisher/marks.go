@@ -147,6 +147,11 @@ func (p *Publisher) sendEnds(mark wire.HeaderFlags, again bool) (owed int, err e
 		if !s.owesEnd {
 			continue
 		}
+		if s.number == 0 { // behind the mark nobody listens
+			if err := p.sendNotices(s); err != nil {
+				return owed, err
+			}
+		}
 		sent, err := p.tryMark(s, mark)
 		if err != nil {
 			return owed, err

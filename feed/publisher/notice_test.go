@@ -137,3 +137,34 @@ func TestNoticesAreBounded(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestNoticesBeforeTheEnd: a notice that waits for room goes out before the end mark.
+func TestNoticesBeforeTheEnd(t *testing.T) {
+	p := open(t, Config{Lossless: true, QueueBytes: 1, Session: session})
+	r := connectQueue(t, p.Endpoints()[0], zsock.SUB, 1)
+	r.subscribe("")
+	until(t, p, r.readable)
+	fill(t, p, makeBatch(t, 1<<20), nil)
+	const topic = wire.OperatorPrefix + "test"
+	if err := p.Notice(topic, []byte("last words")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, done := t.Context(), make(chan error, 1)
+	go func() { done <- p.End(ctx) }()
+	told := false
+	for {
+		b := r.must()
+		if b.Flags == wire.FlagEnd {
+			break
+		}
+		if n, err := b.Notice(); b.Flags == wire.FlagNotice && err == nil {
+			told = told || string(n.Topic()) == topic && string(n.Body()) == "last words"
+		}
+	}
+	if !told {
+		t.Error("the end mark came without the notice before it")
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
