@@ -2,6 +2,7 @@ package majordomo
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/tapedeck/tapedeck/control/pirate"
@@ -23,6 +24,7 @@ type lane struct {
 	opened  time.Duration // the socket
 	heard   time.Duration // anything from the broker
 	stood   bool          // a connection of the socket has stood before
+	down    bool          // no connection stands
 	used    time.Duration // when it last had a call
 
 	queue  list[call] // to be sent
@@ -49,6 +51,7 @@ func (n *lane) open() error {
 		return err
 	}
 	n.socket, n.at, n.opened, n.stood, n.left = s, n.l.at, n.l.now, false, nil
+	n.down = !strings.HasPrefix(n.endpoint(), "inproc:") // which has no connections to tell of
 	// What a connection had queued goes with it: it is this lane that holds it.
 	if err := errors.Join(s.OnlyConnected(), s.NoticeDeath(deathInterval, deathTimeout)); err != nil {
 		return err
@@ -116,6 +119,9 @@ func (n *lane) pump() error {
 			return err
 		}
 	}
+	if n.down {
+		return nil // until there is a connection
+	}
 	for {
 		for n.queue.len > 0 && n.out.Size() < batchBytes && (!n.single || n.flight.len == 0) {
 			n.load(n.queue.front())
@@ -125,7 +131,7 @@ func (n *lane) pump() error {
 		n.l.count.Sent += uint64(sent)
 		switch {
 		case errors.Is(err, zsock.ErrAgain):
-			return nil // until there is a connection
+			return nil // there was none yet
 		case err != nil:
 			return err
 		case n.queue.len == 0 || n.single:
@@ -168,11 +174,16 @@ func (n *lane) heed() error {
 		case err != nil:
 			return err
 		case change == zsock.Disconnected:
-			n.requeue()
-		case n.stood:
-			n.l.count.Connected++
+			n.down = true
+		default:
+			if n.stood {
+				n.l.count.Connected++
+			}
+			n.stood, n.down = true, false
 		}
-		n.stood = true
+		// What is sent between the end of one connection and the beginning of the
+		// next may still be taken by the queue of the first: it counts for nothing.
+		n.requeue()
 	}
 }
 
