@@ -64,10 +64,10 @@ type Found struct {
 
 // Torn is the tail of an unclosed tape: bytes of a block that was being written.
 type Torn struct {
-	Segment string // name of the file
-	Offset  int64  // where the tail begins, bytes
-	Bytes   int64  // how long it is
-	Reason  string
+	Segment string `json:"segment"` // name of the file
+	Offset  int64  `json:"offset"`  // where the tail begins, bytes
+	Bytes   int64  `json:"bytes"`   // how long it is
+	Reason  string `json:"reason"`
 }
 
 // Open opens a tape for reading on the machine's file system. Of a closed tape
