@@ -266,6 +266,7 @@ func (l *loop) enter(b *wire.Batch) error {
 // takeHello hands the session on and tells the publisher, on the same socket,
 // that this reader receives.
 func (l *loop) takeHello(b *wire.Batch) error {
+	l.step.hello = b.Send
 	if l.session != b.Epoch {
 		s, err := wire.ParseSession(b.Payload)
 		if err != nil {

@@ -31,6 +31,7 @@ var errNotLate = errors.New("subscriber: in lock-step what stands before the wor
 type stepping struct {
 	topic string // what is subscribed to
 	said  wire.ReaderStep
+	hello wire.Nanos                   // send time of the latest
 	bell  atomic.Pointer[zsock.Waiter] // rung when more has been handled; nil where nobody handles late
 }
 
@@ -70,14 +71,14 @@ func (l *loop) recv() error {
 }
 
 // send tells the publisher how far this reader has handled the shard, where it is
-// further than it was. The new word comes before the old one goes, so that the
+// further than it was, and that a hello has come. The new word comes before the old one goes, so that the
 // publisher always has one.
 func (p *stepping) send(l *loop) error {
 	if !l.sub.cfg.LockStep || !l.ready {
 		return nil
 	}
 	at, ok := l.handled()
-	step := wire.ReaderStep{Epoch: at.Epoch, Next: at.Next}
+	step := wire.ReaderStep{Epoch: at.Epoch, Next: at.Next, Hello: p.hello}
 	if !ok || step == p.said || at.Epoch != l.stream.epoch {
 		return nil // the publisher has left other epochs
 	}

@@ -15,9 +15,15 @@ import (
 // steps is what a reader has said and not withdrawn, oldest first.
 type steps []wire.ReaderStep
 
-// mustStep waits for the next step, which must be to next. What is withdrawn meanwhile
-// must be what was said before the latest.
+// mustStep waits for the next step, which must be to next.
 func (p *fakePub) mustStep(said *steps, epoch wire.Epoch, next wire.Seq) {
+	p.t.Helper()
+	p.mustSay(said, wire.ReaderStep{Epoch: epoch, Next: next})
+}
+
+// mustSay waits for the next step. What is withdrawn meanwhile must be what was said
+// before the latest.
+func (p *fakePub) mustSay(said *steps, want wire.ReaderStep) {
 	p.t.Helper()
 	for {
 		if _, err := p.poller.Wait(nil, time.Second); err != nil {
@@ -31,7 +37,7 @@ func (p *fakePub) mustStep(said *steps, epoch wire.Epoch, next wire.Seq) {
 			p.t.Fatal(err)
 		}
 		_, step, ok := wire.ParseReaderStep(frame)
-		switch want := (wire.ReaderStep{Epoch: epoch, Next: next}); {
+		switch {
 		case !ok:
 		case frame[0] == 0 && (len(*said) < 2 || (*said)[0] != step):
 			p.t.Fatalf("%+v is withdrawn, of %+v", step, *said)
@@ -87,6 +93,16 @@ func TestLockStepSaysWhatWasHandled(t *testing.T) {
 	p.records(4) // which are lost
 	p.send(p.source.heartbeat(), nil)
 	p.mustStep(said, 7, 13)
+	h2 := p.source.heartbeat()
+	h2.Flags = wire.FlagHello
+	h2.Send = 99
+	session, err := wire.AppendSession(nil, &wire.Session{Publisher: "fake"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h2.PayloadSize, h2.CRC = uint32(len(session)), wire.CRC(session, nil)
+	p.send(h2, session) // another hello is answered
+	p.mustSay(said, wire.ReaderStep{Epoch: 7, Next: 13, Hello: 99})
 	p.source = source{epoch: 8}
 	p.hello()
 	p.mustStep(said, 8, 0)

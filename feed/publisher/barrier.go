@@ -183,18 +183,16 @@ func (p *Publisher) hearHandled(ctx context.Context) (bool, error) {
 }
 
 // awaitHandled waits a moment for a word, attends to all shards and reports whether all
-// readers are through. With probe it says again, on a bad network, how far the stream is:
-// what readers are waited for may have been lost.
+// readers are through. With probe it says hello again, to those that have missed it or,
+// on a bad network, what came before.
 func (p *Publisher) awaitHandled(ctx context.Context, probe bool) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
 	p.lock()
 	defer p.unlock()
-	if probe && p.cfg.Faults != nil {
-		for _, s := range p.shards {
-			s.owesBeat = true
-		}
+	for _, s := range p.shards {
+		s.greet = s.greet || probe && p.wantsHello(s)
 	}
 	var err error
 	if p.ready, err = p.barrier.waiter.Wait(p.ready[:0], barrierSlice); err != nil {
@@ -211,6 +209,11 @@ func (p *Publisher) awaitHandled(ctx context.Context, probe bool) (bool, error) 
 // allHandled reports whether every reader that is waited for is there and through. The
 // caller holds all shards.
 func (p *Publisher) allHandled() bool {
+	for _, s := range p.shards {
+		if p.crowded(s) {
+			return false
+		}
+	}
 	through := true
 	p.readers.eachAwaited(p.cfg.Barrier, func(_ string, id wire.ReaderID, there bool) bool {
 		through = there
@@ -222,10 +225,26 @@ func (p *Publisher) allHandled() bool {
 	return through
 }
 
-// handled reports whether a reader has handled what was sent on the shard.
+// handled reports whether a reader has handled what was sent on the shard, and has had
+// its last hello.
 func (s *shard) handled(id wire.ReaderID) bool {
 	step := s.steps[id]
-	return step.Epoch == s.epoch && step.Next >= s.next
+	return step.Epoch == s.epoch && step.Next >= s.next && step.Hello == s.lastHello
+}
+
+// wantsHello reports whether a hello may help the readers that are waited for: one that
+// had no room for the last one, or, on a bad network, for anything.
+func (p *Publisher) wantsHello(s *shard) bool {
+	if p.cfg.Faults != nil {
+		return true
+	}
+	wants := false
+	p.readers.eachAwaited(p.cfg.Barrier, func(_ string, id wire.ReaderID, there bool) bool {
+		step := s.steps[id]
+		wants = there && step.Epoch != 0 && (step.Epoch != s.epoch || step.Hello != s.lastHello)
+		return !wants
+	})
+	return wants
 }
 
 // Absent returns who WaitHandled would wait for now. Any goroutine may call it.
@@ -254,22 +273,32 @@ func (p *Publisher) Absent() []Absent {
 	return list
 }
 
-// Marks of a long wait: so many go out behind a batch as always, and then so many at most
-// while the wait gets e times as long.
-const (
-	marksFree  = 256
-	marksAfter = 64
-)
+// What waits for a reader in the socket's queue, of a bounded length, is what was sent
+// behind the latest of two messages that the reader has answered: the last batch, which it
+// has handled, and the last hello, whose send time it has said. So a batch has room as long
+// as few marks go out behind these: where there are many, another hello goes out, and is
+// waited for. Without that a reader that stood still for long, and has its queue full of
+// heartbeats, would miss the batch that follows.
 
-// spares reports whether a mark had better not go out now: those of a long wait must not
-// fill the queue of a reader that stands still, or the batch that it waits for would
-// find no room in it when it goes on.
-func (p *Publisher) spares(s *shard, flags wire.HeaderFlags, now wire.Nanos) bool {
-	if len(p.cfg.Barrier) == 0 || s.marks < marksFree || flags&(wire.FlagHeartbeat|wire.FlagNotice) == 0 {
-		return false
+// crowded reports whether so many marks went out behind the shard's last batch and hello
+// that the next batch may find no room with a reader in lock-step.
+func (p *Publisher) crowded(s *shard) bool {
+	return len(p.cfg.Barrier) > 0 && s.marks >= queueLength(p.cfg.QueueBytes)/2
+}
+
+// keepsBack reports whether a mark must wait: notices may come in any number, and must
+// leave the other half of the queue some room.
+func (p *Publisher) keepsBack(s *shard, flags wire.HeaderFlags) bool {
+	return flags == wire.FlagNotice && len(p.cfg.Barrier) > 0 && s.marks >= queueLength(p.cfg.QueueBytes)*3/4
+}
+
+// went takes note that a mark went out, or is on its way.
+func (s *shard) went(flags wire.HeaderFlags, at wire.Nanos) {
+	s.lastSend = at
+	s.marks++
+	if flags == wire.FlagHello {
+		s.marks, s.lastHello = 0, at
 	}
-	_, waits := p.barrier.times()
-	return since(s.lastSend, now) < wire.Nanos(waits/marksAfter)
 }
 
 // takeStep takes in what a reader says it has handled, or takes back.

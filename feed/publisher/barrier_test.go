@@ -21,23 +21,25 @@ func waitHandled(ctx context.Context, p *Publisher) chan error {
 	return done
 }
 
-// stepper is a reader of all shards by raw sockets, which says what the test wants.
+// stepper is a reader of all shards by raw sockets, which says of each what the test
+// wants, and which hello it has had: always the latest.
 type stepper struct {
 	t     testing.TB
+	p     *Publisher
 	id    wire.ReaderID
 	name  string
 	raws  []*raw
-	steps []string
+	steps []wire.ReaderStep
 }
 
 // newStepper joins, and says nothing of what it has handled.
 func newStepper(t testing.TB, p *Publisher, id byte, name string) *stepper {
 	t.Helper()
-	r := &stepper{t: t, id: wire.ReaderID{id}, name: name}
+	r := &stepper{t: t, p: p, id: wire.ReaderID{id}, name: name, steps: make([]wire.ReaderStep, len(p.shards))}
 	for _, endpoint := range p.Endpoints() {
 		s := connect(t, endpoint, zsock.SUB)
 		s.subscribe(wire.Signature, wire.ReadyTopic(r.id, name))
-		r.raws, r.steps = append(r.raws, s), append(r.steps, "")
+		r.raws = append(r.raws, s)
 	}
 	return r
 }
@@ -45,14 +47,30 @@ func newStepper(t testing.TB, p *Publisher, id byte, name string) *stepper {
 // says says that it has handled everything before next of a shard.
 func (r *stepper) says(shard int, epoch wire.Epoch, next wire.Seq) {
 	r.t.Helper()
-	topic := wire.ReaderStep{Epoch: epoch, Next: next}.Topic(r.id)
-	r.raws[shard].subscribe(topic)
-	if r.steps[shard] != "" {
-		if err := r.raws[shard].Unsubscribe(r.steps[shard]); err != nil {
+	s := r.p.shards[shard]
+	s.mu.Lock()
+	hello := s.lastHello
+	s.mu.Unlock()
+	before, step := r.steps[shard], wire.ReaderStep{Epoch: epoch, Next: next, Hello: hello}
+	if step == before {
+		return
+	}
+	r.raws[shard].subscribe(step.Topic(r.id))
+	if before.Epoch != 0 {
+		if err := r.raws[shard].Unsubscribe(before.Topic(r.id)); err != nil {
 			r.t.Fatal(err)
 		}
 	}
-	r.steps[shard] = topic
+	r.steps[shard] = step
+}
+
+// answers says what it has said once more where there was a hello since.
+func (r *stepper) answers() {
+	for shard, step := range r.steps {
+		if step.Epoch != 0 {
+			r.says(shard, step.Epoch, step.Next)
+		}
+	}
 }
 
 // leaves makes it go, as a process that is killed does.
@@ -63,8 +81,28 @@ func (r *stepper) leaves() {
 		}
 	}
 	for i, s := range r.raws {
-		if err := s.Unsubscribe(r.steps[i]); err != nil {
+		if err := s.Unsubscribe(r.steps[i].Topic(r.id)); err != nil {
 			r.t.Fatal(err)
+		}
+		r.steps[i] = wire.ReaderStep{}
+	}
+}
+
+// through waits for WaitHandled; meanwhile readers answer hellos.
+func through(t testing.TB, done chan error, readers ...*stepper) {
+	t.Helper()
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		default:
+			for _, r := range readers {
+				r.answers()
+			}
+			runtime.Gosched()
 		}
 	}
 }
@@ -79,9 +117,14 @@ func absent(p *Publisher) string {
 }
 
 // awaitAbsent attends to readers until those are waited for.
-func awaitAbsent(t testing.TB, p *Publisher, want string) {
+func awaitAbsent(t testing.TB, p *Publisher, want string, readers ...*stepper) {
 	t.Helper()
-	until(t, p, func() bool { return absent(p) == want })
+	until(t, p, func() bool {
+		for _, r := range readers {
+			r.answers()
+		}
+		return absent(p) == want
+	})
 }
 
 // TestWaitHandled: the publisher goes on when all readers that are named have handled
@@ -95,14 +138,12 @@ func TestWaitHandled(t *testing.T) {
 		`"desk", which does not say what it handles of shard 1: is it in lock-step?; "risk", which is not there`)
 	desk.says(0, 7, 0)
 	desk.says(1, 7, 0)
-	awaitAbsent(t, p, `"risk", which is not there`)
+	awaitAbsent(t, p, `"risk", which is not there`, desk)
 	risk := newStepper(t, p, 3, "risk")
 	risk.says(0, 7, 0)
 	done := waitHandled(t.Context(), p)
 	risk.says(1, 7, 0)
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	through(t, done, desk, risk)
 	batch := makeBatch(t, 1)
 	for i := range 3 {
 		if err := p.Send(t.Context(), 1, batch, nil); err != nil {
@@ -112,24 +153,20 @@ func TestWaitHandled(t *testing.T) {
 		done := waitHandled(t.Context(), p)
 		risk.says(1, 7, next)
 		desk.says(1, 7, next)
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
+		through(t, done, desk, risk)
 	}
 	if err := p.Send(t.Context(), 0, batch, nil); err != nil {
 		t.Fatal(err)
 	}
 	desk.says(0, 7, 1)
-	awaitAbsent(t, p, `"risk", which has handled 0 of 1 records of shard 0`)
+	awaitAbsent(t, p, `"risk", which has handled 0 of 1 records of shard 0`, desk, risk)
 	risk.leaves()
-	awaitAbsent(t, p, `"risk", which is not there`)
+	awaitAbsent(t, p, `"risk", which is not there`, desk)
 	again := newStepper(t, p, 4, "risk") // it has nothing of what was sent before
 	again.says(0, 7, 1)
 	done = waitHandled(t.Context(), p)
 	again.says(1, 7, 3)
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	through(t, done, desk, again)
 	if p.Stats().Awaited == 0 {
 		t.Error("no time was spent waiting")
 	}
@@ -142,15 +179,15 @@ func TestBarrierWaitsForAllOfOneName(t *testing.T) {
 	first, second := newStepper(t, p, 1, "desk"), newStepper(t, p, 2, "desk")
 	first.says(0, 7, 0)
 	second.says(0, 7, 0)
-	awaitAbsent(t, p, "")
 	until(t, p, func() bool { return len(p.Readers()) == 2 })
+	awaitAbsent(t, p, "", first, second)
 	if err := p.Send(t.Context(), 0, makeBatch(t, 1), nil); err != nil {
 		t.Fatal(err)
 	}
 	second.says(0, 7, 1)
-	awaitAbsent(t, p, `"desk", which has handled 0 of 1 records of shard 0`)
+	awaitAbsent(t, p, `"desk", which has handled 0 of 1 records of shard 0`, first, second)
 	first.leaves()
-	awaitAbsent(t, p, "")
+	awaitAbsent(t, p, "", second)
 }
 
 // TestBarrierForgetsOtherEpochs: what was handled of the epoch before says nothing of
@@ -159,13 +196,13 @@ func TestBarrierForgetsOtherEpochs(t *testing.T) {
 	p := open(t, Config{Barrier: []string{"desk"}, Epoch: 7})
 	desk := newStepper(t, p, 1, "desk")
 	desk.says(0, 7, 100)
-	awaitAbsent(t, p, "")
+	awaitAbsent(t, p, "", desk)
 	if err := p.Begin(t.Context(), wire.SessionStart{Reason: "seek"}); err != nil {
 		t.Fatal(err)
 	}
-	awaitAbsent(t, p, `"desk", which has handled 0 of 0 records of shard 0`)
+	awaitAbsent(t, p, `"desk", which has handled 0 of 0 records of shard 0`, desk)
 	desk.says(0, p.Epoch(), 0)
-	awaitAbsent(t, p, "")
+	awaitAbsent(t, p, "", desk)
 }
 
 // TestBarrierTimeout: the error says who is missing, and how.
@@ -173,7 +210,7 @@ func TestBarrierTimeout(t *testing.T) {
 	p := open(t, Config{Barrier: []string{"desk", "risk"}, BarrierTimeout: 30 * time.Millisecond, Epoch: 7})
 	desk := newStepper(t, p, 1, "desk")
 	desk.says(0, 7, 0)
-	awaitAbsent(t, p, `"risk", which is not there`)
+	awaitAbsent(t, p, `"risk", which is not there`, desk)
 	if err := p.Send(t.Context(), 0, makeBatch(t, 1), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +312,7 @@ func TestWaitHandledAllocatesNothing(t *testing.T) {
 	p := open(t, Config{Barrier: []string{"desk"}, Epoch: 7})
 	desk := newStepper(t, p, 1, "desk")
 	desk.says(0, 7, 0)
-	awaitAbsent(t, p, "")
+	awaitAbsent(t, p, "", desk)
 	if n := testing.AllocsPerRun(100, func() {
 		if err := p.WaitHandled(t.Context()); err != nil {
 			t.Fatal(err)
@@ -285,37 +322,86 @@ func TestWaitHandledAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestMarksOfALongWaitAreFew: while a reader is waited for all day, marks do not fill its
-// queue: the batch that comes then must have room in it. Otherwise silence is as short as
-// ever.
-func TestMarksOfALongWaitAreFew(t *testing.T) {
+// TestBatchHasRoom: a reader that stood still, with its queue full of marks, is asked
+// first, by a hello, whether it has had them; then the batch that follows finds room.
+func TestBatchHasRoom(t *testing.T) {
 	var now atomic.Int64
 	now.Store(1)
-	p := open(t, Config{Barrier: []string{"desk"}, Heartbeat: time.Second, Now: func() wire.Nanos { return wire.Nanos(now.Load()) }})
-	if err := p.Send(t.Context(), 0, makeBatch(t, 1), nil); err != nil {
+	// Of heartbeats, 8 fit into the queue, and some into the system's buffers.
+	p := open(t, Config{Barrier: []string{"desk"}, Heartbeat: time.Second, QueueBytes: 1, Now: func() wire.Nanos { return wire.Nanos(now.Load()) }})
+	g := &gate{open: make(chan struct{}), taken: make(chan uint32, 2)}
+	r := subscribe(t, p, subscriber.Config{Name: "desk", LockStep: true, QueueBytes: 1}, g)
+	if err := errors.Join(p.WaitReaders(t.Context(), 1), p.WaitHandled(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	s, began := p.shards[0], time.Now()
-	day := func(waits bool) int {
-		s.marks = 0
-		for second := range 86_400 {
-			if waits {
-				p.barrier.begin(began.Add(-time.Duration(second) * time.Second))
-			}
-			now.Add(int64(time.Second))
-			_ = p.Notice(wire.SquawkTopic, []byte("{}"))
-			if err := p.Tick(t.Context()); err != nil {
+	send := func() {
+		if err := p.Send(t.Context(), 0, makeBatch(t, 1), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send()
+	hellos := 0
+	for last := wire.Nanos(0); hellos < 2000; { // about a hello every four heartbeats
+		now.Add(int64(time.Second))
+		if err := p.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		p.shards[0].mu.Lock()
+		if at := p.shards[0].lastHello; at != last {
+			last = at
+			hellos++
+		}
+		if p.shards[0].marks > 4 {
+			t.Fatalf("%d marks behind a hello", p.shards[0].marks)
+		}
+		p.shards[0].mu.Unlock()
+	}
+	close(g.open)
+	if err := p.WaitHandled(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	send()
+	if err := p.WaitHandled(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.Stop()
+	if err := <-r.done; err != nil {
+		t.Fatal(err)
+	}
+	if sum := r.Summary(); sum.Records != 2 || sum.Lost != 0 || !sum.Ended {
+		t.Errorf("%+v", sum)
+	}
+}
+
+// TestNoticesLeaveRoom: any number of notices at once leaves room for a batch, and all
+// of them go out in time.
+func TestNoticesLeaveRoom(t *testing.T) {
+	p := open(t, Config{Barrier: []string{"desk"}, QueueBytes: 1})
+	r := subscribe(t, p, subscriber.Config{Name: "desk", LockStep: true}, openGate())
+	if err := errors.Join(p.WaitReaders(t.Context(), 1), p.WaitHandled(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	const rounds = 50
+	for range rounds {
+		for range noticesMax / 2 {
+			if err := p.Notice(wire.DeckTopic, []byte("{}")); err != nil {
 				t.Fatal(err)
 			}
 		}
-		return s.marks
+		if n := p.shards[0].marks; n > 6 {
+			t.Fatalf("%d marks", n)
+		}
+		if err := errors.Join(p.WaitHandled(t.Context()), p.Send(t.Context(), 0, makeBatch(t, 1), nil), p.WaitHandled(t.Context())); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if n := day(true); n < marksFree || n > 800 {
-		t.Errorf("%d marks in a day of waiting", n)
+	until(t, p, func() bool { return p.Stats().Notices+p.Stats().Unsaid == rounds*noticesMax/2 })
+	p.Stop()
+	if err := <-r.done; err != nil {
+		t.Fatal(err)
 	}
-	p.barrier.end()
-	if n := day(false); n < 86_400 {
-		t.Errorf("%d marks in a day", n)
+	if sum := r.Summary(); sum.Records != rounds || sum.Lost != 0 {
+		t.Errorf("%+v", sum)
 	}
 }
 

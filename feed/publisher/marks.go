@@ -184,7 +184,7 @@ func (p *Publisher) trySay(s *shard, flags wire.HeaderFlags, payload []byte) (bo
 // put is trySay where nothing is owed.
 func (p *Publisher) put(s *shard, flags wire.HeaderFlags, payload []byte) (bool, error) {
 	now := p.cfg.Now()
-	if p.spares(s, flags, now) {
+	if p.keepsBack(s, flags) {
 		return false, nil
 	}
 	h := wire.Header{Flags: flags, PayloadSize: uint32(len(payload)), CRC: wire.CRC(payload, nil)}
@@ -193,8 +193,7 @@ func (p *Publisher) put(s *shard, flags wire.HeaderFlags, payload []byte) (bool,
 	if s.line != nil {
 		sent, err := s.putOnLine(payload, s.owesHello)
 		if sent {
-			s.lastSend = now
-			s.marks++
+			s.went(flags, now)
 		}
 		return sent, err
 	}
@@ -204,8 +203,7 @@ func (p *Publisher) put(s *shard, flags wire.HeaderFlags, payload []byte) (bool,
 	case err != nil:
 		return false, fmt.Errorf("publisher: shard %d: %w", s.number, err)
 	}
-	s.lastSend = now
-	s.marks++
+	s.went(flags, now)
 	return true, nil
 }
 
@@ -219,6 +217,7 @@ func (p *Publisher) attend(s *shard) error {
 	s.show()
 	now := p.cfg.Now()
 	s.lastHear = now
+	s.greet = s.greet || p.crowded(s)
 	p.look(s)
 	if s.line != nil {
 		if err := s.tryMoveLine(); err != nil {

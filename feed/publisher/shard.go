@@ -35,7 +35,8 @@ type shard struct {
 	spare     []*zsock.Token
 
 	steps      map[wire.ReaderID]wire.ReaderStep // what readers in lock-step have said last
-	marks      int                               // since the last batch
+	marks      int                               // since the last batch, or the last hello
+	lastHello  wire.Nanos                        // its send time
 	line       *line                             // nil: a good one
 	watch      watch
 	filters    filters
