@@ -66,7 +66,10 @@ func deckText(d *control.DeckState) string {
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	mode := "lossless"
-	if !d.Lossless {
+	switch {
+	case len(d.Barrier) > 0:
+		mode = "in lock-step"
+	case !d.Lossless:
 		mode = "live"
 	}
 	row("deck", "%s: %s at %s, %s", d.Deck, d.Phase, d.Speed, mode)

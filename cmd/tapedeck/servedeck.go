@@ -208,7 +208,7 @@ func (d *deck) look() control.DeckState {
 		Tapes: d.args.Tapes, Clock: r.cfg.Clock.String(), Session: d.name,
 		FirstTime: int64(r.first), LastTime: int64(r.last), TotalRecords: r.total,
 		Speed: st.Speed.String(), Topics: st.Topics, Squeeze: int64(st.Squeeze), Squeezed: int64(st.Squeezed),
-		Lossless: !d.args.Live, Barrier: d.args.Barrier, Faults: d.args.Faults,
+		Lossless: !d.args.Live && len(d.args.Barrier) == 0, Barrier: d.args.Barrier, Faults: d.args.Faults,
 		DeckPosition: deckPosition(&st),
 		Shards:       r.endpoints, Resync: r.resync,
 	}

@@ -114,7 +114,7 @@ func (h *deckHouse) cmdOpen(ctx context.Context, args *control.DeckOpen) (any, e
 // awaitBegin waits until a deck that waits for no readers plays, or is paused.
 func (d *deck) awaitBegin(ctx context.Context) {
 	r, err := d.current()
-	if err != nil || d.args.Wait > 0 {
+	if err != nil || d.args.Wait > 0 || len(d.args.Barrier) > 0 {
 		return
 	}
 	for st := r.player.State(); err == nil && st.Phase == replay.Waiting; {
