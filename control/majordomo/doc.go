@@ -34,6 +34,13 @@
 // failed number frame and a Reason; others run into their own timeout. Our Worker
 // takes the number off before the Handler sees the body, and puts it on the reply.
 //
+// # Several requests at once
+//
+// The protocol gives a worker one request at a time. With WorkerConfig.Prefetch ours
+// takes more from a broker of ours, each in a message of its own as ever: it says so
+// in the identity of its socket, where peers of others look for nothing. It answers
+// them in their order. This is what makes many small requests cheap.
+//
 // # Otherwise than in the guide
 //
 // Reserved names are refused by the name of the service. A worker that dies at
@@ -42,7 +49,9 @@
 // while its deadline lasts. So a request may be done twice, and handlers must not
 // mind. Requests have deadlines. Services, requests, workers and bytes are bounded;
 // a service is forgotten with its last worker and request. A client may be behind
-// further ROUTERs.
+// further ROUTERs. Our client holds what is outstanding and sends it again when its
+// connection has broken and come back; our worker offers itself anew then. Both hear
+// of that from the connection itself, where the transport has any.
 //
 // The broker's and the worker's decisions are pure: events and times go in, actions
 // come out. Broker, Worker and Client put sockets and clocks around them.
