@@ -8,7 +8,9 @@ import (
 // BenchmarkHandle is a command from its frames to those of its reply: one that
 // changes something, one that reads, and one that is said again.
 func BenchmarkHandle(b *testing.B) {
-	do := With(func(_ context.Context, _ *Request, args *DeckSeek) (any, error) { return DeckResult{DeckState: DeckState{Deck: args.Deck}}, nil })
+	do := With(func(_ context.Context, _ *Request, args *DeckSeek) (any, error) {
+		return DeckResult{DeckState: DeckState{Deck: args.Deck}}, nil
+	})
 	for _, kind := range []string{"seek", "state", "again"} {
 		b.Run("kind="+kind, func(b *testing.B) {
 			s := newService(b, ServiceConfig{}, Command{Name: "seek", Do: do}, Command{Name: "state", Repeat: true, Do: do})
