@@ -164,6 +164,7 @@ func (p *Player) sent(s int, first, last wire.Ordinal, now wire.Nanos) {
 	b := &p.batch
 	p.next[s] = last + 1
 	p.trails[s].sent(first, last, b.Count)
+	p.pass(last)
 	p.report.Batches++
 	p.report.Bytes += uint64(len(b.Payload))
 	if b.Flags&wire.FlagSnapshotBatch != 0 {

@@ -27,8 +27,8 @@ type history struct {
 // epochsMax is how many epochs are remembered.
 const epochsMax = 256
 
-// sentEpoch is one epoch of the stream. Everything but lead and trails stays as it
-// is.
+// sentEpoch is one epoch of the stream. Everything but lead, place and trails stays as
+// it is.
 type sentEpoch struct {
 	epoch  wire.Epoch
 	began  wire.Nanos   // wall clock
@@ -36,6 +36,7 @@ type sentEpoch struct {
 	asOf   lastPlace    // of its last values
 	topics *topics      // that are played
 	lead   atomic.Uint64
+	place  atomic.Uint64 // ordinal up to which everything has gone out; not while shards play by themselves
 	trails []*trail
 }
 
@@ -81,23 +82,37 @@ func (e *sentEpoch) land(lead wire.Ordinal) {
 	for _, t := range e.trails {
 		t.reach(e.start + lead)
 	}
+	e.place.Store(uint64(e.start + lead))
 	e.lead.Store(uint64(lead))
 }
 
-// reached is the place, counted through all passes, up to which the epoch has gone
-// out: where shards play by themselves that of the one furthest behind.
+// reached is the place, counted through all passes, up to which everything of the epoch
+// has gone out: where shards play by themselves that of the one furthest behind.
 func (e *sentEpoch) reached(lanes bool) wire.Ordinal {
 	lead := e.lead.Load()
 	if lead == leadUnknown {
 		return e.start
 	}
-	at := e.trails[0].at.Load()
-	for _, t := range e.trails {
-		if lanes {
+	at := e.place.Load()
+	if lanes {
+		at = e.trails[0].at.Load()
+		for _, t := range e.trails {
 			at = min(at, t.at.Load())
-		} else {
-			at = max(at, t.at.Load())
 		}
+	}
+	return wire.Ordinal(at - lead)
+}
+
+// furthest is the place, counted through all passes, behind the latest record that has
+// gone out.
+func (e *sentEpoch) furthest() wire.Ordinal {
+	lead := e.lead.Load()
+	if lead == leadUnknown {
+		return e.start
+	}
+	at := uint64(0)
+	for _, t := range e.trails {
+		at = max(at, t.at.Load())
 	}
 	return wire.Ordinal(at - lead)
 }

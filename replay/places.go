@@ -29,6 +29,34 @@ func (p *Player) reach(o wire.Ordinal) {
 		}
 	}
 	p.taken = max(p.taken, o)
+	p.stand()
+}
+
+// stand shows where a player stands that plays all shards: before the first record
+// that did not go out.
+func (p *Player) stand() {
+	if p.lane == allShards {
+		p.epoch.place.Store(uint64(p.least()))
+	}
+}
+
+// pass shows where it stands behind a batch that went out with ordinals up to last.
+// In the one order every record up to there has gone out, or was gathered.
+func (p *Player) pass(last wire.Ordinal) {
+	if p.lane != allShards {
+		return
+	}
+	if len(p.next) > 1 && p.sendsBlocks() {
+		p.stand() // shards' blocks reach over one another
+		return
+	}
+	place := last + 1
+	for _, b := range p.open {
+		if b != nil {
+			place = min(place, b.first)
+		}
+	}
+	p.epoch.place.Store(uint64(place))
 }
 
 // land puts every shard where an epoch's records begin, behind so many last values.
@@ -71,4 +99,5 @@ func (p *Player) takeBack() {
 		}
 	}
 	p.drop()
+	p.stand()
 }

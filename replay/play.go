@@ -151,6 +151,7 @@ func (p *Player) playOn(ctx context.Context) error {
 		return err
 	}
 	defer restore()
+	p.stand()
 	p.status.lanesAre(false)
 	return p.playPasses(ctx)
 }
@@ -234,6 +235,7 @@ func (p *Player) step(ctx context.Context) error {
 		return err
 	}
 	defer restore()
+	p.stand()
 	p.status.lanesAre(false)
 	err = errStepped
 	if p.steps > 0 {

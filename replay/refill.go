@@ -187,7 +187,7 @@ func (p *Player) firstSince(e *sentEpoch, c tape.Clock, t wire.Nanos) (wire.Ordi
 		}
 		if found < p.ordinals.span {
 			place := wire.Ordinal(pass)*p.ordinals.span + found
-			return place, place == e.start || place < e.reached(false), nil
+			return place, place == e.start || place < e.furthest(), nil
 		}
 		pass, rest = pass+1, 0
 	}

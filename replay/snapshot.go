@@ -68,7 +68,7 @@ func (p *Player) asOf(t wire.Nanos, clock string) (*sentEpoch, wire.Ordinal, err
 		switch {
 		case err != nil:
 			return nil, 0, err
-		case !gone && (i == len(epochs)-1 || epochs[i].reached(false) > epochs[i].start):
+		case !gone && (i == len(epochs)-1 || epochs[i].furthest() > epochs[i].start):
 			return epochs[i], unbounded, nil
 		case gone && (place > epochs[i].start || i == 0):
 			return epochs[i], place, nil

@@ -12,9 +12,9 @@ import (
 // SetTopics plays only topics with one of the prefixes from here on; none, or an empty
 // one, plays all. It begins a new epoch of the stream, with reason "filter": every wanted
 // topic's last value before the place where the player stands, unless
-// Config.NoSnapshot says no, and then it goes on as it did. At full speed, where
-// each shard is played by itself, the place is that of the shard furthest behind: what
-// the others had sent from there on they send again.
+// Config.NoSnapshot says no, and then it goes on as it did. Where shards are not at the
+// same place, as at full speed, where each is played by itself, it is that of the one
+// furthest behind: what the others had sent from there on they send again.
 //
 // SetTopics returns when the new epoch has begun. The prefixes are copied.
 func (p *Player) SetTopics(ctx context.Context, prefixes []string) error {
