@@ -78,11 +78,11 @@ func (c *Context) start(ioCPU int) error {
 // Close ends the context. Every socket of it must be closed before; it waits
 // for their linger times.
 func (c *Context) Close() error {
-	if c.zap != nil {
-		if err := c.zap.close(); err != nil {
+	if c.guard != nil {
+		if err := c.guard.close(); err != nil {
 			return fmt.Errorf("zsock: close context: %w", err)
 		}
-		c.zap = nil
+		c.guard = nil
 	}
 	if err := c.ctx.Term(); err != nil {
 		return fmt.Errorf("zsock: close context: %w", err)

@@ -23,7 +23,25 @@ type Lock struct {
 	// of the context, for one peer after the other, and must return soon. Nil: whoever
 	// knows this process's public key.
 	Check func(ZAPRequest) ZAPReply
+	// Failed is told of connections that came to nothing, by a goroutine of the
+	// context; of those that Check has refused only the other end is told. Nil: nobody
+	// is.
+	Failed func(Failure)
+
+	members
 }
+
+// What a socket that binds is for, as SocketConfig.Channel has it.
+const (
+	ChannelData     = "data"     // the shards of a stream
+	ChannelSnapshot = "snapshot" // last values of all topics, and their updates
+	ChannelRefill   = "refill"   // records of the past
+	ChannelState    = "state"    // how decks, readers and recorders stand
+	ChannelChange   = "change"   // changes that clients make to a table that is shared
+	ChannelControl  = "control"  // commands
+	ChannelWorker   = "worker"   // whoever does work for others
+	ChannelPair     = "pair"     // the link between the two of a pair
+)
 
 // ErrLock: an endpoint cannot be locked.
 var ErrLock = errors.New("zsock: no CURVE at this endpoint")
@@ -65,15 +83,12 @@ func (s *Socket) lockBind(endpoint string) error {
 		return fmt.Errorf("%w: %s: the socket connects elsewhere", ErrLock, endpoint)
 	}
 	s.bound = true
-	domain := s.channel
-	if domain == "" {
-		domain = ChannelDefault
-	}
+	domain := s.side().channel
 	errs := []error{s.z.SetCurveServer(1), s.z.SetCurveSecretkey(l.Secret)}
 	if l.Check != nil {
 		errs = append(errs, s.context.authenticate(), s.z.SetZapDomain(domain))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.watch())...)
 }
 
 // lockConnect makes the socket a CURVE client for what it connects to next.
@@ -90,17 +105,14 @@ func (s *Socket) lockConnect(endpoint string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.z.SetCurveServerkey(key), s.z.SetCurvePublickey(l.Public), s.z.SetCurveSecretkey(l.Secret))
+	return errors.Join(s.z.SetCurveServerkey(key), s.z.SetCurvePublickey(l.Public), s.z.SetCurveSecretkey(l.Secret), s.watch())
 }
-
-// ChannelDefault is the channel of a socket that names none.
-const ChannelDefault = "data"
 
 // locking is what a context has for its lock.
 type locking struct {
-	mu   sync.Mutex
-	lock *Lock
-	zap  *zap // once a socket has needed it
+	mu    sync.Mutex
+	lock  *Lock
+	guard *guard // once a socket has needed it
 }
 
 // NewCurvePair returns a new key pair, as libzmq makes it.

@@ -12,6 +12,7 @@ package zsock
 #include <stdlib.h>
 #include <string.h>
 #include <zmq.h>
+#include "shim.h"
 
 // Frames of many messages, one after the other: bytes in data, sizes in sizes,
 // whose highest bit says that another frame of the same message follows.
@@ -20,6 +21,8 @@ typedef struct {
 	size_t size, cap;
 	uint32_t *sizes;
 	size_t frames, frames_cap;
+	td_from *from; // of each message, where that is wanted
+	size_t messages, from_cap;
 } td_many;
 
 #define TD_MORE 0x80000000u
@@ -99,10 +102,24 @@ static int td_many_grow(td_many *m, size_t size)
 	return 0;
 }
 
-// The first message may be waited for, further ones are taken if they are there.
-static int td_many_recv(void *socket, td_many *m, size_t messages, size_t bytes)
+static int td_many_where(td_many *m, zmq_msg_t *msg)
 {
-	m->size = m->frames = 0;
+	if (m->messages == m->from_cap) {
+		size_t cap = m->from_cap ? m->from_cap * 2 : 16;
+		td_from *from = realloc(m->from, cap * sizeof *from);
+		if (from == NULL)
+			return ENOMEM;
+		m->from = from;
+		m->from_cap = cap;
+	}
+	td_where(msg, &m->from[m->messages++]);
+	return 0;
+}
+
+// The first message may be waited for, further ones are taken if they are there.
+static int td_many_recv(void *socket, td_many *m, size_t messages, size_t bytes, int where)
+{
+	m->size = m->frames = m->messages = 0;
 	for (size_t n = 0; n < messages && (n == 0 || m->size < bytes); n++) {
 		int more = 1, flags = n == 0 ? 0 : ZMQ_DONTWAIT;
 		while (more) {
@@ -124,11 +141,13 @@ static int td_many_recv(void *socket, td_many *m, size_t messages, size_t bytes)
 				err = EMSGSIZE;
 			if (err == 0)
 				err = td_many_grow(m, size);
+			more = zmq_msg_more(&msg);
+			if (err == 0 && where && !more)
+				err = td_many_where(m, &msg);
 			if (err != 0) {
 				zmq_msg_close(&msg);
 				return err;
 			}
-			more = zmq_msg_more(&msg);
 			if (size > 0)
 				memcpy(m->data + m->size, zmq_msg_data(&msg), size);
 			m->size += size;
@@ -143,6 +162,7 @@ static void td_many_free(td_many *m)
 {
 	free(m->data);
 	free(m->sizes);
+	free(m->from);
 	free(m);
 }
 */
@@ -246,6 +266,9 @@ type Inbox struct {
 	frame  int // the next frame's index
 	offset int // and where it lies
 	frames [][]byte
+
+	of      *Socket // that it was received from, where peers have names there
+	message int     // the next message's index
 }
 
 // NewInbox returns an empty Inbox.
@@ -264,8 +287,13 @@ func (in *Inbox) Close() {
 // until messages of them or about so many bytes are in. Without any it returns
 // ErrAgain. What the Inbox held is gone.
 func (s *Socket) RecvMany(in *Inbox, messages, bytes int) error {
-	in.frame, in.offset = 0, 0
-	rc := C.td_many_recv(s.raw, in.c, C.size_t(messages), C.size_t(bytes))
+	in.Rewind()
+	in.of = nil
+	where := C.int(0)
+	if s.guarded() {
+		in.of, where = s, 1
+	}
+	rc := C.td_many_recv(s.raw, in.c, C.size_t(messages), C.size_t(bytes), where)
 	if rc != 0 {
 		in.c.frames = 0
 		return errnoError(int(rc))
@@ -274,12 +302,30 @@ func (s *Socket) RecvMany(in *Inbox, messages, bytes int) error {
 }
 
 // Rewind makes Next begin with the first message again.
-func (in *Inbox) Rewind() { in.frame, in.offset = 0, 0 }
+func (in *Inbox) Rewind() { in.frame, in.offset, in.message = 0, 0, 0 }
+
+// From is where the message came from that Next returned last. It is known only of
+// sockets whose context has a Lock with a Check; of others it is nowhere.
+func (in *Inbox) From() Peer {
+	if in.of == nil || in.message == 0 {
+		return Peer{FD: NoFD}
+	}
+	return peerOf((*C.td_from)(unsafe.Add(unsafe.Pointer(in.c.from), (in.message-1)*C.sizeof_td_from)))
+}
 
 // Next returns the frames of the next message, at least one, or nil after the
 // last. The slice is borrowed until the next call, the frames until the next
-// RecvMany.
+// RecvMany. Messages of peers that Lock.Expel has expelled are left out.
 func (in *Inbox) Next() [][]byte {
+	for {
+		frames := in.next()
+		if frames == nil || in.of == nil || in.of.attend(in.From) {
+			return frames
+		}
+	}
+}
+
+func (in *Inbox) next() [][]byte {
 	in.frames = in.frames[:0]
 	for in.frame < int(in.c.frames) {
 		size := uint32(*(*C.uint32_t)(unsafe.Add(unsafe.Pointer(in.c.sizes), in.frame*4)))
@@ -298,5 +344,6 @@ func (in *Inbox) Next() [][]byte {
 	if len(in.frames) == 0 {
 		return nil
 	}
+	in.message++
 	return in.frames
 }

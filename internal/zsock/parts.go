@@ -11,11 +11,14 @@ package zsock
 #cgo nocallback td_parts_append
 #cgo noescape td_parts_clear
 #cgo nocallback td_parts_clear
+#cgo noescape td_parts_where
+#cgo nocallback td_parts_where
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zmq.h>
+#include "shim.h"
 
 #define TD_PARTS_MAX 16
 
@@ -64,6 +67,8 @@ static int td_parts_recv(void *socket, td_parts *p)
 			return 0;
 	}
 }
+
+static void td_parts_where(td_parts *p, td_from *from) { td_where(&p->msg[0], from); }
 
 static int td_parts_append(td_parts *p, const char *data, size_t size)
 {
@@ -201,16 +206,29 @@ func (p *Parts) Size() int {
 }
 
 // RecvParts lets go what p held and receives the next message into it. It waits
-// for the configured receive timeout and then returns ErrAgain.
+// for the configured receive timeout and then returns ErrAgain. Messages of peers that
+// Lock.Expel has expelled are dropped.
 func (s *Socket) RecvParts(p *Parts) error {
-	if rc := C.td_parts_recv(s.raw, p.c); rc != 0 {
-		return partsError(int(rc))
+	for {
+		if rc := C.td_parts_recv(s.raw, p.c); rc != 0 {
+			return partsError(int(rc))
+		}
+		if !s.guarded() || s.attend(p.from) {
+			break
+		}
 	}
 	if p.c.total > p.c.kept {
 		p.Clear()
 		return ErrFrames
 	}
 	return nil
+}
+
+// from is where the message that was received came from.
+func (p *Parts) from() Peer {
+	var f C.td_from
+	C.td_parts_where(p.c, &f)
+	return peerOf(&f)
 }
 
 // SendParts sends the frames of lead, copied, and then those of p from frame

@@ -1,5 +1,8 @@
 package zsock
 
+// #include "shim.h"
+import "C"
+
 import (
 	"strconv"
 
@@ -32,15 +35,30 @@ const (
 
 // TryRecvFrameFrom is TryRecvFrame that also says where the frame came from. On an
 // XPUB socket, what tells of a subscription's end at a peer's departure comes from
-// nowhere.
+// nowhere. Frames of peers that Lock.Expel has expelled are dropped.
 func (s *Socket) TryRecvFrameFrom() ([]byte, Peer, error) {
-	b, properties, err := s.z.RecvBytesWithMetadata(zmq.DONTWAIT, propertyAddress, propertyFD, propertyUser)
-	if err != nil {
-		return nil, Peer{FD: NoFD}, wrap(err)
+	for {
+		b, properties, err := s.z.RecvBytesWithMetadata(zmq.DONTWAIT, propertyAddress, propertyFD, propertyUser)
+		if err != nil {
+			return nil, Peer{FD: NoFD}, wrap(err)
+		}
+		from := peerFrom(properties)
+		if !s.guarded() || s.attend(func() Peer { return from }) {
+			return b, from, nil
+		}
 	}
-	from := Peer{Address: properties[propertyAddress], FD: NoFD, User: properties[propertyUser]}
+}
+
+// peerFrom is who the metadata of a message tells of.
+func peerFrom(properties map[string]string) Peer {
+	p := Peer{Address: properties[propertyAddress], FD: NoFD, User: properties[propertyUser]}
 	if fd, err := strconv.ParseUint(properties[propertyFD], 10, 31); err == nil {
-		from.FD = int(fd)
+		p.FD = int(fd)
 	}
-	return b, from, nil
+	return p
+}
+
+// peerOf is peerFrom of what C has read.
+func peerOf(f *C.td_from) Peer {
+	return Peer{Address: C.GoString(&f.address[0]), FD: int(f.fd), User: C.GoString(&f.user[0])}
 }

@@ -102,3 +102,21 @@ int td_recv(void *socket, td_message *m, int flags)
 			return 0;
 	}
 }
+
+static void td_property(zmq_msg_t *msg, const char *name, char *to, size_t size)
+{
+	const char *value = zmq_msg_gets(msg, name);
+	size_t length = value == NULL ? 0 : strlen(value);
+	if (length >= size)
+		length = 0;
+	if (length > 0)
+		memcpy(to, value, length);
+	to[length] = 0;
+}
+
+void td_where(zmq_msg_t *msg, td_from *from)
+{
+	td_property(msg, "User-Id", from->user, sizeof from->user);
+	td_property(msg, "Peer-Address", from->address, sizeof from->address);
+	from->fd = zmq_msg_get(msg, ZMQ_SRCFD);
+}

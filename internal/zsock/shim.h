@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <zmq.h>
 
 /* Frames of a message that the shim keeps; further ones are counted and dropped. */
 #define TD_FRAMES_MAX 4
@@ -30,5 +31,15 @@ int td_recv(void *socket, td_message *m, int flags);
 
 /* td_message_close closes what m holds. */
 void td_message_close(td_message *m);
+
+/* Where a message came from, as its metadata says; texts end with a zero byte. */
+typedef struct {
+	char user[64];
+	char address[64];
+	int fd; /* -1: none */
+} td_from;
+
+/* td_where reads it. Of a text that does not fit there is nothing. */
+void td_where(zmq_msg_t *msg, td_from *from);
 
 #endif

@@ -58,7 +58,7 @@ type SocketConfig struct {
 	Identity string
 
 	// Channel says what the socket is for to whoever checks who connects to it; see
-	// Lock. Default: ChannelDefault.
+	// Lock. Default: ChannelData.
 	Channel string
 }
 
@@ -66,11 +66,13 @@ type SocketConfig struct {
 type Socket struct {
 	z   *zmq.Socket
 	raw unsafe.Pointer
+	typ Type
 
 	context          *Context // nil: of this process alone
 	lock             *Lock    // nil: none
 	channel          string
 	bound, connected bool // by endpoints that are locked
+	watched          bool // by a monitor
 }
 
 // NewSocket opens a socket, with the context's lock.
@@ -91,7 +93,7 @@ func (c *Context) newSocket(t Type, cfg SocketConfig) (*Socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("zsock: new %v socket: %w", t, err)
 	}
-	s := &Socket{z: z, raw: handle(z)}
+	s := &Socket{z: z, raw: handle(z), typ: t}
 	if err := s.configure(cfg); err != nil {
 		_ = z.Close()
 		return nil, fmt.Errorf("zsock: configure %v socket: %w", t, err)
@@ -179,7 +181,7 @@ func (s *Socket) Unsubscribe(prefix string) error { return s.z.SetUnsubscribe(pr
 func (s *Socket) SetLinger(d time.Duration) error { return s.z.SetLinger(d) }
 
 // Close closes the socket.
-func (s *Socket) Close() error { return s.z.Close() }
+func (s *Socket) Close() error { return errors.Join(s.unwatch(), s.z.Close()) }
 
 // SendFrames sends one message of copied frames. It waits for the configured
 // send timeout and then returns ErrAgain.
@@ -197,10 +199,19 @@ func (s *Socket) SendFrames(frames ...[]byte) error {
 }
 
 // RecvFrames receives one message as copied frames. It waits for the configured
-// receive timeout and then returns ErrAgain.
+// receive timeout and then returns ErrAgain. Messages of peers that Lock.Expel has
+// expelled are dropped.
 func (s *Socket) RecvFrames() ([][]byte, error) {
-	frames, err := s.z.RecvMessageBytes(0)
-	return frames, wrap(err)
+	if !s.guarded() {
+		frames, err := s.z.RecvMessageBytes(0)
+		return frames, wrap(err)
+	}
+	for {
+		frames, properties, err := s.z.RecvMessageBytesWithMetadata(0, propertyAddress, propertyFD, propertyUser)
+		if err != nil || s.attend(func() Peer { return peerFrom(properties) }) {
+			return frames, wrap(err)
+		}
+	}
 }
 
 // TryRecvFrame receives one frame without waiting, copied, or returns ErrAgain.

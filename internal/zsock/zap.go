@@ -18,7 +18,7 @@ type ZAPRequest struct {
 // ZAPReply is whether a peer may connect.
 type ZAPReply struct {
 	Allow bool
-	// User names who it is: what UserOf gives of its messages. At most 255 bytes.
+	// User names who it is, as Peer.User has it of its messages. At most 63 bytes.
 	User string
 	// Reason is told to nobody but this process: a peer learns that it is refused.
 	Reason string
@@ -27,58 +27,50 @@ type ZAPReply struct {
 // zapEndpoint is where libzmq asks, in each context.
 const zapEndpoint = "inproc://zeromq.zap.01"
 
+// userMax bounds ZAPReply.User, bytes: what td_from holds.
+const userMax = 63
+
 // zap answers libzmq's questions in one context.
 type zap struct {
 	socket *Socket
-	waiter *Waiter
 	check  func(ZAPRequest) ZAPReply
-	stop   chan struct{}
-	ended  chan struct{}
 }
 
-// authenticate starts to answer, where nobody does yet.
+// authenticate has the context's guard answer, where it does not yet.
 func (c *Context) authenticate() error {
+	g, err := c.guarding()
+	if err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.zap != nil {
+	if g.answers {
 		return nil
 	}
 	s, err := c.newSocket(zmq.REP, SocketConfig{})
 	if err != nil {
 		return err
 	}
-	z := &zap{socket: s, check: c.lock.Check, stop: make(chan struct{}), ended: make(chan struct{})}
 	if err := s.z.Bind(zapEndpoint); err != nil {
 		return errors.Join(fmt.Errorf("zsock: authentication: %w", err), s.Close())
 	}
-	if z.waiter, err = NewWaiter(s); err != nil {
-		return errors.Join(err, s.Close())
-	}
-	c.zap = z
-	go z.run()
+	g.answers = true
+	g.add(&zap{socket: s, check: c.lock.Check})
 	return nil
 }
 
-// run answers until close. It owns the socket.
-func (z *zap) run() {
-	defer close(z.ended)
+// of implements guarded.
+func (z *zap) of() *Socket { return z.socket }
+
+// attend implements guarded: it answers what has been asked.
+func (z *zap) attend() (goesOn bool) {
 	for {
-		select {
-		case <-z.stop:
-			return
-		default:
+		m, err := z.socket.RecvFrames()
+		if err != nil {
+			return true
 		}
-		if _, err := z.waiter.Wait(nil, Forever); err != nil {
-			return // the context has ended
-		}
-		for {
-			m, err := z.socket.RecvFrames()
-			if err != nil {
-				break
-			}
-			if err := z.socket.SendFrames(z.answer(m)...); err != nil {
-				break
-			}
+		if err := z.socket.SendFrames(z.answer(m)...); err != nil {
+			return true
 		}
 	}
 }
@@ -100,15 +92,8 @@ func (z *zap) answer(m [][]byte) [][]byte {
 		q.Key = m[6]
 	}
 	a := z.check(q)
-	if !a.Allow || len(a.User) > 255 {
+	if !a.Allow || len(a.User) > userMax {
 		return reply(m[1], "400", "refused", "")
 	}
 	return reply(m[1], "200", "OK", a.User)
-}
-
-func (z *zap) close() error {
-	close(z.stop)
-	z.waiter.Wake()
-	<-z.ended
-	return errors.Join(z.waiter.Close(), z.socket.Close())
 }
