@@ -9,5 +9,6 @@
 //	desk.pub          its public half: for others
 //	authorized.toml   who is allowed, on the machine that others connect to
 //
-// List decides and is pure; files are read and written beside it.
+// List decides and is pure; files are read and written beside it. A Door holds a list
+// that may change, and keeps count of who was refused.
 package keys

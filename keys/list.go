@@ -34,7 +34,19 @@ const (
 	RefusedFrom    Refusal = "not from this address"
 	RefusedRole    Refusal = "no such right"
 	RefusedTopic   Refusal = "no right to this topic"
+	RefusedTopics  Refusal = "no right to every topic"
+	// Of those who did not get as far as showing a key.
+	RefusedServer   Refusal = "wrong server key"
+	RefusedGreeting Refusal = "no greeting"
 )
+
+// AllRefusals lists all refusals.
+func AllRefusals() []Refusal {
+	return []Refusal{
+		RefusedNoKey, RefusedUnknown, RefusedRevoked, RefusedExpired, RefusedAddress, RefusedFrom, RefusedRole, RefusedTopic,
+		RefusedTopics, RefusedServer, RefusedGreeting,
+	}
+}
 
 // Peer is somebody who is allowed.
 type Peer struct {
@@ -89,6 +101,9 @@ func (l *List) Check(k Key, from netip.Addr, now time.Time) (*Peer, Refusal) {
 	}
 	return p, ""
 }
+
+// Peer returns who has a key, whether he is allowed or not; nil where nobody has.
+func (l *List) Peer(k Key) *Peer { return l.peers[k] }
 
 // CheckAddress refuses denied addresses, before anybody has shown a key.
 func (l *List) CheckAddress(from netip.Addr) Refusal {

@@ -1,6 +1,7 @@
 package lvc
 
 import (
+	"errors"
 	"fmt"
 	"net"
 
@@ -17,6 +18,14 @@ type Lock struct {
 	// read; an error refuses the connection. It is called from any goroutine, again with
 	// every Recheck, and must return soon.
 	Check func(key [32]byte, from net.Addr) (Rights, error)
+	// CheckTap is Check of the tap, whose readers must have the right to everything.
+	// Default: Check.
+	CheckTap func(key [32]byte, from net.Addr) (Rights, error)
+	// Failed is told of connections that came to nothing before anybody was asked.
+	// Default: nobody is.
+	Failed func(tap bool, err error, from net.Addr)
+
+	tap bool
 }
 
 // Rights are what a reader may read.
@@ -43,6 +52,9 @@ func (h *hub) handshake(conn net.Conn) (*zmtp.Session, net.Conn, identity, error
 		who.rights, err = h.lock.Check(key, who.from)
 		return err
 	})
+	if err != nil && h.lock.Failed != nil && !errors.Is(err, zmtp.ErrRefused) {
+		h.lock.Failed(h.lock.tap, err, conn.RemoteAddr())
+	}
 	return s, locked, who, err
 }
 
@@ -115,8 +127,12 @@ func (l *Lock) ofAll() *Lock {
 	if l == nil {
 		return nil
 	}
-	return &Lock{Secret: l.Secret, Check: func(key [32]byte, from net.Addr) (Rights, error) {
-		r, err := l.Check(key, from)
+	check := l.CheckTap
+	if check == nil {
+		check = l.Check
+	}
+	return &Lock{Secret: l.Secret, Failed: l.Failed, tap: true, Check: func(key [32]byte, from net.Addr) (Rights, error) {
+		r, err := check(key, from)
 		if err == nil && !r.allow(nil) {
 			err = fmt.Errorf("%s may not read every topic, as a tap does", r.Name)
 		}

@@ -72,6 +72,7 @@ var brokerTable = []column[brokered]{
 	{counter("broker_workers_joined_total", "workers", "Workers that registered."), func(c *brokered) float64 { return count(c.Joined) }},
 	{counter("broker_workers_left_total", "workers", "Workers that said they leave."), func(c *brokered) float64 { return count(c.Left) }},
 	{counter("broker_workers_expired_total", "workers", "Workers that fell silent or could not be reached."), func(c *brokered) float64 { return count(c.Expired) }},
+	{counter("broker_no_right_messages_total", "messages", "Messages of peers that have no right to them: commands, and what workers say."), func(c *brokered) float64 { return count(c.NoRight) }},
 	{counter("broker_workers_refused_total", "workers", "Workers refused: too many, a reserved name, or not registered."), func(c *brokered) float64 { return count(c.Refused + c.Strangers) }},
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/control/titanic"
 	"github.com/tapedeck/tapedeck/feed/publisher"
 	"github.com/tapedeck/tapedeck/internal/latency"
+	"github.com/tapedeck/tapedeck/keys"
 	"github.com/tapedeck/tapedeck/lvc"
 	"github.com/tapedeck/tapedeck/replay"
 	"github.com/tapedeck/tapedeck/resync"
@@ -41,6 +42,7 @@ type numbers struct {
 	brokerHolds  majordomo.BrokerState
 	service      control.ServiceCounters
 	jobs         titanic.Counters
+	door         keys.DoorStats
 	latency      latency.Histogram
 	serviceNamed string
 }
@@ -129,6 +131,7 @@ func everything(t testing.TB, n *numbers) *Set {
 	root.Broker(fakeBroker{n})
 	root.Services(fakeService{n})
 	root.Jobs(func() titanic.Counters { return n.jobs })
+	root.Door(func() keys.DoorStats { return n.door })
 	root.Check("stream", func() error { return nil })
 	return s
 }

@@ -177,7 +177,7 @@ func (s *Server) open() (err error) {
 	if s.context, err = zsock.NewContext(zsock.NoCPU); err != nil {
 		return err
 	}
-	s.front, err = s.context.NewSocket(zsock.ROUTER, zsock.SocketConfig{MessageMax: MessageMax, SendQueue: clientQueue, Linger: serverLinger})
+	s.front, err = s.context.NewSocket(zsock.ROUTER, zsock.SocketConfig{MessageMax: MessageMax, SendQueue: clientQueue, Linger: serverLinger, Channel: zsock.ChannelRefill})
 	if err != nil {
 		return err
 	}

@@ -94,6 +94,9 @@ func (f *busFlags) heard(ctx context.Context) bool {
 
 // refused reports whether every endpoint refuses a connection now.
 func (f *busFlags) refused(ctx context.Context) bool {
+	if locks.Load() != nil {
+		return false // a bus with keys would take the question for somebody without
+	}
 	d := net.Dialer{Timeout: busDial}
 	for _, endpoint := range f.endpoints {
 		address, tcp := strings.CutPrefix(endpoint, "tcp://")

@@ -201,12 +201,13 @@ func (f *lvcFlags) begin(ctx context.Context, fl *pflag.FlagSet, out *output) (h
 	if err != nil {
 		return h, err
 	}
-	cfg.Watcher = snapshots.watcher()
+	cfg.Watcher, cfg.Lock = snapshots.watcher(), locks.Load().plain()
+	warnOpen(out, append([]string{f.tap, f.snapshot.snapshot, f.snapshot.clone}, f.plain...)...)
 	p, err := lvc.New(cfg)
 	if err != nil {
 		return h, withHint(errors.Join(err, snapshots.close()), "--plain and --tap say where to serve")
 	}
-	h.Proxy, h.snapshots = p, snapshots
+	h.Proxy, h.snapshots, h.unlock = p, snapshots, locks.Load().onChange(p.Recheck)
 	if err := h.attach(in, client, &f.heal, begin); err != nil {
 		return h, errors.Join(err, p.Close(), snapshots.close())
 	}
@@ -319,6 +320,7 @@ type lvcHandler struct {
 	lines     chan func()
 	closed    chan struct{}
 	once      func()
+	unlock    func() // nil before there is a proxy
 }
 
 func newLVCHandler(out *output) *lvcHandler {
@@ -335,6 +337,9 @@ func newLVCHandler(out *output) *lvcHandler {
 
 // close ends the writing of lines. Nobody says anything any more.
 func (h *lvcHandler) close() {
+	if h.unlock != nil {
+		h.unlock()
+	}
 	if h.warm != nil {
 		_ = h.warm.Close() // it was open for reading
 		h.warm = nil

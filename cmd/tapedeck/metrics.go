@@ -64,6 +64,9 @@ func newMetricsService(address string, open bool) (*metricsService, error) {
 	case err != nil:
 		return nil, withHint(err, "--metrics chooses another address, and --metrics 0 a free port")
 	}
+	if l := locks.Load(); l != nil && l.door != nil {
+		m.set.Root().Door(l.door.Stats)
+	}
 	m.begun = m.set.Scope()
 	m.begun.Check("started", func() error { return errors.New("still starting") })
 	return m, nil

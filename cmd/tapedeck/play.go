@@ -303,6 +303,7 @@ func (f *playFlags) publisher(t *playedTapes, at *wire.TapePlace, ioCPUs []int, 
 		},
 	}
 	f.step.publisher(&cfg, out)
+	warnOpen(out, endpoints...)
 	pub, err := publisher.New(cfg)
 	return pub, withHint(err, "is another player running? --bind chooses other endpoints, and tcp://127.0.0.1:* a free port")
 }

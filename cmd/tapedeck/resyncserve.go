@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,6 +107,7 @@ func (f *serveFlags) listen(cfg resync.ServerConfig, out *output) (*refillServer
 	if len(cfg.Endpoints) == 0 {
 		return nil, nil
 	}
+	warnOpen(out, slices.Concat(cfg.Endpoints, cfg.Backends)...)
 	server, err := resync.NewServer(cfg)
 	if err != nil {
 		return nil, withHint(err, "--"+f.prefix+"bind chooses other endpoints, and tcp://127.0.0.1:* a free port")

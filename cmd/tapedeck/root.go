@@ -53,13 +53,18 @@ per shard counting up.`,
 		{"look", "Look at a tape:", []*cobra.Command{newInfo(), newCat(), newLast(), newVerify()}},
 		{"work", "Work on tapes:", []*cobra.Command{newCut(), newMerge(), newCompact(), newMarks(), newRepair(), newExport()}},
 		{"bus", "Command a tapedeck serve:", []*cobra.Command{newDeck(), newRecorder(), newTapes(), newReaders(), newJob(), newStatus()}},
-		{"machine", "This machine:", []*cobra.Command{newDemo(), newDoctor(), newBench(), newVersion()}},
+		{"machine", "This machine:", []*cobra.Command{newKeys(), newDemo(), newDoctor(), newBench(), newVersion()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
 		for _, cmd := range g.cmds {
 			cmd.GroupID = g.id
 		}
 		root.AddCommand(g.cmds...)
+	}
+	for _, cmd := range root.Commands() {
+		if (cmd.GroupID == "stream" || cmd.GroupID == "bus" || cmd.Name() == "record") && cmd.Name() != "serve" { // serve has settings for it
+			new(lockFlags).add(cmd)
+		}
 	}
 	root.AddCommand(newBenchWorker())
 	for _, cmd := range root.Commands() {

@@ -21,7 +21,7 @@ type serveCommandFlags struct {
 func newServe() *cobra.Command {
 	f := serveCommandFlags{short: map[string]string{
 		"only": "parts", "bus": "bus", "listen": "listen", "tapes": "tapes", "files": "files", "work": "work",
-		"state": "state.bind", "metrics": "metrics.bind",
+		"state": "state.bind", "metrics": "metrics.bind", "key": "keys.key", "server-key": "keys.server", "authorized": "keys.authorized",
 	}}
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -50,13 +50,16 @@ With --only some of them run here, and connect to the broker of another process 
   tapedeck serve --only state,decks --bus tcp://127.0.0.1:7400
   tapedeck serve --only recorder --bus tcp://127.0.0.1:7400
 
-Whoever reaches the bus commands it, so serve listens to this machine alone. Another
-address must be allowed, with --listen eth1 (or an address, or "*"), beside being
-named for what is to be there, such as --bus tcp://eth1:7400.`,
+Whoever reaches the bus commands it, so serve listens to this machine alone. With
+--key and --authorized it listens wherever it is told, to those whose keys are
+allowed: tapedeck keys --help. Without, another address must be allowed, with --listen
+eth1 (or an address, or "*"), beside being named for what is to be there, such as
+--bus tcp://eth1:7400.`,
 		Example: example(
 			"tapedeck serve",
 			"tapedeck serve --tapes /data/tapes --files /data/vendor",
 			"tapedeck serve --config serve.toml --set decks.max=8",
+			"tapedeck serve --key deck.key --authorized authorized.toml --bus tcp://eth1:7400",
 			"tapedeck serve --listen eth1 --bus tcp://eth1:7400",
 			"tapedeck serve --settings > serve.toml",
 		),
@@ -74,6 +77,7 @@ named for what is to be there, such as --bus tcp://eth1:7400.`,
 	fl.StringSlice("files", nil, "directories that jobs may read and write (default: that of the tapes)")
 	fl.String("work", d.work, "directory for what must outlive the process, relative to that of the tapes")
 	fl.String("state", d.state.bind, "endpoint of the decks' state, for Clone clients")
+	d.keys.declare(cmd)
 	fl.String("metrics", d.metrics.bind, "address of metrics and health, over HTTP; empty: none")
 	return cmd
 }
@@ -125,7 +129,11 @@ func (f *serveCommandFlags) run(cmd *cobra.Command) error {
 		_, err := fmt.Fprint(cmd.OutOrStdout(), cfg.writeSettings())
 		return err
 	}
-	return runServe(cmd.Context(), cfg, newOutput(cmd))
+	out := newOutput(cmd)
+	if err := cfg.keys.lock(cmd.Context(), out, true); err != nil {
+		return err
+	}
+	return runServe(cmd.Context(), cfg, out)
 }
 
 // runServe runs the parts until the context ends, which is the end that is wanted,

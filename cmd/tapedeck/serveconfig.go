@@ -49,6 +49,7 @@ type serveConfig struct {
 	tapes  string
 	files  []string
 	work   string
+	keys   lockFlags
 
 	broker struct {
 		heartbeat, life time.Duration
@@ -121,6 +122,7 @@ type serveConfig struct {
 func newServeConfig() *serveConfig {
 	c := &serveConfig{
 		parts: slices.Clone(serveParts), bus: control.BusDefault, listen: []string{}, tapes: ".", files: []string{}, work: workDefault,
+		keys: lockDefaults(),
 	}
 	b := &c.broker
 	b.heartbeat, b.liveness, b.life = 2500*time.Millisecond, 3, 30*time.Second
@@ -168,9 +170,13 @@ func (c *serveConfig) check() error {
 		if key == "bus" && !c.has(partBroker) {
 			continue // it is connected to
 		}
+		may := c.mayListen
+		if key == "metrics.bind" {
+			may = c.reachesOut // it has no keys
+		}
 		for _, endpoint := range e {
-			if err := c.mayListen(endpoint); err != nil {
-				return withHint(usagef("%s: %v", key, err), "listen, or --listen, names the addresses that may be listened on")
+			if err := may(endpoint); err != nil {
+				return withHint(usagef("%s: %v", key, err), "--key and --authorized say who may come from there (docs/OPERATIONS.md); listen, or --listen, lets everybody in")
 			}
 		}
 	}
@@ -186,9 +192,18 @@ func (c *serveConfig) workDir(tapes string) string {
 }
 
 // mayListen reports whether an endpoint may be bound. Whoever reaches the bus can
-// command everything, and a stream may not be for everybody: without a word of the
-// operator only this machine gets there.
+// command everything, and a stream may not be for everybody: without keys, or a word of
+// the operator, only this machine gets there.
 func (c *serveConfig) mayListen(endpoint string) error {
+	if c.keys.key != "" && c.keys.authorized != "" {
+		return nil
+	}
+	return c.reachesOut(endpoint)
+}
+
+// reachesOut returns an error where more than this machine, and the addresses that the
+// operator has allowed, can reach an endpoint.
+func (c *serveConfig) reachesOut(endpoint string) error {
 	host, ok := strings.CutPrefix(endpoint, "tcp://")
 	if !ok {
 		switch scheme, _, found := strings.Cut(endpoint, "://"); {
@@ -225,7 +240,7 @@ func (c *serveConfig) mayListen(endpoint string) error {
 // mayBind reports whether a command of the bus may have an endpoint bound.
 func (c *serveConfig) mayBind(endpoint string) error {
 	if err := c.mayListen(endpoint); err != nil {
-		return &control.Error{Code: control.Refused, Reason: err.Error(), Try: "bind to this machine, such as tcp://127.0.0.1:*, or start serve with --listen"}
+		return &control.Error{Code: control.Refused, Reason: err.Error(), Try: "bind to this machine, such as tcp://127.0.0.1:*, or start serve with --key and --authorized, or --listen"}
 	}
 	// libzmq removes what is at the path before it binds there.
 	path, ok := strings.CutPrefix(endpoint, "ipc://")

@@ -20,7 +20,7 @@ type setting struct {
 // settings are all of them, in the order in which a file has them. What the
 // pointers lead to are the defaults, until somebody sets them.
 func (c *serveConfig) settings() []setting {
-	return slices.Concat(c.processSettings(), c.brokerSettings(), c.decksSettings(), c.stateSettings(), c.tapeSettings(),
+	return slices.Concat(c.processSettings(), c.keysSettings(), c.brokerSettings(), c.decksSettings(), c.stateSettings(), c.tapeSettings(),
 		c.recorderSettings(), c.lvcSettings(), c.jobsSettings(), c.repliesSettings(), c.metricsSettings())
 }
 
@@ -48,6 +48,14 @@ func (c *serveConfig) processSettings() []setting {
 		textSetting("tapes", &c.tapes, "directory of the tapes: commands reach none outside of it"),
 		textSetting("files", &c.files, "directories that import jobs may read and export jobs may write; none: the directory of the tapes"),
 		textSetting("work", &c.work, "directory for what must outlive the process, such as jobs; relative to that of the tapes"),
+	}
+}
+
+func (c *serveConfig) keysSettings() []setting {
+	return []setting{
+		textSetting("keys.key", &c.keys.key, `file with this process's key pair; "": no connection is encrypted`),
+		textSetting("keys.server", &c.keys.servers, "public keys of who is connected to, or files that have them; ENDPOINT=KEY, or tcp://HOST=KEY, for one of several; others have the same key pair as this process"),
+		textSetting("keys.authorized", &c.keys.authorized, `file that says which keys may connect, and do what; "": whoever has this process's public key may do everything`),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/control"
+	"github.com/tapedeck/tapedeck/internal/zsock"
 	"github.com/tapedeck/tapedeck/resync/chp"
 	"github.com/tapedeck/tapedeck/snail"
 )
@@ -28,7 +29,7 @@ func openBoard(bind string) (*cloneBoard, error) {
 	if err != nil {
 		return nil, usageError{fmt.Errorf("state.bind: %w", err)}
 	}
-	s, err := chp.NewServer(chp.Config{Snapshot: at.Snapshot, Updates: at.Updates, ReadOnly: true})
+	s, err := chp.NewServer(chp.Config{Snapshot: at.Snapshot, Updates: at.Updates, ReadOnly: true, Channel: zsock.ChannelState})
 	if err != nil {
 		return nil, withHint(err, "is another serve running? state.bind, or --state, chooses another endpoint")
 	}

@@ -107,7 +107,12 @@ func (s *station) startBroker(context.Context) error {
 	for _, service := range []string{control.ServiceJobImport, control.ServiceJobExport, control.ServiceJobRecord} {
 		lives[service] = jobLife
 	}
+	var may func(string, bool, []byte, [][]byte) bool
+	if l := locks.Load(); l != nil && l.door != nil {
+		may = l.may
+	}
 	s.broker, err = majordomo.NewBroker(majordomo.BrokerConfig{
+		May:       may,
 		Endpoints: []string{s.cfg.bus, inprocBus}, Context: s.inproc,
 		Heartbeat: b.heartbeat, Liveness: b.liveness, Life: b.life, Lives: lives,
 		Services: b.services, Requests: b.requests, ServiceRequests: b.requests, Bytes: int(b.bytes), RequestBytes: int(b.requestBytes),

@@ -122,7 +122,7 @@ func (p *Pair) open() (err error) {
 		}
 		p.own = ctx
 	}
-	if p.pub, err = ctx.NewSocket(zsock.PUB, zsock.SocketConfig{}); err != nil {
+	if p.pub, err = ctx.NewSocket(zsock.PUB, zsock.SocketConfig{Channel: zsock.ChannelPair}); err != nil {
 		return err
 	}
 	if p.at, err = p.pub.Bind(p.cfg.Bind); err != nil {

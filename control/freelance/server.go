@@ -78,7 +78,7 @@ func (s *Server) open() (err error) {
 		}
 		s.own = ctx
 	}
-	s.router, err = ctx.NewSocket(zsock.ROUTER, zsock.SocketConfig{Identity: s.cfg.Endpoint, MessageMax: s.cfg.RequestBytes})
+	s.router, err = ctx.NewSocket(zsock.ROUTER, zsock.SocketConfig{Identity: s.cfg.Endpoint, MessageMax: s.cfg.RequestBytes, Channel: zsock.ChannelRefill})
 	if err != nil {
 		return err
 	}

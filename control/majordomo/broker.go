@@ -54,6 +54,11 @@ type BrokerConfig struct {
 	ReplyBytes int64
 	// WorkersMax bounds how many workers are listed. Default 1000.
 	WorkersMax int
+	// May decides whether a request, or whatever a worker says, is taken in: user is who
+	// it came from, as the Check of the context's zsock.Lock has named him; service is ""
+	// for a worker that says what has none in it, body the frames of a request, borrowed.
+	// It is called by Run, for peers of other processes alone. Default: they may.
+	May func(user string, worker bool, service []byte, body [][]byte) bool
 	// StopWait is how long Run waits, when it is to stop, for workers to answer
 	// what they have. Default 1 s.
 	StopWait time.Duration
@@ -71,6 +76,8 @@ const (
 	ReasonFull     = pirate.ReasonFull
 	ReasonTooLarge = pirate.ReasonTooLarge
 	ReasonStopping = pirate.ReasonStopping
+	// ReasonNoRight: BrokerConfig.May does not allow it. Asking again does not help.
+	ReasonNoRight Reason = "no right to it"
 )
 
 // The broker's own services.
@@ -183,6 +190,7 @@ func (b *Broker) open() (err error) {
 	// more than it may ask for.
 	b.socket, err = ctx.NewSocket(zsock.ROUTER, zsock.SocketConfig{
 		MessageMax: b.cfg.ReplyBytes, SendQueue: max(b.cfg.ClientRequests, 1000), ReceiveQueue: max(b.cfg.ClientRequests, 1000),
+		Channel: zsock.ChannelControl,
 	})
 	if err != nil {
 		return err

@@ -84,6 +84,9 @@ func (b *Broker) take() {
 	var m message
 	for frames := b.in.Next(); frames != nil; frames = b.in.Next() {
 		parseAtBroker(&m, frames)
+		if !b.may(&m) {
+			continue
+		}
 		switch m.command {
 		case clientRequest:
 			b.request(now, &m)
@@ -118,6 +121,25 @@ func (b *Broker) take() {
 }
 
 const largeBatch = 8 << 20 // bytes
+
+// may reports whether a message is taken in. A client is told so, where it understands
+// that; a worker is not, and tries again as if nobody were here.
+func (b *Broker) may(m *message) bool {
+	if b.cfg.May == nil || m.command == invalid {
+		return true
+	}
+	user := b.in.From().User
+	client := m.command == clientRequest || m.command == requestTooLong
+	if user == "" || b.cfg.May(user, !client, m.service, m.body) {
+		return true
+	}
+	b.m.count.NoRight++
+	if client {
+		b.refuse(m, ReasonNoRight)
+		b.act()
+	}
+	return false
+}
 
 func (b *Broker) request(now time.Duration, m *message) {
 	if reserved(m.service) {

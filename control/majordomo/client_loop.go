@@ -242,7 +242,7 @@ func (l *clientLoop) timeout(k *call) error {
 // failed takes note that a broker has failed the request.
 func (l *clientLoop) failed(k *call, reason string) {
 	l.count.Failed++
-	if reason == string(ReasonTooLarge) { // it would not become smaller
+	if reason == string(ReasonTooLarge) || reason == string(ReasonNoRight) { // it would not become smaller, nor allowed
 		l.note(k)
 		k.ended(reason)
 		l.end(k, nil, k.unanswered(nil))

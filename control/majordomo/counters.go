@@ -27,6 +27,7 @@ type BrokerCounters struct {
 	Left      uint64 `json:"left"`      // workers that said they leave
 	Expired   uint64 `json:"expired"`   // workers that fell silent or could not be reached
 	Strangers uint64 `json:"strangers"` // heartbeats and replies of workers that are not listed
+	NoRight   uint64 `json:"no_right"`  // messages that BrokerConfig.May did not allow
 	Refused   uint64 `json:"refused"`   // workers beyond the bound, of a reserved name, or that said READY twice
 }
 

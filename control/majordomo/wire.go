@@ -38,6 +38,10 @@ func reserved(service []byte) bool {
 	return strings.HasPrefix(string(service), prefixMMI) || strings.HasPrefix(string(service), ReservedPrefix)
 }
 
+// Own reports whether a service of this name is the broker's own: requests to it change
+// nothing.
+func Own(service []byte) bool { return reserved(service) }
+
 // command is what a message is.
 type command uint8
 

@@ -128,18 +128,18 @@ func (q *Queue) open() (err error) {
 		}
 		q.own = ctx
 	}
-	if q.clients, q.clientsAt, err = bindRouter(ctx, q.cfg.Clients, q.cfg.RequestBytes); err != nil {
+	if q.clients, q.clientsAt, err = bindRouter(ctx, zsock.ChannelControl, q.cfg.Clients, q.cfg.RequestBytes); err != nil {
 		return err
 	}
-	if q.workers, q.workersAt, err = bindRouter(ctx, q.cfg.Workers, q.cfg.ReplyBytes); err != nil {
+	if q.workers, q.workersAt, err = bindRouter(ctx, zsock.ChannelWorker, q.cfg.Workers, q.cfg.ReplyBytes); err != nil {
 		return err
 	}
 	q.waiter, err = zsock.NewWaiter(q.workers, q.clients)
 	return err
 }
 
-func bindRouter(ctx *zsock.Context, endpoints []string, frameMax int64) (*zsock.Socket, []string, error) {
-	s, err := ctx.NewSocket(zsock.ROUTER, zsock.SocketConfig{MessageMax: frameMax})
+func bindRouter(ctx *zsock.Context, channel string, endpoints []string, frameMax int64) (*zsock.Socket, []string, error) {
+	s, err := ctx.NewSocket(zsock.ROUTER, zsock.SocketConfig{MessageMax: frameMax, Channel: channel})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,11 +1,14 @@
 package chp
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/tapedeck/tapedeck/internal/zsock"
 )
 
 // Config says how a server works. The zero value of a field means its default.
@@ -17,6 +20,10 @@ type Config struct {
 
 	Form Form // of all messages; default: KVMsg, which CHP is
 	Pull bool // the collector is a PULL socket, as in models 3 to 5, not CHP's SUB
+
+	// Channel is what snapshots and updates are for to whoever checks who may connect
+	// (zsock.Lock); default: zsock.ChannelSnapshot. The collector's is ChannelChange.
+	Channel string
 
 	Store    Store // state that somebody else keeps; default: a table of the server's own
 	ReadOnly bool  // clients' changes are counted and refused; always so with a Store
@@ -54,6 +61,7 @@ func (c Config) withDefaults() (Config, error) {
 	bad := func(format string, args ...any) (Config, error) {
 		return c, fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...)
 	}
+	c.Channel = cmp.Or(c.Channel, zsock.ChannelSnapshot)
 	for _, f := range []struct {
 		name  string
 		value *int

@@ -78,12 +78,12 @@ func (s *Server) open() (err error) {
 		return err
 	}
 	err = bind(&s.publisher, &s.at.Updates, s.cfg.Updates, zsock.XPUB, // a PUB that hears who subscribes
-		zsock.SocketConfig{SendQueue: s.cfg.UpdatesQueue, Verbose: true, MessageMax: 64 << 10}, nil)
+		zsock.SocketConfig{SendQueue: s.cfg.UpdatesQueue, Verbose: true, MessageMax: 64 << 10, Channel: s.cfg.Channel}, nil)
 	if err != nil {
 		return err
 	}
 	err = bind(&s.router, &s.at.Snapshot, s.cfg.Snapshot, zsock.ROUTER,
-		zsock.SocketConfig{SendQueue: s.cfg.SnapshotQueue, MessageMax: 64 << 10}, (*zsock.Socket).MustReach)
+		zsock.SocketConfig{SendQueue: s.cfg.SnapshotQueue, MessageMax: 64 << 10, Channel: s.cfg.Channel}, (*zsock.Socket).MustReach)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (s *Server) open() (err error) {
 	// A value that is somewhat too large is refused and counted. What is far too
 	// large libzmq does not even take in: it ends the connection.
 	err = bind(&s.collector, &s.at.Collector, s.cfg.Collector, kind,
-		zsock.SocketConfig{ReceiveQueue: 10_000, MessageMax: 2*int64(s.cfg.ValueMax) + 64<<10}, subscribe)
+		zsock.SocketConfig{ReceiveQueue: 10_000, MessageMax: 2*int64(s.cfg.ValueMax) + 64<<10, Channel: zsock.ChannelChange}, subscribe)
 	if err != nil {
 		return err
 	}
