@@ -142,6 +142,9 @@ func (b *bus) told(err error, service, command string) error {
 			"it may still take effect; --timeout waits longer")
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
+	case errors.As(err, &unanswered) && unanswered.For(majordomo.ReasonNoRight):
+		return withHint(fmt.Errorf("this key has no right to %s %s on the bus at %s", service, command, strings.Join(b.flags.endpoints, ", ")),
+			"tapedeck keys show lists the roles on its list: what changes something takes control")
 	case errors.As(err, &unanswered) && unanswered.For(majordomo.ReasonNoWorker):
 		return withHint(fmt.Errorf("nobody on the bus at %s is the service %s", strings.Join(b.flags.endpoints, ", "), service),
 			"tapedeck serve is all of them")

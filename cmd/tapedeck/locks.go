@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,18 +43,24 @@ func lockDefaults() lockFlags {
 }
 
 // add adds the flags to a command and those below it, and has them heeded before
-// anything else.
-func (f *lockFlags) add(cmd *cobra.Command) {
+// anything else. Others connect to a command that binds.
+func (f *lockFlags) add(cmd *cobra.Command, binds bool) {
 	*f = lockDefaults()
-	f.declare(cmd)
+	if !binds {
+		f.authorized = ""
+	}
+	f.declare(cmd, binds)
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return f.lock(cmd.Context(), newOutput(cmd), false) }
 }
 
 // declare adds the flags alone.
-func (f *lockFlags) declare(cmd *cobra.Command) {
+func (f *lockFlags) declare(cmd *cobra.Command, binds bool) {
 	fl := cmd.PersistentFlags()
 	fl.StringVar(&f.key, "key", f.key, "file with this process's key pair, as tapedeck keys new writes it: every connection is encrypted then, and both ends know each other; $"+keyVariable+" sets it, too")
 	fl.StringArrayVar(&f.servers, "server-key", f.servers, "public key of who is connected to, or the file that has it; ENDPOINT=KEY for one endpoint, or tcp://HOST=KEY for one host; can be given again; $"+serverKeyVariable+" sets it, too")
+	if !binds {
+		return
+	}
 	fl.StringVar(&f.authorized, "authorized", f.authorized, "file that says which keys may connect to this process; $"+authorizedVariable+" sets it, too (default: whoever has its public key)")
 }
 
@@ -84,7 +91,8 @@ type serverKey struct {
 // on. own is for a process whose parts connect to each other.
 func (f *lockFlags) lock(ctx context.Context, out *output, own bool) error {
 	if f.key == "" {
-		if f.authorized != "" || len(f.servers) > 0 {
+		usual := lockDefaults() // that variables say more than is needed is no mistake
+		if f.authorized != "" && f.authorized != usual.authorized || len(f.servers) > 0 && !slices.Equal(f.servers, usual.servers) {
 			return withHint(usagef("--authorized and --server-key say nothing without --key"), "tapedeck keys new NAME makes a key pair")
 		}
 		return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -63,7 +64,7 @@ per shard counting up.`,
 	}
 	for _, cmd := range root.Commands() {
 		if (cmd.GroupID == "stream" || cmd.GroupID == "bus" || cmd.Name() == "record") && cmd.Name() != "serve" { // serve has settings for it
-			new(lockFlags).add(cmd)
+			new(lockFlags).add(cmd, slices.Contains([]string{"play", "record", "lvc", "resync"}, cmd.Name()))
 		}
 	}
 	root.AddCommand(newBenchWorker())

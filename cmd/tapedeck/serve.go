@@ -77,7 +77,7 @@ eth1 (or an address, or "*"), beside being named for what is to be there, such a
 	fl.StringSlice("files", nil, "directories that jobs may read and write (default: that of the tapes)")
 	fl.String("work", d.work, "directory for what must outlive the process, relative to that of the tapes")
 	fl.String("state", d.state.bind, "endpoint of the decks' state, for Clone clients")
-	d.keys.declare(cmd)
+	d.keys.declare(cmd, true)
 	fl.String("metrics", d.metrics.bind, "address of metrics and health, over HTTP; empty: none")
 	return cmd
 }

@@ -4,6 +4,9 @@
     tapedeck lvc --shards tcp://127.0.0.1:7100 --plain tcp://127.0.0.1:7200
     python3 plain_subscriber.py tcp://127.0.0.1:7200 --topics GLBX.MDP3.ES --count 1000
 
+Where the proxy has keys: --key desk.key --server-key deck.pub, as tapedeck keys new
+writes them (Python 3.11 for that). What a reader has no right to is answered so.
+
 Needs pyzmq (Debian: python3-zmq) and nothing of Tapedeck. The stream is described
 in docs/WIRE.md, section 12. Says "joined" when every subscription is answered, checks
 every topic's sequence, and ends with exit code 3 when a record was missing or came
@@ -24,7 +27,7 @@ Header = namedtuple(
     "signature version size flags kind record_flags shard shards epoch seq"
     " topic_seq place event_time receive_time send_time",
 )
-SNAPSHOT, EMPTY, LAST, INCOMPLETE = 1, 2, 4, 8
+SNAPSHOT, EMPTY, LAST, INCOMPLETE, REFUSED = 1, 2, 4, 8, 16
 DELETE, NOTICE = 10, 11
 
 
@@ -81,18 +84,35 @@ def show(topic, header, body):
     )
 
 
+def lock(socket, key, server_key):
+    """Give a socket the keys of two files, before it connects."""
+    import tomllib
+
+    def read(name):
+        with open(name, "rb") as file:
+            return tomllib.load(file)
+
+    pair = read(key)
+    socket.curve_publickey, socket.curve_secretkey = pair["public"].encode(), pair["secret"].encode()
+    socket.curve_serverkey = read(server_key)["public"].encode()
+
+
 def main():
     args = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     args.add_argument("endpoint", help="the proxy's --plain endpoint")
     args.add_argument("--topics", action="append", help="prefix, may be repeated (default: every topic)")
     args.add_argument("--count", type=int, default=0, help="end after so many live records (default: at the end of the stream)")
     args.add_argument("--timeout", type=float, default=10, help="seconds of silence after which to give up")
+    args.add_argument("--key", help="file with this reader's key pair, where the proxy has keys")
+    args.add_argument("--server-key", help="file with the proxy's public key")
     args.add_argument("--print", action="store_true", help="print every record as a line of JSON")
     args = args.parse_args()
 
     socket = zmq.Context.instance().socket(zmq.SUB)
     socket.setsockopt(zmq.RCVHWM, 100_000)
     socket.setsockopt(zmq.RCVTIMEO, int(args.timeout * 1000))
+    if args.key:
+        lock(socket, args.key, args.server_key)
     socket.connect(args.endpoint)
     topics = [t.encode() for t in args.topics or [""]] + [b"TPDK!end"]
     for topic in topics:
@@ -106,6 +126,8 @@ def main():
             print(f"nothing for {args.timeout} s", file=sys.stderr)
             break
         for topic, header, body in entries(frames):
+            if header.flags & REFUSED:
+                print(f"no right to {topic.decode(errors='replace')}", file=sys.stderr, flush=True)
             if header.flags & LAST:
                 answers += 1
                 if answers == len(topics):
