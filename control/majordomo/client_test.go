@@ -334,28 +334,34 @@ func TestWorkersWithoutNumbers(t *testing.T) {
 	until(func() bool { n := named.Counters(); return n.Sent == 100 && n.Answered == 100 && n.Late == 0 })
 }
 
-// TestLateReplyMeetsNobody: the reply to a try that timed out, of a worker that
-// gives no number back, is not taken for the one to the next request.
+// TestLateReplyMeetsNobody: the reply to a request that was given up, of a worker
+// that gives no number back, is not taken for the one to the next request.
 func TestLateReplyMeetsNobody(t *testing.T) {
 	ctx := newContext(t)
 	r := newRaw(t, ctx, zsock.ROUTER)
-	c := newClient(t, ClientConfig{Endpoints: []string{r.bind("tcp://127.0.0.1:*")}, Plain: []string{"plain"}, Timeout: beat, Tries: 1})
+	c := newClient(t, ClientConfig{Endpoints: []string{r.bind("tcp://127.0.0.1:*")}, Plain: []string{"plain"}})
 	for _, service := range []string{"plain", "not known to be"} {
-		if _, err := c.Request(t.Context(), service, []byte("1")); !errors.Is(err, ErrUnanswered) {
+		giveUp, cancel := context.WithCancel(t.Context())
+		first := make(chan error, 1)
+		c.Go(giveUp, service, byteFrames([]string{"1"}), func(_ [][]byte, err error) { first <- err })
+		one := r.recv()
+		cancel()
+		if err := <-first; !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		first := r.recv()
-		second := make(chan error, 1)
-		go func() {
-			_, err := c.Request(t.Context(), service, []byte("2"))
-			second <- err
-		}()
-		r.send(first[0], "", "MDPC01", service, "to 1")
-		if err := <-second; !errors.Is(err, ErrUnanswered) {
-			t.Errorf("%s: got %v", service, err)
+		second := make(chan string, 1)
+		c.Go(t.Context(), service, byteFrames([]string{"2"}), func(reply [][]byte, err error) { second <- fmt.Sprintf("%q %v", reply, err) })
+		two := r.recv()
+		r.send(one[0], "", "MDPC01", service, "to 1")
+		if service != "plain" {
+			two = r.recv() // again, for nobody could say what the reply was to
 		}
-		r.recv()
+		r.send(two[0], "", "MDPC01", service, "to 2")
+		if got := <-second; got != `["to 2"] <nil>` {
+			t.Errorf("%s: got %s", service, got)
+		}
 	}
+	until(func() bool { n := c.Counters(); return n.Mismatched == 1 && n.Answered == 2 })
 }
 
 // TestOutstandingIsBounded: requests wait for room, and none is lost.
