@@ -19,8 +19,23 @@ import (
 	"github.com/tapedeck/tapedeck/wire"
 )
 
-// deckSeed repeats a run of TestDeckScript.
-const deckSeed = "TAPEDECK_TEST_SEED"
+// seedEnv repeats the choices of a random test.
+const seedEnv = "TAPEDECK_TEST_SEED"
+
+// testSeed is what a test draws its choices from. It is another one on every run, unless
+// it is given.
+func testSeed(t *testing.T) uint64 {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv(seedEnv); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%s=%d makes the same choices", seedEnv, seed)
+	return seed
+}
 
 // TestDeckScript gives a deck of a serving process random commands over the bus, while
 // readers stay attached. Whenever the deck stands still, every reader must have been
@@ -34,14 +49,7 @@ func TestDeckScript(t *testing.T) {
 	if testing.Short() {
 		commands = 40
 	}
-	seed := uint64(time.Now().UnixNano())
-	if text := os.Getenv(deckSeed); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("%s=%d repeats the commands", deckSeed, seed)
+	seed := testSeed(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "day.tape")
 	tapedeck(t, "import", "synth:topics=60,records=12000,rate=2000,size=64-200,burst=20,quiet=0.02,quiet-length=300ms,seed=11",

@@ -11,9 +11,14 @@ import (
 )
 
 // TestMain makes this test binary the program, too: where it is called by the
-// name tapedeck, in scripts and by exec.Command, it is tapedeck.
+// name tapedeck, in scripts and by exec.Command, it is tapedeck. By the other names it
+// is the processes of TestBusKilled.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tapedeck": func() { os.Exit(run()) }})
+	testscript.Main(m, map[string]func(){
+		"tapedeck":             func() { os.Exit(run()) },
+		"tapedeck-test-client": killMain(runKillClient),
+		"tapedeck-test-worker": killMain(runKillWorker),
+	})
 }
 
 // TestScripts runs testdata/script. Beside the commands of testscript there are
