@@ -32,6 +32,7 @@ type Job struct {
 	Progress uint64       `json:"progress,omitempty"` // records after which to say how many came
 	Joins    joinOrders   `json:"joins,omitzero"`
 	Resync   resyncOrders `json:"resync,omitzero"`
+	Bus      busOrders    `json:"bus,omitzero"`
 
 	in *bufio.Reader // of a worker, what it is told beside the job
 }
@@ -59,7 +60,9 @@ type Result struct {
 	Plain plainTally `json:"plain,omitzero"`
 	// Resync is what a reader that was cut off, or asked for refills, found.
 	Resync resyncTally `json:"resync,omitzero"`
-	Error  string      `json:"error,omitempty"`
+	// Bus is what those found who are on the control bus.
+	Bus   busTally `json:"bus,omitzero"`
+	Error string   `json:"error,omitempty"`
 }
 
 // ready is what a worker says when it can be sent to, and what it says later while
@@ -209,6 +212,13 @@ var roles = map[string]func(ctx context.Context, job *Job, say func(ready) error
 	"healed":          healedSubscriber,
 	"refiller":        refiller,
 	"seeker":          seekSubscriber,
+
+	"bare-echo":    bareEcho,
+	"bus-broker":   busBroker,
+	"bus-workers":  busWorkers,
+	"hammer":       hammer,
+	"deck-readers": deckReaders,
+	"deck-timed":   deckTimed,
 }
 
 // usage returns the CPU time and the peak resident set of this process. The
