@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -116,7 +117,7 @@ func TestServed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, want := s.found(), (busTally{Handled: 3, Again: 1, Effects: 3, Twice: 1}); got != want {
+	if got, want := s.found(), (busTally{Handled: 3, Again: 1, Effects: 3, Twice: 1}); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
@@ -124,10 +125,10 @@ func TestServed(t *testing.T) {
 func TestSlots(t *testing.T) {
 	s := slots{start: 1000, length: 100, rounds: 2}
 	for ns, want := range map[int64]int{
-		999: -1, 1000: -1, 1019: -1, 1020: 0, 1099: 0, 1100: -1, 1120: 1, 1199: 1, 1220: 0, 1399: 1, 1400: -1, 1450: -1,
+		999: -1, 1000: -1, 1019: -1, 1020: 0, 1099: 0, 1100: -1, 1120: 1, 1199: 1, 1220: 2, 1399: 3, 1400: -1, 1450: -1,
 	} {
-		if got := s.phase(ns); got != want {
-			t.Errorf("%d is in phase %d, want %d", ns, got, want)
+		if got := s.slot(ns); got != want {
+			t.Errorf("%d is in slot %d, want %d", ns, got, want)
 		}
 	}
 	if s.end() != 1400 || s.with(1).UnixNano() != 1300 {
@@ -138,7 +139,7 @@ func TestSlots(t *testing.T) {
 // TestDueReader: a record counts from its own due moment, in the slot of that moment.
 func TestDueReader(t *testing.T) {
 	begin := time.Now().Add(-time.Hour).UnixNano()
-	d := &dueReader{phases: *newPhases()}
+	d := newDueReader()
 	var payload []byte
 	for _, after := range []time.Duration{0, 30 * time.Millisecond, 130 * time.Millisecond} {
 		var err error
@@ -169,5 +170,31 @@ func TestDueReader(t *testing.T) {
 			t.Errorf("%v records in the phases, want %v", got, step.want)
 		}
 		batch.Due = wire.Nanos(begin)
+	}
+	d.each.end()
+	if late := d.hists[0].Min(); late < latencyMax*99/100 {
+		t.Errorf("a record that was due an hour ago is %v late, and a minute is the most that is told", time.Duration(late))
+	}
+	for phase, want := range []int{1, 1} {
+		if len(d.each.p99s[phase]) != want {
+			t.Errorf("phase %d: %d slots, want %d", phase, len(d.each.p99s[phase]), want)
+		}
+	}
+}
+
+// TestSlotHists: a slot that is bad is one of many.
+func TestSlotHists(t *testing.T) {
+	h := newDueReader().each
+	for slot := range 10 {
+		for range 100 {
+			h.record(slot, map[bool]int64{true: 1000, false: 10}[slot == 4])
+		}
+	}
+	h.end()
+	if got := spread(h.p99s[0]); got.Median != 10 || got.Max != 1000 || len(got.Runs) != 5 {
+		t.Errorf("the even slots: %+v", got)
+	}
+	if got := spread(h.p50s[1]); got.Max != 10 || len(got.Runs) != 5 {
+		t.Errorf("the odd slots: %+v", got)
 	}
 }

@@ -31,6 +31,9 @@ type busTally struct {
 	Effects uint64 `json:"effects"` // commands that were done
 	Twice   uint64 `json:"twice"`   // ... of which for another time
 	Answers uint64 `json:"answers"` // of whoever hammers
+	// Of a reader: of each slot without, and of each with, ns.
+	P50s [phaseCount][]float64 `json:"p50s,omitzero"`
+	P99s [phaseCount][]float64 `json:"p99s,omitzero"`
 }
 
 // The service of benches, and its command.

@@ -154,6 +154,17 @@ func addTurns(tl *tally, r *Result) error {
 	for _, p := range percentiles[:4] {
 		tl.add("with_to_without_"+p.name, float64(hists[1].ValueAtQuantile(p.q))/float64(max(hists[0].ValueAtQuantile(p.q), 1)))
 	}
+	// A machine that stops for a moment makes one slot a bad one, and the whole with it;
+	// the median of the slots does not mind.
+	for _, x := range []struct {
+		name string
+		of   [phaseCount][]float64
+	}{{"p50", r.Bus.P50s}, {"p99", r.Bus.P99s}} {
+		without, with := spread(x.of[0]).Median, spread(x.of[1]).Median
+		tl.add("without_slot_"+x.name+"_ns", without)
+		tl.add("with_slot_"+x.name+"_ns", with)
+		tl.add("with_to_without_slot_"+x.name, with/max(without, 1))
+	}
 	return nil
 }
 
@@ -163,7 +174,48 @@ func addTurns(tl *tally, r *Result) error {
 // they were received later.
 type dueReader struct {
 	phases
+	begun time.Time             // about when the deck began to play
 	slots atomic.Pointer[slots] // nil: not known yet
+	each  slotHists
+}
+
+// slotHists are of each slot by itself.
+type slotHists struct {
+	now  int // slot of hist
+	hist *hdrhistogram.Histogram
+	p50s [phaseCount][]float64 // of the slots that are over, ns
+	p99s [phaseCount][]float64
+}
+
+// record adds a record of a slot, which is of the phase that its number says.
+func (h *slotHists) record(slot int, late int64) {
+	if slot != h.now {
+		h.end()
+		h.now = slot
+	}
+	_ = h.hist.RecordValue(late)
+}
+
+// end ends a slot.
+func (h *slotHists) end() {
+	if h.hist.TotalCount() > 0 {
+		phase := h.now % phaseCount
+		h.p50s[phase] = append(h.p50s[phase], float64(h.hist.ValueAtQuantile(50)))
+		h.p99s[phase] = append(h.p99s[phase], float64(h.hist.ValueAtQuantile(99)))
+	}
+	h.hist.Reset()
+}
+
+// late is how late a record is visited that was due at a time. Both clocks go on from
+// one look at the wall clock each, at about the same time, so that it may be adjusted
+// meanwhile.
+func (d *dueReader) late(due wire.Nanos) int64 {
+	now := d.begun.UnixNano() + int64(time.Since(d.begun))
+	return min(max(now-int64(due), 1), latencyMax)
+}
+
+func newDueReader() *dueReader {
+	return &dueReader{phases: *newPhases(), begun: time.Now(), each: slotHists{hist: newHistogram()}}
 }
 
 // HandleBatch implements subscriber.Handler.
@@ -179,8 +231,10 @@ func (d *dueReader) HandleBatch(b *wire.Batch, skip uint32) error {
 			continue // last values are not due at any time
 		}
 		due := b.Due + r.Receive() - first
-		if phase := slots.phase(int64(due)); phase >= 0 {
-			_ = d.hists[phase].RecordValue(lateness(due))
+		if slot := slots.slot(int64(due)); slot >= 0 {
+			late := d.late(due)
+			_ = d.hists[slot%phaseCount].RecordValue(late)
+			d.each.record(slot, late)
 		}
 	}
 	return w.Err()
@@ -188,7 +242,7 @@ func (d *dueReader) HandleBatch(b *wire.Batch, skip uint32) error {
 
 // deckTimed is a reader that measures what it gets in the slots.
 func deckTimed(ctx context.Context, job *Job, say func(ready) error) (r Result, err error) {
-	d := &dueReader{phases: *newPhases()}
+	d := newDueReader()
 	sub, err := subscriber.New(subscriber.Config{Endpoints: job.Endpoints, Name: job.Name}, d)
 	if err != nil {
 		return r, err
@@ -204,6 +258,8 @@ func deckTimed(ctx context.Context, job *Job, say func(ready) error) (r Result, 
 	err = errors.Join(sub.Run(ctx), <-told)
 	s := sub.Summary()
 	r = Result{Records: s.Records, Bytes: s.Bytes, Batches: s.Batches, Gaps: s.Gaps, Lost: s.Lost, Complete: whole(&s)}
+	d.each.end()
+	r.Bus.P50s, r.Bus.P99s = d.each.p50s, d.each.p99s
 	for _, h := range d.hists {
 		encoded, encErr := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 		r.Phases, err = append(r.Phases, encoded), errors.Join(err, encErr)

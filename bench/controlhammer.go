@@ -46,14 +46,15 @@ func (s *slots) with(round int) time.Time {
 // one of so many.
 const settle = 5
 
-// phase is what a moment belongs to: 0 without, 1 with, -1 neither.
-func (s *slots) phase(ns int64) int {
+// slot is the number of the slot that a moment belongs to: even without, odd with,
+// -1 none.
+func (s *slots) slot(ns int64) int {
 	at := ns - s.start
 	slot := at / int64(s.length)
 	if at < 0 || slot >= int64(2*s.rounds) || at%int64(s.length) < int64(s.length)/settle {
 		return -1
 	}
-	return int(slot % 2)
+	return int(slot)
 }
 
 // hammer asks a deck for its state in every slot with, at a rate or as often as it
