@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -24,10 +25,12 @@ type hub struct {
 	readersMax int
 	owner      owner
 	lock       *Lock // nil: none
+	perAddress int   // connections from one address at most; 0: no bound
 
 	mu        sync.Mutex
 	listeners []net.Listener
 	greeting  map[net.Conn]struct{} // connections that are not readers yet
+	addresses map[netip.Addr]int    // connections by where they come from
 	readers   map[*reader]struct{}
 	filters   filters
 	number    uint64 // of the next connection without an address
@@ -81,7 +84,7 @@ type owner interface {
 func newHub(queueBytes int64, readersMax int, l *Lock, o owner) *hub {
 	return &hub{
 		queueBytes: queueBytes, readersMax: readersMax, owner: o, lock: l,
-		greeting: map[net.Conn]struct{}{}, readers: map[*reader]struct{}{}, filters: newFilters(),
+		greeting: map[net.Conn]struct{}{}, addresses: map[netip.Addr]int{}, readers: map[*reader]struct{}{}, filters: newFilters(),
 	}
 }
 
@@ -118,6 +121,7 @@ func (h *hub) serve(conn net.Conn) {
 		_ = conn.Close()
 		return
 	}
+	defer h.leave(conn)
 	_ = conn.SetDeadline(time.Now().Add(handshakeWait))
 	session, outward, who, err := h.handshake(conn)
 	if err == nil {
@@ -138,12 +142,32 @@ func (h *hub) serve(conn net.Conn) {
 func (h *hub) greet(conn net.Conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closing || len(h.greeting) >= h.readersMax {
+	from := remoteAddress(conn)
+	if h.closing || len(h.greeting) >= h.readersMax || h.perAddress > 0 && from.IsValid() && h.addresses[from] >= h.perAddress {
 		h.counts.refused++
 		return false
 	}
 	h.greeting[conn] = struct{}{}
+	h.addresses[from]++
 	return true
+}
+
+// leave takes note of the end of a connection that greet has let in.
+func (h *hub) leave(conn net.Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	from := remoteAddress(conn)
+	if h.addresses[from]--; h.addresses[from] == 0 {
+		delete(h.addresses, from)
+	}
+}
+
+// remoteAddress is where a connection comes from; of ipc nowhere.
+func remoteAddress(conn net.Conn) netip.Addr {
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
 }
 
 // join makes a connection a reader, or returns nil where it has not said that it

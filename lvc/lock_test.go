@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"net"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/tapedeck/tapedeck/internal/zmtp"
 	"github.com/tapedeck/tapedeck/internal/zsock"
 	"github.com/tapedeck/tapedeck/wire"
 )
@@ -92,6 +95,86 @@ func TestRights(t *testing.T) {
 		t.Errorf("%d connections ended, want 1", n)
 	}
 	await(t, "the reader to be refused", func() bool { return p.Stats().Refused > 0 && p.Stats().Readers == 0 })
+}
+
+// TestPerAddress: one machine does not take all the places; a place that becomes free is
+// anybody's.
+func TestPerAddress(t *testing.T) {
+	p := open(t, Config{MaxPerAddress: 2})
+	running(t, p)
+	_, at, _ := strings.Cut(p.Endpoints()[0], "tcp://")
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	greeted := func(c net.Conn) bool {
+		_, err := c.Read(make([]byte, 1))
+		return err == nil
+	}
+	first, second := dial(), dial()
+	if !greeted(first) || !greeted(second) {
+		t.Fatal("there was room for two")
+	}
+	if greeted(dial()) {
+		t.Error("a third one came in")
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for !greeted(dial()) { // its end is noticed soon
+		runtime.Gosched()
+	}
+}
+
+// TestLockFails: who has another key of the proxy, or none, is told of.
+func TestLockFails(t *testing.T) {
+	failed := make(chan error, 100)
+	d := &doorman{}
+	p := open(t, Config{Lock: &Lock{Secret: lockSecret, Check: d.check, Failed: func(tap bool, err error, from net.Addr) {
+		if tap || from == nil {
+			t.Errorf("tap %v, from %v", tap, from)
+		}
+		select {
+		case failed <- err:
+		default: // libzmq tries for ever
+		}
+	}}})
+	running(t, p)
+	other := lockOfClient(t)
+	key := other.Public
+	other.ServerKey = func(string) (string, error) { return key, nil }
+	for name, tc := range map[string]struct {
+		lock *zsock.Lock
+		want error
+	}{
+		"wrong server key": {other, zmtp.ErrCurve}, "no key": {nil, zmtp.ErrMechanism},
+	} {
+		ctx, err := zsock.NewContext(zsock.NoCPU)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx.SetLock(tc.lock)
+		s, err := ctx.NewSocket(zsock.SUB, zsock.SocketConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Connect(p.Endpoints()[0]); err != nil {
+			t.Fatal(err)
+		}
+		for err := range failed {
+			if errors.Is(err, tc.want) || tc.lock == nil { // where it is the first to find out, it just goes
+				break
+			}
+			t.Logf("%s: %v", name, err)
+		}
+		if err := errors.Join(s.Close(), ctx.Close()); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestLockConfig(t *testing.T) {

@@ -39,6 +39,9 @@ type Config struct {
 	QueueBytes int64
 	// MaxReaders bounds the plain readers. Default 4,096.
 	MaxReaders int
+	// MaxPerAddress bounds the connections from one address, so that one machine does not
+	// take all the places. Default: MaxReaders.
+	MaxPerAddress int
 	// Heartbeat is the time between heartbeats on the plain stream. Default 1 s.
 	Heartbeat time.Duration
 	// TapRate bounds what the tap shows, messages a second. Default 10,000.
@@ -130,6 +133,7 @@ func New(cfg Config) (*Proxy, error) {
 		return nil, err
 	}
 	p.hub = newHub(cfg.QueueBytes, cfg.MaxReaders, cfg.Lock, p)
+	p.hub.perAddress = cfg.MaxPerAddress
 	if cfg.Warm != nil {
 		p.warm(cfg.Warm)
 	}
@@ -149,7 +153,7 @@ func (cfg *Config) fill() error {
 	if cfg.Shards < 1 || cfg.Shards > 1<<16-1 {
 		return fmt.Errorf("lvc: %d shards, want 1 to 65535", cfg.Shards)
 	}
-	if cfg.MaxTopics < 0 || cfg.MaxBytes < 0 || cfg.QueueBytes < 0 || cfg.MaxReaders < 0 ||
+	if cfg.MaxTopics < 0 || cfg.MaxBytes < 0 || cfg.QueueBytes < 0 || cfg.MaxReaders < 0 || cfg.MaxPerAddress < 0 ||
 		cfg.Heartbeat < 0 || cfg.TapRate < 0 || cfg.MulticastRate < 0 {
 		return errors.New("lvc: a bound, time or rate is negative")
 	}

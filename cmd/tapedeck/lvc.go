@@ -35,6 +35,7 @@ type lvcFlags struct {
 	warm      string
 	maxTopics int
 	maxBytes  string
+	perAddr   int
 	queue     string
 	silence   time.Duration
 	name      string
@@ -93,6 +94,7 @@ func (f *lvcFlags) add(cmd *cobra.Command) {
 	fl.StringVar(&f.warm, "warm", "", "tape whose last values to begin with")
 	fl.IntVar(&f.maxTopics, "max-topics", 1_000_000, "topics whose last value is kept at most")
 	fl.StringVar(&f.maxBytes, "max-bytes", "1GiB", "memory for last values at most")
+	fl.IntVar(&f.perAddr, "per-address", 0, "plain clients from one address at most (0: as many as there can be at all)")
 	fl.StringVar(&f.queue, "queue", "64MiB", "bytes that wait for one client at most")
 	fl.DurationVar(&f.silence, "silence", 0, "fail when a shard says nothing, heartbeats included, for this long (0: wait for ever)")
 	fl.StringVar(&f.name, "name", "lvc", "name of this reader, shown to the publisher's operator")
@@ -126,9 +128,12 @@ func (f *lvcFlags) subscriber(fl *pflag.FlagSet, out *output) (subscriber.Config
 
 // proxy returns how it is served.
 func (f *lvcFlags) proxy(shards int) (lvc.Config, error) {
-	cfg := lvc.Config{Shards: shards, Plain: f.plain, Tap: f.tap, TapRate: f.tapRate, MaxTopics: f.maxTopics}
+	cfg := lvc.Config{Shards: shards, Plain: f.plain, Tap: f.tap, TapRate: f.tapRate, MaxTopics: f.maxTopics, MaxPerAddress: f.perAddr}
 	if f.maxTopics < 1 || f.tapRate < 1 {
 		return cfg, usagef("--max-topics and --tap-rate: want 1 or more")
+	}
+	if f.perAddr < 0 {
+		return cfg, usagef("--per-address %d: want 0 or more", f.perAddr)
 	}
 	var err error
 	if cfg.MaxBytes, err = parseBytes(f.maxBytes); err != nil || cfg.MaxBytes < 1 {

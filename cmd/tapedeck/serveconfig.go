@@ -95,6 +95,7 @@ type serveConfig struct {
 		tapRate             int
 		warm, resync        string
 		maxTopics           int
+		perAddress          int
 		maxBytes, queueSize int64
 	}
 	jobs struct {

@@ -123,6 +123,7 @@ func (c *serveConfig) lvcSettings() []setting {
 		textSetting("lvc.resync", &c.lvc.resync, `endpoints, separated by commas, to ask for what was missed; "": none`),
 		numberSetting("lvc.max_topics", &c.lvc.maxTopics, 1, 1<<30, "topics whose last value is kept at most"),
 		sizeSetting("lvc.max_bytes", &c.lvc.maxBytes, 1<<20, "memory for last values at most"),
+		numberSetting("lvc.per_address", &c.lvc.perAddress, 0, 1<<20, "plain clients from one address at most; 0: as many as there can be at all"),
 		sizeSetting("lvc.queue", &c.lvc.queueSize, 1<<10, "bytes that wait for one client at most"),
 	}
 }

@@ -225,7 +225,7 @@ func (s *station) startLVC(ctx context.Context) error {
 	f.add(cmd)
 	f.shards, f.count, f.plain, f.tap, f.tapRate = c.shards, c.count, c.plain, c.tap, c.tapRate
 	f.snapshot.snapshot, f.snapshot.clone, f.heal.servers = c.snapshot, c.clone, c.resync
-	f.maxTopics, f.maxBytes, f.queue = c.maxTopics, sizeText(c.maxBytes), sizeText(c.queueSize)
+	f.maxTopics, f.perAddr, f.maxBytes, f.queue = c.maxTopics, c.perAddress, sizeText(c.maxBytes), sizeText(c.queueSize)
 	if c.warm != "" {
 		path, err := s.tapes.existing("tape", c.warm)
 		if err != nil {
