@@ -60,6 +60,9 @@ func writeNew(name, text string, mode os.FileMode) error {
 // ReadPair reads a key pair. A file that others than its owner can read or change, or
 // that belongs to somebody else than who runs this and root, is refused.
 func ReadPair(name string) (Pair, error) {
+	if strings.HasSuffix(name, publicSuffix) { // which everybody may read
+		return Pair{}, fmt.Errorf("keys: %s has no secret: want the file that ends in %s", name, pairSuffix)
+	}
 	text, err := readFile(name, true)
 	if err != nil {
 		return Pair{}, err
