@@ -17,7 +17,7 @@ import (
 // turns with nobody hammering.
 func (cfg *ControlConfig) dataCases() []controlCase {
 	var cases []controlCase
-	for _, who := range []string{hammerNobody, hammerRate, hammerFull, hammerOther} {
+	for _, who := range []string{hammerNobody, hammerRate, hammerRateOther, hammerFull, hammerFullOther} {
 		tl := newTally(Label{"case", caseData}, Label{"hammered", who}, Label{"rate", cfg.Rate})
 		cases = append(cases, controlCase{"records, hammered: " + who, []*tally{tl}, func(ctx context.Context, env *Env) error {
 			return env.withDir(func(dir string) error { return cfg.data(ctx, dir, who, tl) })
@@ -31,7 +31,9 @@ const (
 	hammerNobody = "by nobody" // how figures move by themselves
 	hammerRate   = "at a rate"
 	hammerFull   = "at full rate"
-	hammerOther  = "at full rate, another serve" // that shares nothing with the deck but the machine
+	// Another serve, which shares nothing with the deck but the machine.
+	hammerRateOther = hammerRate + ", another serve"
+	hammerFullOther = hammerFull + ", another serve"
 )
 
 // data plays a deck of serve to one reader, and hammers, by turns.
@@ -49,7 +51,7 @@ func (cfg *ControlConfig) data(ctx context.Context, dir, who string, tl *tally) 
 		return err
 	}
 	hammered := s
-	if who == hammerOther {
+	if who == hammerRateOther || who == hammerFullOther {
 		other, err := cfg.serve(ctx, dir)
 		if err != nil {
 			return err
@@ -61,7 +63,7 @@ func (cfg *ControlConfig) data(ctx context.Context, dir, who string, tl *tally) 
 		hammered = other
 	}
 	orders := busOrders{AtOnce: cfg.HammerAt, Slot: cfg.Slot, Rounds: cfg.Rounds}
-	if who == hammerRate {
+	if who == hammerRate || who == hammerRateOther {
 		orders.Rate = cfg.HammerRate
 	}
 	var all []*worker

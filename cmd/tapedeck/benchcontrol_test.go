@@ -39,13 +39,13 @@ func TestBenchControl(t *testing.T) {
 		}
 	}
 	above("all", "records_per_reader", "epochs")
-	for _, hammered := range []string{"by nobody", "at a rate", "at full rate", "at full rate, another serve"} {
+	for _, hammered := range []string{"by nobody", "at a rate", "at a rate, another serve", "at full rate", "at full rate, another serve"} {
 		above(hammered, "with_p99_ns", "without_p99_ns", "with_to_without_p99")
 		if hammered != "by nobody" {
 			above(hammered, "control_requests_per_second", "control_reply_p99_ns")
 		}
 	}
-	if len(seen) != 9 {
-		t.Errorf("%d cases, want 9", len(seen))
+	if len(seen) != 10 {
+		t.Errorf("%d cases, want 10", len(seen))
 	}
 }
