@@ -44,6 +44,13 @@ lint: setup ## gofmt, go vet, staticcheck
 fuzz: setup ## every fuzz target with FUZZCOUNT inputs (200000x)
 	@./scripts/fuzz.sh $(FUZZCOUNT)
 
+# SEED=4711 make sim runs that seed alone and writes what happens, SCENARIO=pair that
+# scenario alone.
+SEEDS ?= 10000
+.PHONY: sim
+sim: setup ## SEEDS (10000) simulated runs of every scenario
+	$(GO) run ./internal/sim/cmd $(if $(SEED),-seed $(SEED),-seeds $(SEEDS)) $(if $(SCENARIO),-scenario $(SCENARIO))
+
 .PHONY: bench
 bench: setup ## the packages' benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem $(PKGS)

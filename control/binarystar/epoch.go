@@ -15,12 +15,14 @@ import (
 // line.
 const epochFile = "binarystar.epoch"
 
-func loadEpoch(dir string) (uint64, error) {
+// LoadEpoch returns the epoch that SaveEpoch has kept in a directory, or 0 where it
+// has kept none, or dir is "".
+func LoadEpoch(files fsys.FS, dir string) (uint64, error) {
 	if dir == "" {
 		return 0, nil
 	}
 	name := filepath.Join(dir, epochFile)
-	b, err := fsys.ReadFile(fsys.OS{}, name, 64)
+	b, err := fsys.ReadFile(files, name, 64)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -34,11 +36,13 @@ func loadEpoch(dir string) (uint64, error) {
 	return epoch, nil
 }
 
-func saveEpoch(dir string, epoch uint64) error {
+// SaveEpoch keeps an epoch in a directory, whole or not at all, and has it on the disk
+// when it returns. Where dir is "" it does nothing.
+func SaveEpoch(files fsys.FS, dir string, epoch uint64) error {
 	if dir == "" {
 		return nil
 	}
-	if err := fsys.WriteFile(fsys.OS{}, dir, epochFile, strconv.AppendUint(nil, epoch, 10)); err != nil {
+	if err := fsys.WriteFile(files, dir, epochFile, strconv.AppendUint(nil, epoch, 10)); err != nil {
 		return fmt.Errorf("binarystar: the epoch is not kept: %w", err)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tapedeck/tapedeck/internal/fsys"
 	"github.com/tapedeck/tapedeck/internal/zsock"
 )
 
@@ -101,7 +102,7 @@ func New(cfg Config) (*Pair, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	epoch, err := loadEpoch(cfg.Dir)
+	epoch, err := LoadEpoch(fsys.OS{}, cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +260,7 @@ func (p *Pair) act(out Outcome) {
 	p.locked(func(*Machine) { p.since, p.reason = p.now(), out.Reason })
 	switch out.Became {
 	case Active:
-		if err := saveEpoch(p.cfg.Dir, out.Epoch); err != nil {
+		if err := SaveEpoch(fsys.OS{}, p.cfg.Dir, out.Epoch); err != nil {
 			p.cfg.Warn(err)
 		}
 		if p.cfg.OnActive != nil {

@@ -1,0 +1,23 @@
+// Package sim runs parts of Tapedeck against a world that it makes up: a clock, a
+// network, disks and processes, all out of one seed. A run is a few minutes or hours
+// of that world, takes some milliseconds, and is the same, byte for byte, whenever
+// its seed is used again.
+//
+// A World is a queue of events in the order of their times. Between two events no
+// time passes, and everything that happens happens on one goroutine; code that waits
+// is a coroutine of the world (Process.Go, Process.Sleep). What decides is the
+// project's own code, never a model of it: a scenario puts it into processes, does to
+// them what happens to processes, and says what must hold.
+//
+//	pair    two servers of which one is active: control/binarystar
+//	meter   who is too slow, seen with clocks that are set: snail
+//
+// What goes wrong in a world: messages are lost, repeated, late, overtaken; a link
+// carries nothing, or only one way; a process is killed, stopped for a while, started
+// again; a machine loses power, and its disk what was not synced; a disk is full; a
+// clock is set, and runs fast or slow. Every run ends with a calm in which nothing
+// goes wrong, so that what must happen at last can be asked for.
+//
+// A run that breaks a property ends at once. Its Violation names the seed; the same
+// seed with a trace says what had happened.
+package sim
