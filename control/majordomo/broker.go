@@ -164,8 +164,7 @@ func NewBroker(cfg BrokerConfig) (*Broker, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	begun := time.Now()
-	b := &Broker{cfg: cfg, in: zsock.NewInbox(), now: func() time.Duration { return time.Since(begun) }}
+	b := &Broker{cfg: cfg, in: zsock.NewInbox()}
 	b.m = newMachine(bounds{
 		heartbeat: cfg.Heartbeat, idleSilence: time.Duration(cfg.Liveness) * cfg.Heartbeat, busySilence: cfg.BusySilence,
 		life: cfg.Life, lives: cfg.Lives, unknownLife: cfg.UnknownLife,
@@ -186,6 +185,7 @@ func (b *Broker) open() (err error) {
 		}
 		b.own = ctx
 	}
+	b.now = ctx.Clock()
 	// A client that is sent replies has asked for them, so its queue need hold no
 	// more than it may ask for.
 	b.socket, err = ctx.NewSocket(zsock.ROUTER, zsock.SocketConfig{
@@ -205,7 +205,7 @@ func (b *Broker) open() (err error) {
 		}
 		b.at = append(b.at, bound)
 	}
-	b.waiter, err = zsock.NewWaiter(b.socket)
+	b.waiter, err = ctx.NewWaiter(b.socket)
 	return err
 }
 

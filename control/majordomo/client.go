@@ -138,7 +138,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	orDefault(&cfg.Outstanding, 1000)
 	orDefault(&cfg.ReplyBytes, 128<<20)
 	cfg.Endpoints, cfg.Plain = slices.Clone(cfg.Endpoints), slices.Clone(cfg.Plain)
-	c := &Client{cfg: cfg, zctx: cfg.Context, last: firstNumber()}
+	c := &Client{cfg: cfg, zctx: cfg.Context}
 	c.calls.New = func() any { return newCall() }
 	if c.zctx == nil {
 		ctx, err := zsock.NewContext(zsock.NoCPU)
@@ -147,7 +147,8 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		}
 		c.own, c.zctx = ctx, ctx
 	}
-	w, err := zsock.NewWaiter()
+	c.last = c.firstNumber()
+	w, err := c.zctx.NewWaiter()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("majordomo: client: %w", err), c.Close())
 	}
@@ -157,7 +158,10 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 }
 
 // firstNumber is where the numbers of a client begin: nobody else's are near.
-func firstNumber() uint64 {
+func (c *Client) firstNumber() uint64 {
+	if w := c.zctx.World(); w != nil {
+		return uint64(w.Random()*(1<<53))<<10 | numbersOfTheirOwn
+	}
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // it does not fail
 	return binary.LittleEndian.Uint64(b[:])>>1 | numbersOfTheirOwn
@@ -178,6 +182,12 @@ func (c *Client) Request(ctx context.Context, service string, frames ...[]byte) 
 		return nil, err
 	}
 	var answer answer
+	if w := c.zctx.World(); w != nil {
+		w.Sleep(-1, func() bool { return len(k.answered) > 0 })
+		answer = <-k.answered
+		c.recycle(k)
+		return answer.reply, answer.err
+	}
 	select {
 	case answer = <-k.answered:
 	case <-ctx.Done():
@@ -255,7 +265,7 @@ func (c *Client) enter(ctx context.Context, k *call) error {
 	c.counters.Requests++
 	if c.ended == nil {
 		c.ended = make(chan struct{})
-		go c.run()
+		c.zctx.Go(c.run)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package majordomo
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/tapedeck/tapedeck/control/pirate"
@@ -13,7 +12,7 @@ import (
 // clientLoop is what belongs to the goroutine of a client.
 type clientLoop struct {
 	c       *Client
-	begun   time.Time
+	clock   func() time.Duration
 	now     time.Duration // of this turn
 	ticked  time.Duration
 	at      int // endpoint that lanes are opened to
@@ -62,7 +61,7 @@ func (l *clientLoop) newLane(service string, numbers bool) {
 func (c *Client) run() {
 	defer close(c.ended)
 	l := &c.loop
-	l.begun, l.in = time.Now(), zsock.NewInbox()
+	l.clock, l.in = c.zctx.Clock(), zsock.NewInbox()
 	defer l.in.Close()
 	var err error
 	for err == nil {
@@ -99,13 +98,13 @@ func (l *clientLoop) step() time.Duration {
 func (l *clientLoop) turn() error {
 	wait := zsock.Forever
 	if l.open.len > 0 || l.anyPlain() {
-		wait = max(l.ticked+l.step()-time.Since(l.begun), 0)
+		wait = max(l.ticked+l.step()-l.clock(), 0)
 	}
 	ready, err := l.c.waiter.Wait(l.ready[:0], wait)
 	if err != nil {
 		return err
 	}
-	l.ready, l.now, l.readers = ready, time.Since(l.begun), l.readers[:0]
+	l.ready, l.now, l.readers = ready, l.clock(), l.readers[:0]
 	for _, i := range ready {
 		l.readers = append(l.readers, l.watched[i]) // by now: lanes may open and close below
 	}
@@ -168,7 +167,7 @@ func (l *clientLoop) take() (closed bool) {
 	closed = c.closed
 	c.mu.Unlock()
 	for _, k := range l.taken {
-		k.back = pirate.Backoff{First: c.cfg.Backoff, Most: c.cfg.BackoffMax, Random: rand.Float64}
+		k.back = pirate.Backoff{First: c.cfg.Backoff, Most: c.cfg.BackoffMax, Random: c.zctx.Random}
 		l.open.push(&k.all)
 		l.numbers[k.number] = k
 		l.laneOf(k).add(k)

@@ -64,8 +64,8 @@ type WorkerConfig struct {
 
 // Worker answers requests that a broker hands to it. Its sockets belong to Run.
 type Worker struct {
-	cfg   WorkerConfig
-	begun time.Time
+	cfg WorkerConfig
+	now func() time.Duration // of Run
 
 	handling      context.Context // of the handlers, all of them
 	zctx          *zsock.Context

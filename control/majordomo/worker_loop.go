@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -23,8 +22,10 @@ func (w *Worker) Run(ctx context.Context) (err error) {
 		return errors.Join(fmt.Errorf("majordomo: worker: %w", err), w.close())
 	}
 	var handlers sync.WaitGroup
-	for range w.cfg.Concurrency {
-		handlers.Go(w.handle)
+	if w.zctx.World() == nil {
+		for range w.cfg.Concurrency {
+			handlers.Go(w.handle)
+		}
 	}
 	defer func() {
 		cancel()
@@ -36,27 +37,25 @@ func (w *Worker) Run(ctx context.Context) (err error) {
 	return w.loop(ctx, cancel)
 }
 
-func (w *Worker) now() time.Duration { return time.Since(w.begun) }
-
 func (w *Worker) open() (err error) {
-	w.begun, w.spare = time.Now(), new(zsock.Outbox)
-	w.jobs = make(chan *registration, w.cfg.Concurrency)
-	for range w.cfg.Concurrency {
-		r := &registration{in: zsock.NewInbox(), out: new(zsock.Outbox)}
-		r.m = workerMachine{
-			cfg:   workerTimes{w.cfg.Heartbeat, time.Duration(w.cfg.Liveness) * w.cfg.Heartbeat, w.cfg.Work},
-			back:  pirate.Backoff{First: w.cfg.Backoff, Most: w.cfg.BackoffMax, Random: rand.Float64},
-			count: &w.count,
-		}
-		r.ctx, r.cancel = w.contextOf(r)
-		w.registrations = append(w.registrations, r)
-	}
 	if w.zctx = w.cfg.Context; w.zctx == nil {
 		if w.zctx, err = zsock.NewContext(zsock.NoCPU); err != nil {
 			return err
 		}
 	}
-	w.waiter, err = zsock.NewWaiter()
+	w.now, w.spare = w.zctx.Clock(), new(zsock.Outbox)
+	w.jobs = make(chan *registration, w.cfg.Concurrency)
+	for range w.cfg.Concurrency {
+		r := &registration{in: zsock.NewInbox(), out: new(zsock.Outbox)}
+		r.m = workerMachine{
+			cfg:   workerTimes{w.cfg.Heartbeat, time.Duration(w.cfg.Liveness) * w.cfg.Heartbeat, w.cfg.Work},
+			back:  pirate.Backoff{First: w.cfg.Backoff, Most: w.cfg.BackoffMax, Random: w.zctx.Random},
+			count: &w.count,
+		}
+		r.ctx, r.cancel = w.contextOf(r)
+		w.registrations = append(w.registrations, r)
+	}
+	w.waiter, err = w.zctx.NewWaiter()
 	return err
 }
 
@@ -84,9 +83,23 @@ func (w *Worker) close() error {
 // handle is a goroutine of handlers, so that the worker can beat meanwhile.
 func (w *Worker) handle() {
 	for r := range w.jobs {
-		r.serve(w, func() { w.tell(r, false) })
-		w.tell(r, true)
+		w.serve(r)
 	}
+}
+
+func (w *Worker) serve(r *registration) {
+	r.serve(w, func() { w.tell(r, false) })
+	w.tell(r, true)
+}
+
+// hand hands the requests that have come over a registration to a goroutine of
+// handlers.
+func (w *Worker) hand(r *registration) {
+	if world := w.zctx.World(); world != nil {
+		world.Go(func() { w.serve(r) })
+		return
+	}
+	w.jobs <- r // there is room for all
 }
 
 func (w *Worker) tell(r *registration, all bool) {
@@ -312,7 +325,7 @@ func (w *Worker) do(r *registration, a workerAct) error {
 	case workerStart:
 		w.waiter.Mute(r.index, true)
 		w.lookSoon(r)
-		w.jobs <- r // there is room for all
+		w.hand(r)
 	}
 	w.due = min(w.due, r.m.due())
 	return err

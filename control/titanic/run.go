@@ -43,7 +43,7 @@ func (t *Titanic) Run(ctx context.Context) error {
 	serving, stop := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	for i, w := range workers {
-		group.Go(func() {
+		t.begin(&group, func() {
 			if errs[i] = w.Run(serving); errs[i] != nil {
 				stop() // without one of the services this is no Titanic
 			}
@@ -63,7 +63,7 @@ type dispatcher struct {
 	group      sync.WaitGroup
 	asking     context.Context
 	cancel     context.CancelFunc
-	compactAt  time.Time
+	compactAt  time.Duration
 	compacting bool // t.mu
 }
 
@@ -74,13 +74,35 @@ func (d *dispatcher) loop(ctx context.Context) {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		wake := d.attend()
-		timer.Reset(d.ask(wake))
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		case <-d.t.woken:
-		}
+		d.t.rest(ctx, timer, d.ask(wake))
 	}
+}
+
+// rest waits until there is something to look at, or ctx ends.
+func (t *Titanic) rest(ctx context.Context, timer *time.Timer, most time.Duration) {
+	if t.world != nil {
+		t.world.Sleep(most, func() bool { return len(t.woken) > 0 })
+		select {
+		case <-t.woken:
+		default:
+		}
+		return
+	}
+	timer.Reset(most)
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-t.woken:
+	}
+}
+
+// begin has f done beside the caller, which may wait for the group.
+func (t *Titanic) begin(group *sync.WaitGroup, f func()) {
+	if t.world != nil {
+		t.world.Go(f)
+		return
+	}
+	group.Go(f)
 }
 
 // end gives what is under way a while, then ends it.
@@ -104,7 +126,7 @@ func (d *dispatcher) attend() (wake int64) {
 		// An error is one of the disk; the job stays due.
 		_ = t.end(id, Expired, "expired")
 	}
-	if !s.wasteful() || time.Now().Before(d.compactAt) {
+	if !s.wasteful() || t.mono() < d.compactAt {
 		return wake
 	}
 	t.mu.Lock()
@@ -113,12 +135,12 @@ func (d *dispatcher) attend() (wake int64) {
 		return wake
 	}
 	d.compacting = true
-	d.group.Go(func() {
+	t.begin(&d.group, func() {
 		err := s.compact(t.now().UnixNano())
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if d.compacting = false; err != nil {
-			d.compactAt = time.Now().Add(compactPause) // it is counted
+			d.compactAt = t.mono() + compactPause // it is counted
 		}
 	})
 	return wake
@@ -143,12 +165,12 @@ func (d *dispatcher) ask(wake int64) time.Duration {
 			return t.sched.sleep(t.mono(), wall, most)
 		}
 		if a.probe {
-			d.group.Go(func() { d.probe(a.service) })
+			t.begin(&d.group, func() { d.probe(a.service) })
 			continue
 		}
 		ctx, cancel := context.WithCancelCause(d.asking)
 		t.flights[a.id] = cancel
-		d.group.Go(func() {
+		t.begin(&d.group, func() {
 			o := d.job(ctx, a.id, a.service)
 			cancel(nil)
 			t.mu.Lock()
@@ -159,8 +181,6 @@ func (d *dispatcher) ask(wake int64) time.Duration {
 		})
 	}
 }
-
-func (t *Titanic) mono() time.Duration { return time.Since(t.begun) }
 
 // probeTimeout is how long the broker has to say whether a service is there.
 const probeTimeout = 2500 * time.Millisecond
@@ -277,6 +297,10 @@ func (d *dispatcher) answer(ctx context.Context, id ID, reply [][]byte) {
 			return
 		}
 		t.tally(&t.count.Errors)
+		if t.world != nil {
+			t.world.Sleep(repairPause, nil)
+			continue
+		}
 		select {
 		case <-ctx.Done():
 			return

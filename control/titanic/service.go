@@ -30,11 +30,12 @@ var (
 // workers are the three services.
 func (t *Titanic) workers() ([]*majordomo.Worker, error) {
 	var workers []*majordomo.Worker
-	for service, handler := range map[string]majordomo.Handler{
-		ServiceRequest: t.request, ServiceReply: t.reply, ServiceClose: t.close,
-	} {
+	for _, of := range []struct {
+		service string
+		handler majordomo.Handler
+	}{{ServiceRequest, t.request}, {ServiceReply, t.reply}, {ServiceClose, t.close}} {
 		w, err := majordomo.NewWorker(majordomo.WorkerConfig{Endpoints: t.cfg.Endpoints, Context: t.cfg.Context,
-			Service: service, Handler: handler, Concurrency: t.cfg.Concurrency, Heartbeat: t.cfg.Heartbeat, Liveness: t.cfg.Liveness})
+			Service: of.service, Handler: of.handler, Concurrency: t.cfg.Concurrency, Heartbeat: t.cfg.Heartbeat, Liveness: t.cfg.Liveness})
 		if err != nil {
 			return nil, err
 		}

@@ -7,12 +7,15 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/tapedeck/tapedeck/internal/zsock"
 )
 
 // Titanic keeps jobs and has them done. Any goroutine may use it.
 type Titanic struct {
 	cfg   Config
-	begun time.Time
+	world zsock.World // nil: the world
+	mono  func() time.Duration
 	lock  io.Closer
 	woken chan struct{} // the dispatcher has something to look at
 	now   func() time.Time
@@ -20,7 +23,7 @@ type Titanic struct {
 
 	mu       sync.Mutex
 	store    *store
-	repairAt time.Time // when a store that has failed is opened again, at the earliest
+	repairAt time.Duration // when a store that has failed is opened again, at the earliest
 	sched    *schedule
 	flights  map[ID]context.CancelCauseFunc
 	watched  map[ID]*watch
@@ -50,9 +53,13 @@ func openWith(cfg Config, step func(string)) (*Titanic, error) {
 	if step == nil {
 		step = func(string) {}
 	}
-	t := &Titanic{cfg: cfg, begun: time.Now(), woken: make(chan struct{}, 1), now: time.Now, step: step,
+	begun := time.Now()
+	t := &Titanic{cfg: cfg, mono: func() time.Duration { return time.Since(begun) }, woken: make(chan struct{}, 1), now: time.Now, step: step,
 		sched:   newSchedule(cfg.Dispatch, cfg.DispatchEach, cfg.Retry, cfg.RetryMax),
 		flights: map[ID]context.CancelCauseFunc{}, watched: map[ID]*watch{}}
+	if cfg.Context != nil && cfg.Context.World() != nil {
+		t.world, t.mono, t.now = cfg.Context.World(), cfg.Context.Clock(), cfg.Context.Wall
+	}
 	if err := cfg.FS.Mkdir(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("titanic: %w", err)
 	}
@@ -113,10 +120,10 @@ func (t *Titanic) usable() (*store, error) {
 	if err == nil {
 		return t.store, nil
 	}
-	if t.now().Before(t.repairAt) {
+	if t.mono() < t.repairAt {
 		return nil, err
 	}
-	t.repairAt = t.now().Add(repairPause)
+	t.repairAt = t.mono() + repairPause
 	count := t.store.counters()
 	_ = t.store.close() // what it says was said already
 	s, rerr := openStore(t.storeConfig(false, true), t.now().UnixNano())

@@ -21,6 +21,7 @@ type Process struct {
 	stopped bool     // SIGSTOP: it does nothing, and does not know
 	late    []func() // what happened to it meanwhile
 	threads []*thread
+	ports   []*port
 
 	born  time.Duration // of this life
 	drift float64       // of its clocks, millionths
@@ -61,6 +62,11 @@ func (p *Process) Kill() {
 	p.threads = nil
 	for _, t := range threads {
 		t.end()
+	}
+	ports := p.ports
+	p.ports = nil
+	for _, s := range ports {
+		s.Close()
 	}
 }
 
@@ -127,7 +133,7 @@ func (p *Process) SetClock(d time.Duration) {
 // later, while it stands still.
 func (p *Process) After(d time.Duration, do func()) {
 	if p.drift != 0 {
-		d = time.Duration(float64(d) / (1 + p.drift/1e6))
+		d = time.Duration(float64(d)/(1+p.drift/1e6)) + 1 // never early, and never nothing
 	}
 	life := p.life
 	p.w.After(d, func() { p.at(life, do) })
@@ -225,6 +231,13 @@ func (p *Process) Sleep(d time.Duration, ready func() bool) {
 // awake reports whether the thread can go on.
 func (t *thread) awake() bool {
 	return t.slept == 0 || t.until >= 0 && t.p.Now() >= t.until || t.ready != nil && t.ready()
+}
+
+// poke lets the threads look at what has come.
+func (p *Process) poke() {
+	if p.Well() {
+		p.settle()
+	}
 }
 
 // settle lets the threads go on that can, until none can.

@@ -22,6 +22,7 @@ type Scenario struct {
 func Scenarios() []Scenario {
 	return []Scenario{
 		{"pair", "two servers of which one is active, and clients: binarystar", runPair},
+		{"bus", "a broker, a service, Titanic, and clients with commands and jobs: control", runBus},
 		{"meter", "readers that are judged while clocks are set: snail", runMeter},
 	}
 }

@@ -9,6 +9,7 @@ type trouble struct {
 	links     [][]*link // that fail together, such as both ways between two
 	clocks    bool      // clocks are set, too
 	disks     bool      // machines lose power, and disks are full
+	flaps     bool      // connections break
 	longest   time.Duration
 	over      bool
 }
@@ -56,6 +57,10 @@ func (t *trouble) one() {
 			}
 		})
 	}
+	if t.flaps && w.Chance(0.2) {
+		w.flap()
+		return
+	}
 	if len(t.links) > 0 && w.Chance(0.6) {
 		t.onLinks(t.links[w.IntN(len(t.links))], later)
 		return
@@ -69,8 +74,11 @@ func (t *trouble) one() {
 		p.Stop()
 		later(p.Continue)
 	case k == 5 && t.disks:
-		p.LosePower()
-		later(p.Start)
+		p.disk.LosePowerAfter(w.IntN(10)) // in the middle of something
+		w.After(w.Between(0, 50*time.Millisecond), func() {
+			p.LosePower()
+			later(p.Start)
+		})
 	case k == 6 && t.disks:
 		w.Logf("%s: the disk is full", p.name)
 		p.disk.Limit(1)

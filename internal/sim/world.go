@@ -19,6 +19,10 @@ type World struct {
 	trace  io.Writer
 
 	processes []*Process
+	bound     map[string]*port // by endpoint
+	ways      map[[2]*Process]*link
+	conns     []*conn
+	named     int     // connections that were given a name
 	running   *thread // at the moment; nil: an event
 	busy      int     // slices of threads since time has moved
 }
@@ -38,7 +42,8 @@ func newWorld(seed uint64, scenario string, trace io.Writer) *World {
 	for _, c := range scenario {
 		stream = stream*31 + uint64(c)
 	}
-	return &World{seed: seed, rng: rand.New(rand.NewPCG(seed, stream)), trace: trace}
+	return &World{seed: seed, rng: rand.New(rand.NewPCG(seed, stream)), trace: trace,
+		bound: map[string]*port{}, ways: map[[2]*Process]*link{}}
 }
 
 // event is something that happens. Events of one time happen in the order in which

@@ -32,7 +32,8 @@ const NoCPU = -1
 
 // Context owns one I/O thread and the sockets opened in it.
 type Context struct {
-	ctx *zmq.Context
+	ctx   *zmq.Context
+	world World // nil: libzmq
 	locking
 }
 
@@ -78,6 +79,9 @@ func (c *Context) start(ioCPU int) error {
 // Close ends the context. Every socket of it must be closed before; it waits
 // for their linger times.
 func (c *Context) Close() error {
+	if c.world != nil {
+		return nil
+	}
 	if c.guard != nil {
 		if err := c.guard.close(); err != nil {
 			return fmt.Errorf("zsock: close context: %w", err)

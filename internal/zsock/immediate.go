@@ -7,6 +7,10 @@ import "fmt"
 // is gone with it. So a request never reaches a peer long after nobody waits for
 // its answer. To be called before Connect.
 func (s *Socket) OnlyConnected() error {
+	if s.port != nil {
+		s.port.Set(OnlyConnected)
+		return nil
+	}
 	if err := s.z.SetImmediate(true); err != nil {
 		return fmt.Errorf("zsock: queue on standing connections alone: %w", err)
 	}

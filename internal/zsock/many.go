@@ -233,6 +233,9 @@ func (s *Socket) SendMany(o *Outbox) (sent int, err error) {
 	if len(o.sizes) == 0 {
 		return 0, nil
 	}
+	if s.port != nil {
+		return s.sendManyIn(o)
+	}
 	var frames, bytes C.size_t
 	rc := C.td_many_send(s.raw, (*C.uint8_t)(unsafe.SliceData(o.data)), (*C.uint32_t)(unsafe.SliceData(o.sizes)),
 		C.size_t(len(o.sizes)), C.ZMQ_DONTWAIT, &frames, &bytes)
@@ -269,6 +272,8 @@ type Inbox struct {
 
 	of      *Socket // that it was received from, where peers have names there
 	message int     // the next message's index
+
+	imagined [][][]byte // messages that came in a World
 }
 
 // NewInbox returns an empty Inbox.
@@ -287,6 +292,9 @@ func (in *Inbox) Close() {
 // until messages of them or about so many bytes are in. Without any it returns
 // ErrAgain. What the Inbox held is gone.
 func (s *Socket) RecvMany(in *Inbox, messages, bytes int) error {
+	if s.port != nil {
+		return s.recvManyIn(in, messages, bytes)
+	}
 	in.Rewind()
 	in.of = nil
 	where := C.int(0)
@@ -326,6 +334,9 @@ func (in *Inbox) Next() [][]byte {
 }
 
 func (in *Inbox) next() [][]byte {
+	if in.imagined != nil {
+		return in.nextIn()
+	}
 	in.frames = in.frames[:0]
 	for in.frame < int(in.c.frames) {
 		size := uint32(*(*C.uint32_t)(unsafe.Add(unsafe.Pointer(in.c.sizes), in.frame*4)))

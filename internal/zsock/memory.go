@@ -18,7 +18,10 @@ func NewMessage() *Message {
 
 // Clear closes the frames, so that their memory can go. Any thread may do it,
 // also when the context is closed.
-func (m *Message) Clear() { C.td_message_close(m.c) }
+func (m *Message) Clear() {
+	m.imagined = nil
+	C.td_message_close(m.c)
+}
 
 // Close closes the frames and frees the message. It is not to be used again.
 func (m *Message) Close() {

@@ -33,6 +33,9 @@ var monitors atomic.Uint64 // names of the endpoints that the events come from
 // Monitor begins to tell of the connections of s, a socket of this context. To be
 // called before Connect or Bind. The Monitor is to be closed after the socket.
 func (c *Context) Monitor(s *Socket) (*Monitor, error) {
+	if c.world != nil {
+		return &Monitor{s, &Socket{port: s.port.Monitor()}}, nil
+	}
 	events := zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 	if s.lock != nil {
 		events |= failures
@@ -67,6 +70,13 @@ func (m *Monitor) Socket() *Socket { return m.s }
 
 // Next returns the next change without waiting, or ErrAgain.
 func (m *Monitor) Next() (Change, error) {
+	if m.s.port != nil {
+		frames, err := m.s.port.Recv()
+		if err != nil {
+			return 0, err
+		}
+		return Change(frames[0][0]), nil
+	}
 	for {
 		switch e, endpoint, value, err := m.s.z.RecvEvent(zmq.DONTWAIT); {
 		case err != nil:
@@ -84,5 +94,8 @@ func (m *Monitor) Next() (Change, error) {
 // Close ends the monitor. Events that nobody takes would hold up libzmq's thread for
 // ever, and a socket has some to the last: so it is told to have no more.
 func (m *Monitor) Close() error {
+	if m.s.port != nil {
+		return m.s.Close()
+	}
 	return errors.Join(m.of.unwatch(), m.s.Close())
 }

@@ -64,9 +64,10 @@ type SocketConfig struct {
 
 // Socket is one ZeroMQ socket. It belongs to one goroutine.
 type Socket struct {
-	z   *zmq.Socket
-	raw unsafe.Pointer
-	typ Type
+	z    *zmq.Socket
+	raw  unsafe.Pointer
+	typ  Type
+	port Port // in a World; nil: libzmq's
 
 	context          *Context // nil: of this process alone
 	lock             *Lock    // nil: none
@@ -77,6 +78,9 @@ type Socket struct {
 
 // NewSocket opens a socket, with the context's lock.
 func (c *Context) NewSocket(t Type, cfg SocketConfig) (*Socket, error) {
+	if c.world != nil {
+		return c.openIn(t, cfg)
+	}
 	s, err := c.newSocket(t, cfg)
 	if err != nil {
 		return nil, err
@@ -140,6 +144,9 @@ func (s *Socket) configure(cfg SocketConfig) error {
 // Bind binds the socket and returns the endpoint it is bound to, with a
 // wildcard port resolved.
 func (s *Socket) Bind(endpoint string) (string, error) {
+	if s.port != nil {
+		return s.port.Bind(endpoint)
+	}
 	if err := s.lockBind(endpoint); err != nil {
 		return "", fmt.Errorf("bind %s: %w", endpoint, err)
 	}
@@ -162,6 +169,9 @@ func systemError(err error) error {
 
 // Connect starts connecting; it does not wait for the peer.
 func (s *Socket) Connect(endpoint string) error {
+	if s.port != nil {
+		return s.port.Connect(endpoint)
+	}
 	if err := s.lockConnect(endpoint); err != nil {
 		return fmt.Errorf("connect %s: %w", endpoint, err)
 	}
@@ -178,14 +188,29 @@ func (s *Socket) Subscribe(prefix string) error { return s.z.SetSubscribe(prefix
 func (s *Socket) Unsubscribe(prefix string) error { return s.z.SetUnsubscribe(prefix) }
 
 // SetLinger sets how long Close lets unsent messages go out.
-func (s *Socket) SetLinger(d time.Duration) error { return s.z.SetLinger(d) }
+func (s *Socket) SetLinger(d time.Duration) error {
+	if s.port != nil {
+		s.port.Set(Linger)
+		return nil
+	}
+	return s.z.SetLinger(d)
+}
 
 // Close closes the socket.
-func (s *Socket) Close() error { return errors.Join(s.unwatch(), s.z.Close()) }
+func (s *Socket) Close() error {
+	if s.port != nil {
+		s.port.Close()
+		return nil
+	}
+	return errors.Join(s.unwatch(), s.z.Close())
+}
 
 // SendFrames sends one message of copied frames. It waits for the configured
 // send timeout and then returns ErrAgain.
 func (s *Socket) SendFrames(frames ...[]byte) error {
+	if s.port != nil {
+		return s.port.Send(frames)
+	}
 	for i, f := range frames {
 		flag := zmq.Flag(0)
 		if i < len(frames)-1 {
@@ -272,12 +297,17 @@ func (s *Socket) TrySend(header, payload []byte) error {
 // Message is a received message. Its frames lie where libzmq received them.
 // It must be closed.
 type Message struct {
-	c *C.td_message
+	c        *C.td_message
+	imagined [][]byte // in a World
 }
 
 // Recv closes what m held and receives the next message into it. It waits for
 // the configured receive timeout and then returns ErrAgain.
-func (s *Socket) Recv(m *Message) error {
+func (s *Socket) Recv(m *Message) (err error) {
+	if s.port != nil {
+		m.imagined, err = s.port.Recv()
+		return err
+	}
 	if rc := C.td_recv(s.raw, m.c, 0); rc != 0 {
 		return errnoError(int(rc))
 	}
@@ -286,7 +316,12 @@ func (s *Socket) Recv(m *Message) error {
 
 // Frames is how many frames the message has; at most FramesMax of them can be
 // read.
-func (m *Message) Frames() int { return int(m.c.total) }
+func (m *Message) Frames() int {
+	if m.imagined != nil {
+		return len(m.imagined)
+	}
+	return int(m.c.total)
+}
 
 // FramesMax is how many frames of a message are kept.
 const FramesMax = C.TD_FRAMES_MAX
@@ -295,6 +330,9 @@ const FramesMax = C.TD_FRAMES_MAX
 // Frames that the message does not have are nil.
 func (m *Message) Frame(i int) []byte {
 	if i >= int(m.c.kept) {
+		if i < len(m.imagined) {
+			return m.imagined[i]
+		}
 		return nil
 	}
 	return unsafe.Slice((*byte)(m.c.data[i]), int(m.c.size[i]))

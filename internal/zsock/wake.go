@@ -37,6 +37,9 @@ type Waiter struct {
 
 	mu sync.Mutex // guards fd against Wake after Close
 	fd int        // eventfd; -1: closed
+
+	world World // nil: libzmq's sockets
+	imagined
 }
 
 // NewWaiter returns a Waiter for the given sockets. It must be closed, after it
@@ -54,10 +57,15 @@ func NewWaiter(sockets ...*Socket) (*Waiter, error) {
 // Watch makes the Waiter wait for these sockets instead of those before, never
 // while Wait runs.
 func (w *Waiter) Watch(sockets ...*Socket) {
+	w.sockets = len(sockets)
+	if w.world != nil {
+		w.watchIn(sockets)
+		return
+	}
 	n := len(sockets) + 1
 	C.free(unsafe.Pointer(unsafe.SliceData(w.items)))
 	mem := (*C.zmq_pollitem_t)(C.calloc(C.size_t(n), C.sizeof_zmq_pollitem_t))
-	w.items, w.sockets = unsafe.Slice(mem, n), len(sockets)
+	w.items = unsafe.Slice(mem, n)
 	for i, s := range sockets {
 		w.items[i].socket = s.raw
 		w.items[i].events = C.ZMQ_POLLIN
@@ -69,6 +77,10 @@ func (w *Waiter) Watch(sockets ...*Socket) {
 // Mute makes Wait overlook the socket of this index, or heed it again, never while
 // Wait runs. For a socket whose messages are to wait.
 func (w *Waiter) Mute(i int, mute bool) {
+	if w.world != nil {
+		w.muted[i] = mute
+		return
+	}
 	w.items[i].events, w.items[i].revents = C.ZMQ_POLLIN, 0
 	if mute {
 		w.items[i].events = 0
@@ -104,6 +116,9 @@ func (w *Waiter) WaitWoken(timeout time.Duration) error {
 }
 
 func (w *Waiter) wait(ready []int, timeout time.Duration, sockets int) ([]int, error) {
+	if w.world != nil {
+		return w.waitIn(ready, timeout, sockets), nil
+	}
 	ms := C.long(-1)
 	if timeout >= 0 {
 		// Rounded up: a wait of half a millisecond must not become a busy loop.
@@ -137,6 +152,9 @@ func (w *Waiter) wait(ready []int, timeout time.Duration, sockets int) ([]int, e
 func (w *Waiter) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.world != nil {
+		return nil
+	}
 	if w.fd < 0 {
 		return errors.New("zsock: waiter is closed")
 	}
