@@ -34,6 +34,7 @@ var jobsTable = []column[jobs]{
 	{counter("jobs_disk_errors_total", "requests", "Requests that failed because the disk did."), func(c *jobs) float64 { return count(c.Errors) }},
 	{counter("jobs_dispatched_total", "requests", "Times that a service was asked to do a job."), func(c *jobs) float64 { return count(c.Dispatched) }},
 	{counter("jobs_unanswered_total", "requests", "Times that a service was asked to do a job and did not answer."), func(c *jobs) float64 { return count(c.Unanswered) }},
+	{counter("jobs_unsettled_total", "requests", "Times that a service answered that it is to be asked again."), func(c *jobs) float64 { return count(c.Unsettled) }},
 	{counter("jobs_answered_total", "jobs", "Jobs whose reply was stored."), func(c *jobs) float64 { return count(c.Answered) }},
 	{counter("jobs_late_replies_total", "replies", "Replies to jobs that had ended meanwhile."), func(c *jobs) float64 { return count(c.Late) }},
 	{counter("jobs_malformed_requests_total", "requests", "Requests to the services of jobs that are none."), func(c *jobs) float64 { return count(c.Malformed) }},

@@ -10,6 +10,7 @@ type Counters struct {
 
 	Dispatched uint64 `json:"dispatched"` // times that a service was asked
 	Unanswered uint64 `json:"unanswered"` // ... and did not answer
+	Unsettled  uint64 `json:"unsettled"`  // ... and answered that it is to be asked again
 	Late       uint64 `json:"late"`       // replies to jobs that had ended meanwhile; dropped
 	Answered   uint64 `json:"answered"`   // jobs whose reply was stored
 

@@ -229,6 +229,9 @@ func (d *dispatcher) job(ctx context.Context, id ID, service string) outcome {
 	if reason := unfit(reply, t.cfg.JobBytes); reason != "" {
 		return d.fail(id, reason)
 	}
+	if code := unsettled(frames, reply); code != 0 {
+		return d.notYet(id, s, code)
+	}
 	d.answer(ctx, id, reply)
 	return done
 }

@@ -17,6 +17,7 @@ import (
 type schedule struct {
 	most, each  int // asked at once: in all, and of one service
 	first, last time.Duration
+	random      func() float64 // in [0, 1)
 
 	flying  int
 	probing int
@@ -74,7 +75,7 @@ const probesMax = 16
 const probeMost = 5 * time.Second
 
 func newSchedule(most, each int, first, last time.Duration) *schedule {
-	return &schedule{most: most, each: each, first: first, last: last, tasks: map[ID]*task{}, targets: map[string]*target{}}
+	return &schedule{most: most, each: each, first: first, last: last, random: rand.Float64, tasks: map[ID]*task{}, targets: map[string]*target{}}
 }
 
 // add takes in a job, to be asked for at once or not before a time, ns.
@@ -84,10 +85,10 @@ func (s *schedule) add(id ID, service string, notBefore, wall int64) {
 	}
 	t := s.targets[service]
 	if t == nil {
-		t = &target{name: service, back: pirate.Backoff{First: s.first, Most: max(s.first, min(s.last, probeMost)), Random: rand.Float64}}
+		t = &target{name: service, back: pirate.Backoff{First: s.first, Most: max(s.first, min(s.last, probeMost)), Random: s.random}}
 		s.targets[service] = t
 	}
-	k := &task{id: id, target: t, back: pirate.Backoff{First: s.first, Most: s.last, Random: rand.Float64}}
+	k := &task{id: id, target: t, back: pirate.Backoff{First: s.first, Most: s.last, Random: s.random}}
 	s.tasks[id] = k
 	t.tasks++
 	if notBefore > wall {

@@ -59,6 +59,7 @@ func openWith(cfg Config, step func(string)) (*Titanic, error) {
 		flights: map[ID]context.CancelCauseFunc{}, watched: map[ID]*watch{}}
 	if cfg.Context != nil && cfg.Context.World() != nil {
 		t.world, t.mono, t.now = cfg.Context.World(), cfg.Context.Clock(), cfg.Context.Wall
+		t.sched.random = cfg.Context.Random
 	}
 	if err := cfg.FS.Mkdir(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("titanic: %w", err)

@@ -67,6 +67,14 @@ func (m *Mem) LosePowerAfter(n int) {
 	m.left = n
 }
 
+// Failing reports whether LosePowerAfter was called: sooner or later all operations
+// fail.
+func (m *Mem) Failing() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.left >= 0
+}
+
 // Limit makes writes beyond size bytes in all files fail as on a full disk.
 func (m *Mem) Limit(size int64) {
 	m.mu.Lock()

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tapedeck/tapedeck/control"
@@ -101,10 +102,19 @@ func (r *busRun) move() {
 		if b.p.Up() {
 			b.p.Kill()
 			next := r.brokers[(i+1)%len(r.brokers)]
-			r.w.After(r.w.Between(0, 10*r.heartbeat), next.p.Start)
+			r.w.After(r.w.Between(0, 10*r.heartbeat), func() {
+				if !r.brokerUp() {
+					next.p.Start()
+				}
+			})
 			return
 		}
 	}
+}
+
+// brokerUp reports whether a broker runs: there are never two.
+func (r *busRun) brokerUp() bool {
+	return slices.ContainsFunc(r.brokers, func(b *busBroker) bool { return b.p.Up() })
 }
 
 // busBroker is a process with a majordomo.Broker.
@@ -170,11 +180,7 @@ type busResult struct {
 
 // settle holds property 4.
 func (r *busRun) settle() {
-	up := false
-	for _, b := range r.brokers {
-		up = up || b.p.Up()
-	}
-	if !up {
+	if !r.brokerUp() {
 		r.brokers[0].p.Start()
 	}
 	if !r.w.RunUntil(20*time.Minute, r.heartbeat, func() bool { return r.left == 0 }) {

@@ -21,6 +21,7 @@ type busClient struct {
 	todo   int
 	number uint64
 	job    string // that it has given, and is to fetch
+	closes bool   // the job: its reply is here
 	isJob  bool   // what it is at
 	begun  bool
 	doing  string
@@ -50,7 +51,7 @@ func (c *busClient) boot() {
 		for c.todo > 0 {
 			if !c.begun {
 				c.p.Sleep(c.run.w.Between(0, 20*c.run.heartbeat), nil)
-				c.begun, c.isJob, c.job = true, c.run.w.Chance(0.5), ""
+				c.begun, c.isJob, c.job, c.closes = true, c.run.w.Chance(0.5), "", false
 				c.number++
 			}
 			what := fmt.Sprintf("%s, %d", c.p.name, c.number)
@@ -84,7 +85,7 @@ func (c *busClient) command(bus *majordomo.Client, what string) {
 		case reply.Code == control.Done:
 			c.done(what, reply)
 			return
-		case reply.Code != control.NotAvailable && reply.Code != control.Busy:
+		case reply.Code != control.NotAvailable && reply.Code != control.Busy && reply.Code != control.Pending:
 			w.Fail("%s: refused: %v", what, reply.Err())
 		}
 		c.pause()
@@ -126,7 +127,7 @@ func (c *busClient) give(jobs *titanic.Client, what string) {
 	w, ctx := c.run.w, context.Background()
 	r, args := asked(c.id, c.number, what)
 	frames := c.frames(r, &args)
-	for c.job == "" || w.Chance(0.2) {
+	for c.job == "" || !c.closes && w.Chance(0.2) {
 		c.doing = "giving job " + what
 		w.Logf("%s: job", what)
 		id, err := jobs.Request(ctx, busServiceName, frames...)
@@ -140,23 +141,28 @@ func (c *busClient) give(jobs *titanic.Client, what string) {
 			c.job = id
 		}
 	}
-	reply := c.fetch(jobs, what)
-	parsed, err := control.ParseReply(reply)
-	if err != nil || parsed.Client != r.Client || parsed.Number != r.Number {
-		w.Fail("%s: the reply is to something else: %q, %v", what, reply, err)
+	if !c.closes {
+		c.fetched(r, what, c.fetch(jobs, what))
 	}
-	if parsed.Code == control.Done {
-		c.done(what, &parsed)
-	} else if parsed.Code != control.NotAvailable && parsed.Code != control.Busy {
-		w.Fail("%s: refused: %v", what, parsed.Err())
-	}
-	for {
+	for c.closes = true; ; {
 		c.doing = "closing job " + what
 		if err := jobs.Close(ctx, c.job); err == nil {
 			return
 		}
 		c.pause()
 	}
+}
+
+// fetched looks at the reply of a job.
+func (c *busClient) fetched(r *control.Request, what string, reply [][]byte) {
+	parsed, err := control.ParseReply(reply)
+	if err != nil || parsed.Client != r.Client || parsed.Number != r.Number {
+		c.run.w.Fail("%s: the reply is to something else: %q, %v", what, reply, err)
+	}
+	if parsed.Code != control.Done {
+		c.run.w.Fail("%s: the reply of the job is %v: %v", what, parsed.Code, parsed.Err())
+	}
+	c.done(what, &parsed)
 }
 
 // fetch holds property 3.

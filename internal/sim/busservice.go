@@ -60,7 +60,11 @@ func (s *busService) boot() {
 		Concurrency: s.concurrency, Prefetch: s.prefetch, Heartbeat: s.run.heartbeat, Work: 10 * s.run.heartbeat,
 		Handler: func(ctx context.Context, frames [][]byte) majordomo.Reply {
 			s.work()
-			reply := service.Handle(ctx, frames)
+			if reply, ok := s.unsettled(frames); ok {
+				return reply
+			}
+			// Not its end: whether a command is through before it is seen is chance.
+			reply := service.Handle(context.WithoutCancel(ctx), frames)
 			s.run.check()
 			s.work()
 			return reply
@@ -72,6 +76,23 @@ func (s *busService) boot() {
 		err := worker.Run(context.Background())
 		s.run.w.Fail("the worker has ended: %v", err)
 	})
+}
+
+// unsettled is now and then the answer: it is to be asked again.
+func (s *busService) unsettled(frames [][]byte) (majordomo.Reply, bool) {
+	if !s.run.w.Chance(0.1) {
+		return majordomo.Reply{}, false
+	}
+	r, err := control.ParseRequest(frames)
+	if err != nil {
+		s.run.w.Fail("the service was asked %q: %v", frames, err)
+	}
+	code := one(s.run.w, control.Pending, control.Busy, control.NotAvailable)
+	reply, err := control.AppendReply(nil, &control.Reply{Client: r.Client, Number: r.Number, Code: code, Reason: "not yet"})
+	if err != nil {
+		s.run.w.Fail("no reply: %v", err)
+	}
+	return majordomo.Reply{Frames: reply}, true
 }
 
 // again starts the process anew in a while.

@@ -41,6 +41,9 @@ func (t *trouble) end() {
 		}
 	}
 	for _, p := range t.processes {
+		if p.disk.Failing() {
+			p.LosePower()
+		}
 		p.disk.Limit(0)
 		p.Continue()
 		p.Start()
@@ -75,9 +78,12 @@ func (t *trouble) one() {
 		later(p.Continue)
 	case k == 5 && t.disks:
 		p.disk.LosePowerAfter(w.IntN(10)) // in the middle of something
+		disk := p.disk
 		w.After(w.Between(0, 50*time.Millisecond), func() {
-			p.LosePower()
-			later(p.Start)
+			if p.disk == disk && !t.over {
+				p.LosePower()
+				later(p.Start)
+			}
 		})
 	case k == 6 && t.disks:
 		w.Logf("%s: the disk is full", p.name)
