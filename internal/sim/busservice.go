@@ -22,9 +22,8 @@ type busService struct {
 	concurrency int
 	prefetch    int
 	excused     map[string]int // by what was done: how often it may be done again
-	doing       string         // a command that was done and is not kept
 	keys        map[control.Key]string
-	done        map[string]bool // of this life
+	done        map[string]bool // in this life, and that is not on the disk
 }
 
 func newBusService(r *busRun) *busService {

@@ -16,7 +16,7 @@ type conn struct {
 	dealer *port
 	router *port
 	id     string
-	number int // for people
+	number int      // for people
 	pipes  [2]*pipe // to the router, to the dealer
 	ends   [2]bool  // whether the dealer, and the router, take it to stand
 	over   bool

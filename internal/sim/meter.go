@@ -24,20 +24,18 @@ type meterRun struct {
 	next      wire.Seq
 	pause     time.Duration // between messages, about
 	readers   []*meterReader
-	steps     int // times that the publisher's clock was set, or another took over
 }
 
 type meterReader struct {
-	run     *meterRun
-	p       *Process
-	in      *link
-	meter   *snail.Meter
-	queue   []wire.Header
-	busy    bool
-	begun   time.Duration // the handler's call, by the process's clock
-	work    time.Duration // how long the handler takes
-	slow    bool          // it is to be
-	expects snail.Verdict
+	run   *meterRun
+	p     *Process
+	in    *link
+	meter *snail.Meter
+	queue []wire.Header
+	busy  bool
+	begun time.Duration // the handler's call, by the process's clock
+	work  time.Duration // how long the handler takes
+	slow  bool          // it is to be
 }
 
 func runMeter(w *World) {
