@@ -97,6 +97,7 @@ type deckScript struct {
 	speed   string
 	squeeze time.Duration
 	marks   []control.TapeMark
+	looped  int64 // time that the latest loop was given
 	given   int
 	counts  map[string]int
 	story   []string // what was told and answered
@@ -307,6 +308,11 @@ func (s *deckScript) loop() {
 		m := s.marks[s.rng.IntN(len(s.marks))]
 		a, l.From = m.Time, "@"+m.Name
 	}
+	if a == s.looped { // nobody could tell its first round from one of the loop before
+		a++
+		l.From = strconv.FormatInt(a, 10)
+	}
+	s.looped = a
 	b := a + 1 + s.rng.Int64N(int64(time.Millisecond)<<s.rng.IntN(12))
 	if l.To = strconv.FormatInt(b, 10); s.rng.IntN(2) == 0 {
 		l.To = fmt.Sprintf("+%dns", b-a)
