@@ -139,7 +139,7 @@ func TestSlots(t *testing.T) {
 // TestDueReader: a record counts from its own due moment, in the slot of that moment.
 func TestDueReader(t *testing.T) {
 	begin := time.Now().Add(-time.Hour).UnixNano()
-	d := newDueReader()
+	d := newDueReader(wallClock())
 	var payload []byte
 	for _, after := range []time.Duration{0, 30 * time.Millisecond, 130 * time.Millisecond} {
 		var err error
@@ -184,7 +184,7 @@ func TestDueReader(t *testing.T) {
 
 // TestSlotHists: a slot that is bad is one of many.
 func TestSlotHists(t *testing.T) {
-	h := newDueReader().each
+	h := newDueReader(wallClock()).each
 	for slot := range 10 {
 		for range 100 {
 			h.record(slot, map[bool]int64{true: 1000, false: 10}[slot == 4])

@@ -22,6 +22,8 @@ type busOrders struct {
 	AtOnce int     `json:"at_once,omitempty"`
 	Slot   float64 `json:"slot,omitempty"` // seconds
 	Rounds int     `json:"rounds,omitempty"`
+	// Of the reader whom records are measured at.
+	Clock int64 `json:"clock,omitempty"` // how far the wall clock is ahead of the monotonic one, ns
 }
 
 // busTally is what a worker process of the control bus found.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/tapedeck/tapedeck/subscriber"
 	"github.com/tapedeck/tapedeck/wire"
@@ -47,6 +48,7 @@ func (cfg *ControlConfig) data(ctx context.Context, dir, who string, tl *tally) 
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
+	clock := wallClock()
 	if err := s.open(ctx, tape); err != nil {
 		return err
 	}
@@ -62,7 +64,7 @@ func (cfg *ControlConfig) data(ctx context.Context, dir, who string, tl *tally) 
 		}
 		hammered = other
 	}
-	orders := busOrders{AtOnce: cfg.HammerAt, Slot: cfg.Slot, Rounds: cfg.Rounds}
+	orders := busOrders{AtOnce: cfg.HammerAt, Slot: cfg.Slot, Rounds: cfg.Rounds, Clock: clock}
 	if who == hammerRate || who == hammerRateOther {
 		orders.Rate = cfg.HammerRate
 	}
@@ -176,7 +178,7 @@ func addTurns(tl *tally, r *Result) error {
 // they were received later.
 type dueReader struct {
 	phases
-	begun time.Time             // about when the deck began to play
+	clock int64                 // what to add to the monotonic clock, ns
 	slots atomic.Pointer[slots] // nil: not known yet
 	each  slotHists
 }
@@ -208,16 +210,25 @@ func (h *slotHists) end() {
 	h.hist.Reset()
 }
 
-// late is how late a record is visited that was due at a time. Both clocks go on from
-// one look at the wall clock each, at about the same time, so that it may be adjusted
-// meanwhile.
+// late is how late a record is visited that was due at a time. A deck looks at the wall
+// clock once, when it is opened, and goes on by the monotonic one, so that the wall
+// clock may be adjusted meanwhile; and so does this.
 func (d *dueReader) late(due wire.Nanos) int64 {
-	now := d.begun.UnixNano() + int64(time.Since(d.begun))
-	return min(max(now-int64(due), 1), latencyMax)
+	return min(max(monotonic()+d.clock-int64(due), 1), latencyMax)
 }
 
-func newDueReader() *dueReader {
-	return &dueReader{phases: *newPhases(), begun: time.Now(), each: slotHists{hist: newHistogram()}}
+// monotonic is the clock that all processes of this machine share, ns.
+func monotonic() int64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // it does not fail
+	return ts.Nano()
+}
+
+// wallClock is how far the wall clock is ahead of the monotonic one, ns.
+func wallClock() int64 { return time.Now().UnixNano() - monotonic() }
+
+func newDueReader(clock int64) *dueReader {
+	return &dueReader{phases: *newPhases(), clock: clock, each: slotHists{hist: newHistogram()}}
 }
 
 // HandleBatch implements subscriber.Handler.
@@ -244,7 +255,7 @@ func (d *dueReader) HandleBatch(b *wire.Batch, skip uint32) error {
 
 // deckTimed is a reader that measures what it gets in the slots.
 func deckTimed(ctx context.Context, job *Job, say func(ready) error) (r Result, err error) {
-	d := newDueReader()
+	d := newDueReader(job.Bus.Clock)
 	sub, err := subscriber.New(subscriber.Config{Endpoints: job.Endpoints, Name: job.Name}, d)
 	if err != nil {
 		return r, err

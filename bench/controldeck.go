@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -149,6 +150,9 @@ func (cfg *ControlConfig) commands(ctx context.Context, s *serving, tallies map[
 // deckReaders are many subscribers in one process, each with a connection of its own,
 // that visit every record until the stream ends.
 func deckReaders(ctx context.Context, job *Job, say func(ready) error) (res Result, err error) {
+	// Each would have as many places to run in a process of its own. Go's own number is for
+	// a few loops: a thread in C keeps its place until Go's monitor looks.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), int(job.Count)))
 	subs := make([]*subscriber.Subscriber, job.Count)
 	for i := range subs {
 		if subs[i], err = subscriber.New(subscriber.Config{Endpoints: job.Endpoints, Name: fmt.Sprint("reader ", i)}, newVisitor(len(job.Endpoints), false)); err != nil {
