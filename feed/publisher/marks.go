@@ -151,6 +151,10 @@ func (p *Publisher) sendEnds(mark wire.HeaderFlags, again bool) (owed int, err e
 			if err := p.sendNotices(s); err != nil {
 				return owed, err
 			}
+			if p.notices.waiting.Load() > 0 && !p.keepsBack(s, wire.FlagNotice) {
+				owed++ // there was no room; a moment later there may be, and the mark would go first
+				continue
+			}
 		}
 		sent, err := p.tryMark(s, mark)
 		if err != nil {
