@@ -97,6 +97,9 @@ func (w *slowWatch) run(ctx context.Context, run func(context.Context) error) (_
 		if err == nil && w.conflater != nil {
 			err = w.conflater.Drain(ctx) // what waits is handed over, the latest of each topic
 		}
+		if err == nil && w.gate != nil {
+			err = w.lastSkip(ctx)
+		}
 		cancel(err)
 		helpers.Wait()
 		ended <- err

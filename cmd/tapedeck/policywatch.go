@@ -33,9 +33,10 @@ type slowWatch struct {
 	every     time.Duration // from tick to tick
 	nextTick  atomic.Int64  // by the monotonic clock
 
-	skipped  chan error // the end of a skip
-	skipping bool       // of tick alone
-	dying    *slowError // of tick alone
+	skipped  chan error      // the end of a skip
+	skipping bool            // of watch alone
+	ending   chan chan error // the stream has ended: answered when no skip is under way any more
+	dying    *slowError      // of tick alone
 	died     atomic.Pointer[slowError]
 	dead     chan struct{} // closed when died is set
 
@@ -59,7 +60,7 @@ type slowLane struct {
 func newSlowWatch(cfg slowConfig, out *output) (*slowWatch, error) {
 	w := &slowWatch{
 		cfg: cfg, out: out, clock: newClock(), report: func(int, wire.ReaderReport) {},
-		skipped: make(chan error, 1), dead: make(chan struct{}), lines: make(chan snail.Squawk, 256),
+		skipped: make(chan error, 1), ending: make(chan chan error), dead: make(chan struct{}), lines: make(chan snail.Squawk, 256),
 		every: min(max(cfg.limit/10, tickMin), tickMax),
 	}
 	w.nextTick.Store(1)
@@ -118,6 +119,18 @@ func (w *slowWatch) start(ctx context.Context, cancel context.CancelCauseFunc) *
 	return &wg
 }
 
+// lastSkip waits for the skip that was under way when the stream ended: what it hands
+// over are the last values of all.
+func (w *slowWatch) lastSkip(ctx context.Context) error {
+	done := make(chan error, 1)
+	select {
+	case w.ending <- done:
+		return <-done // a skip heeds the context
+	case <-ctx.Done():
+		return nil
+	}
+}
+
 // Ticks are a tenth of the limit apart, within reason.
 const tickMin, tickMax = 5 * time.Millisecond, 100 * time.Millisecond
 
@@ -130,6 +143,13 @@ func (w *slowWatch) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 			if w.skipping {
 				<-w.skipped // it heeds the context, too
 			}
+			return
+		case done := <-w.ending:
+			var err error
+			if w.skipping {
+				err = w.endSkip(<-w.skipped)
+			}
+			done <- err
 			return
 		case err := <-w.skipped:
 			if err = w.endSkip(err); err != nil {

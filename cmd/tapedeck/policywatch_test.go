@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -107,9 +108,16 @@ type album struct {
 	at   []wire.Seq // of each snapshot in turn
 	err  error
 	asks []resync.Query
+	// Where it is not nil, snapshots come when wait is closed, and asked is closed when
+	// the first one is wanted.
+	wait, asked chan struct{}
 }
 
 func (a *album) Snapshot(_ context.Context, q resync.Query) (resync.Snapshot, error) {
+	if a.wait != nil && len(a.asks) == 0 {
+		close(a.asked)
+		<-a.wait
+	}
 	a.asks = append(a.asks, q)
 	if a.err != nil || len(a.asks) > len(a.at) {
 		return nil, errors.Join(a.err, errors.New("no more snapshots"))
@@ -184,6 +192,45 @@ func TestSkipFails(t *testing.T) {
 		err := p.endSkip(<-p.skipped)
 		if err == nil || a.err != nil && !errors.Is(err, a.err) || a.err == nil && !errors.Is(err, errSnapshotBehind) {
 			t.Errorf("%v", err)
+		}
+	}
+}
+
+// TestSkipAtTheEnd: a stream that ends while records are skipped ends with the last
+// values, and a snapshot that cannot be had then is an error as before.
+func TestSkipAtTheEnd(t *testing.T) {
+	for _, fails := range []error{nil, errors.New("nobody answers")} {
+		a := &album{t: t, err: fails, wait: make(chan struct{}), asked: make(chan struct{})}
+		p := newPost(t, snail.PolicySkip, a)
+		p.pass(time.Second, 0)
+		for !p.skipping {
+			p.pass(50*time.Millisecond, 2*time.Second)
+		}
+		<-a.asked
+		p.pass(500*time.Millisecond, 2*time.Second) // what follows is dropped, but for an end that is kept
+		p.seqs()
+		a.at = []wire.Seq{p.seq - 1}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		var watch sync.WaitGroup
+		watch.Go(func() { p.watch(ctx, cancel) })
+		ended := make(chan error, 1)
+		go func() { ended <- p.lastSkip(ctx) }()
+		select {
+		case err := <-ended:
+			t.Errorf("ended in the middle of a skip: %v", err)
+		case <-time.After(50 * time.Millisecond): // a chance to go wrong; nothing waits for it
+		}
+		close(a.wait)
+		if err := <-ended; !errors.Is(err, fails) {
+			t.Errorf("%v, want %v", err, fails)
+		}
+		if want := fmt.Sprintf("%d %d", p.seq-2, p.seq-1); fails == nil && !strings.HasSuffix(p.seqs(), want) {
+			t.Errorf("ended without %s", want)
+		}
+		cancel(nil)
+		watch.Wait()
+		if err := p.lastSkip(ctx); err != nil {
+			t.Errorf("after the end: %v", err)
 		}
 	}
 }
