@@ -89,10 +89,13 @@ func ReadPair(name string) (Pair, error) {
 }
 
 // ReadPublic reads a public key: from 40 characters of Z85, or from a file of a pair or
-// its public half. The name is "" where the text is the key itself.
+// its public half. The name is "" where the text is the key itself. A file that is there
+// goes first: names of files have the letters of keys, and may be as long.
 func ReadPublic(s string) (Key, string, error) {
 	if k, err := ParseKey(s); err == nil {
-		return k, "", nil
+		if _, err := os.Stat(s); err != nil {
+			return k, "", nil
+		}
 	}
 	text, err := readFile(s, strings.HasSuffix(s, pairSuffix))
 	if err != nil {

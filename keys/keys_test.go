@@ -68,6 +68,26 @@ func TestPairIsWrittenAndRead(t *testing.T) {
 	}
 }
 
+// TestFileAsLongAsAKey: a file whose path has 40 characters, all of them letters of keys,
+// is a file.
+func TestFileAsLongAsAKey(t *testing.T) {
+	t.Chdir(t.TempDir())
+	p, err := NewPair(strings.Repeat("a", 36))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, public, err := p.Write("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ParseKey(public); err != nil {
+		t.Fatalf("%s is no key: %v", public, err)
+	}
+	if k, name, err := ReadPublic(public); err != nil || k != p.Public || name != p.Name {
+		t.Errorf("%v %q, %v", k, name, err)
+	}
+}
+
 func TestSecretIsNotPrinted(t *testing.T) {
 	p, err := NewPair("a")
 	if err != nil {

@@ -140,10 +140,7 @@ func withoutKeysText(s string) string { return strings.TrimPrefix(s, "keys: ") }
 // a "=" among them, or a file.
 func parseServerKey(s string) (serverKey, error) {
 	var at string
-	if k, err := keys.ParseKey(s); err == nil {
-		return serverKey{key: k}, nil
-	}
-	if strings.Contains(s, "://") {
+	if strings.HasPrefix(s, "tcp://") || strings.HasPrefix(s, "ipc://") {
 		cut := strings.IndexByte(s, '=')
 		if i := len(s) - 41; i > 0 && s[i] == '=' {
 			if _, err := keys.ParseKey(s[i+1:]); err == nil {
