@@ -256,7 +256,6 @@ func TestKeysPlain(t *testing.T) {
 	dir := t.TempDir()
 	src := day(t, dir, 500)
 	r.allow("partner", "--topics", "SYN.A0001")
-	r.allow("deck2")
 	shards, plain := "ipc://"+filepath.Join(dir, "s"), "ipc://"+filepath.Join(dir, "plain")
 	lvc := start(t, "lvc", "--shards", shards, "--plain", plain, "--warm", src, "--key", r.file("deck.key"),
 		"--authorized", r.list, "--server-key", r.file("deck.pub"), "--json")
