@@ -77,6 +77,7 @@ func (p *Player) takeLane(s int) *Player {
 		}
 		p.lanes[s] = lane
 	}
+	p.trails[s].reach(p.next[s]) // further than its latest record, where it waited for others
 	lane.filter, lane.rounds = p.filter, p.rounds
 	lane.lead, lane.epoch, lane.trails, lane.report = p.lead, p.epoch, p.trails, Report{}
 	return lane

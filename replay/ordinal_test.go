@@ -64,3 +64,36 @@ func TestOrdinalOfPause(t *testing.T) {
 		s.p.Close()
 	})
 }
+
+// TestOrdinalOfLanesAtTheEnd: where the last batch of one shard went out, and that of
+// another did not before each is played by itself, the end is the end.
+func TestOrdinalOfLanesAtTheEnd(t *testing.T) {
+	f := newFakeDeck(t, 2)
+	first := make(chan struct{})
+	f.onSend = func(n int) {
+		if n == 1 {
+			f.full(true)
+			close(first)
+		}
+	}
+	s := start(t, f, fakeDeckLanes{f}, Config{Tape: deckTape(t, 40, 2), Speed: speedMax, Hold: true})
+	<-first
+	must(t, s.p.Pause(t.Context()))
+	if st := s.p.State(); st.Ordinal != 0 {
+		t.Fatalf("one shard of two has gone out, and the ordinal is %d", st.Ordinal)
+	}
+	f.full(false)
+	must(t, s.p.SetSpeed(t.Context(), Max))
+	must(t, s.p.Resume(t.Context()))
+	st := s.p.State()
+	for st.Phase != Held {
+		var err error
+		st, err = s.p.Wait(t.Context(), st.Version)
+		must(t, err)
+	}
+	if st.Ordinal != 40 || f.count() != 2 {
+		t.Errorf("at the end: %+v, %d batches", st, f.count())
+	}
+	must(t, s.p.Stop(t.Context()))
+	s.end(t, nil)
+}
