@@ -18,6 +18,9 @@ type ClientConfig struct {
 	// Endpoints of the servers, in the order in which they are asked. At least
 	// one.
 	Endpoints []string
+	// Context that inproc servers share; it is borrowed until Run returns. Default: one
+	// of its own.
+	Context *zsock.Context
 	// WindowBytes is how much a server may send ahead of what has been taken, per
 	// request. Default 8 MiB.
 	WindowBytes int64
@@ -96,10 +99,13 @@ type ClientStats struct {
 type Client struct {
 	cfg     ClientConfig
 	servers []*server
+	world   zsock.World // nil: the world
+	now     func() time.Time
 
 	mu      sync.Mutex // guards what follows, and the outboxes and streams' queues
 	last    RequestID
 	streams map[RequestID]*stream
+	order   []*stream     // the same, in the order of their ids
 	waiter  *zsock.Waiter // while Run runs
 	over    error         // why nothing runs any more
 	free    []*zsock.Message
@@ -123,7 +129,11 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, streams: map[RequestID]*stream{}}
+	c := &Client{cfg: cfg, streams: map[RequestID]*stream{}, now: time.Now}
+	if cfg.Context != nil && cfg.Context.World() != nil {
+		c.world = cfg.Context.World()
+		c.now = func() time.Time { return time.Unix(0, 0).Add(c.world.Now()) }
+	}
 	for _, e := range cfg.Endpoints {
 		c.servers = append(c.servers, &server{endpoint: e})
 	}
@@ -145,11 +155,15 @@ func (c *Client) Stats() ClientStats {
 // that are not through then fail with ErrClosed. It may be called once.
 func (c *Client) Run(ctx context.Context) (err error) {
 	defer func() { c.shut(err) }()
-	zctx, err := zsock.NewContext(zsock.NoCPU)
-	if err != nil {
-		return err
+	zctx := c.cfg.Context
+	if zctx == nil {
+		own, err := zsock.NewContext(zsock.NoCPU)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, own.Close()) }()
+		zctx = own
 	}
-	defer func() { err = errors.Join(err, zctx.Close()) }()
 	var sockets []*zsock.Socket
 	defer func() {
 		for _, s := range sockets {
@@ -168,7 +182,7 @@ func (c *Client) Run(ctx context.Context) (err error) {
 			return fmt.Errorf("resync: %w", err)
 		}
 	}
-	waiter, err := zsock.NewWaiter(sockets...)
+	waiter, err := zctx.NewWaiter(sockets...)
 	if err != nil {
 		return err
 	}
@@ -188,7 +202,7 @@ func (c *Client) shut(err error) {
 	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		c.over = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
-	for _, s := range c.streams {
+	for _, s := range slices.Clone(c.order) {
 		c.finish(s, nil, c.over)
 	}
 	for _, s := range c.servers {
@@ -225,8 +239,9 @@ func (c *Client) begin(server int, want Command, encode func(id RequestID) ([][]
 	}
 	c.requests.Add(1)
 	c.streams[s.id] = s
+	c.order = append(c.order, s)
 	srv := c.servers[server]
-	now := time.Now()
+	now := c.now()
 	if srv.pending == 0 {
 		srv.heard = now
 	}
@@ -243,6 +258,7 @@ func (c *Client) finish(s *stream, end *End, err error) {
 	}
 	s.over, s.end, s.err = true, end, err
 	delete(c.streams, s.id)
+	c.order = slices.DeleteFunc(c.order, func(o *stream) bool { return o == s })
 	c.servers[s.server].pending--
 	s.wake()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tapedeck/tapedeck/internal/zsock"
@@ -32,7 +33,7 @@ func (c *Client) serve(ctx context.Context, waiter *zsock.Waiter) error {
 		if err != nil {
 			return err
 		}
-		timeout := c.tend(time.Now())
+		timeout := c.tend(c.now())
 		if waiting {
 			timeout = sendAgain
 		}
@@ -84,10 +85,12 @@ func (c *Client) tend(now time.Time) time.Duration {
 		return zsock.Forever
 	}
 	interval := c.cfg.Silence / pingsPerSilence
-	for _, s := range c.streams {
+	for i := 0; i < len(c.order); i++ {
+		s := c.order[i]
 		srv := c.servers[s.server]
 		if now.Sub(srv.heard) > c.cfg.Silence {
 			c.giveUp(s.server, now)
+			i = -1 // some are no more
 			continue
 		}
 		if now.Sub(s.heard) >= interval && now.Sub(s.pinged) >= interval {
@@ -106,7 +109,7 @@ func (c *Client) giveUp(server int, now time.Time) {
 	c.noAnswer.Add(1)
 	c.servers[server].outbox = nil
 	c.servers[server].heard = now
-	for _, s := range c.streams {
+	for _, s := range slices.Clone(c.order) {
 		if s.server == server {
 			c.finish(s, nil, fmt.Errorf("%w: %s", ErrNoAnswer, c.servers[server].endpoint))
 		}
@@ -122,7 +125,7 @@ func (c *Client) receive(i int) error {
 		err := c.servers[i].socket.Recv(m)
 		c.mu.Lock()
 		if err == nil {
-			c.servers[i].heard = time.Now()
+			c.servers[i].heard = c.now()
 			m = c.route(i, m)
 		}
 		c.recycle(m)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/internal/latency"
+	"github.com/tapedeck/tapedeck/internal/zsock"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -138,7 +139,8 @@ type Healer struct {
 	refills RefillHandler // next, where it is one
 	notices NoticeHandler // next, where it is one
 	shards  []*mender
-	begun   time.Time
+	world   zsock.World          // of the Client; nil: the world
+	now     func() time.Duration // as the machines have it
 	healed  latency.Histogram
 	quiet   chan struct{} // a shard may have become idle
 }
@@ -148,7 +150,12 @@ func NewHealer(cfg HealerConfig, next Handler) (*Healer, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	h := &Healer{cfg: cfg, next: next, begun: time.Now(), quiet: make(chan struct{}, 1)}
+	begun := time.Now()
+	h := &Healer{cfg: cfg, next: next, now: func() time.Duration { return time.Since(begun) }, quiet: make(chan struct{}, 1)}
+	if cfg.Client != nil && cfg.Client.world != nil {
+		h.world = cfg.Client.world
+		h.now = h.world.Now
+	}
 	h.refills, _ = next.(RefillHandler)
 	h.notices, _ = next.(NoticeHandler)
 	mc := machineConfig{holdBytes: cfg.HoldBytes, attempts: cfg.Attempts, backoff: cfg.Backoff, backoffTo: cfg.BackoffMax,
@@ -176,14 +183,22 @@ func (h *Healer) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for _, s := range h.shards {
-		wg.Go(func() {
+		run := func() {
 			if err := s.run(ctx); err != nil {
 				cancel(err)
 			}
-		})
+		}
+		if h.world != nil {
+			h.world.Go(run)
+		} else {
+			wg.Go(run)
+		}
 	}
 	if err := h.open(ctx); err != nil {
 		cancel(err)
+	}
+	if h.world != nil {
+		h.world.Sleep(-1, func() bool { return ctx.Err() != nil })
 	}
 	<-ctx.Done()
 	return context.Cause(ctx)
@@ -247,9 +262,6 @@ func (h *Healer) shard(i int) *mender {
 	}
 	return h.shards[i]
 }
-
-// now is the time as the machines have it.
-func (h *Healer) now() time.Duration { return time.Since(h.begun) }
 
 // Settle waits until nothing is missing any more, or held, in any shard, or until
 // the context ends: after the subscriber's Run has returned, say. Run must run. The

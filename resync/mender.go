@@ -244,6 +244,16 @@ func (s *mender) run(ctx context.Context) error {
 		if stream != nil {
 			ready = stream.ready
 		}
+		if h := s.healer; h.world != nil {
+			wait := time.Duration(-1)
+			if timed {
+				wait = max(at-h.now(), 0)
+			}
+			h.world.Sleep(wait, func() bool { return len(ready) > 0 || len(s.woken) > 0 })
+			drain(ready)
+			drain(s.woken)
+			continue
+		}
 		if timed {
 			timer.Reset(max(at-s.healer.now(), 0))
 		} else {
@@ -257,6 +267,14 @@ func (s *mender) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// drain takes a signal, if there is one.
+func drain(signal chan struct{}) {
+	select {
+	case <-signal:
+	default:
+	}
 }
 
 // settled tells Settle to look.

@@ -21,7 +21,7 @@ func (c *Client) each(ctx context.Context, ask func(server int) error) error {
 			if slices.Index(hopeless, false) < 0 {
 				break
 			}
-			if err := sleep(ctx, pause); err != nil {
+			if err := c.sleep(ctx, pause); err != nil {
 				return errors.Join(err, last)
 			}
 			pause = min(2*pause, c.cfg.BackoffMax)
@@ -52,7 +52,11 @@ type finalError struct{ err error }
 func (e *finalError) Error() string { return e.err.Error() }
 func (e *finalError) Unwrap() error { return e.err }
 
-func sleep(ctx context.Context, d time.Duration) error {
+func (c *Client) sleep(ctx context.Context, d time.Duration) error {
+	if c.world != nil {
+		c.world.Sleep(d, nil)
+		return nil
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

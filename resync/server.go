@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,6 +19,9 @@ import (
 type ServerConfig struct {
 	// Endpoints to bind for clients. At least one.
 	Endpoints []string
+	// Context that inproc clients share; it is borrowed until Close. Default: one of
+	// its own.
+	Context *zsock.Context
 	// Refills is what tape readers in this process read. Default: none read here.
 	Refills Refills
 	// Snapshots are the last values. Default: none, and requests are refused.
@@ -138,6 +140,7 @@ func orDefault[T comparable](v *T, def T) {
 // Its sockets belong to Run.
 type Server struct {
 	cfg      ServerConfig
+	own      *zsock.Context // nil where it was given
 	context  *zsock.Context
 	front    *zsock.Socket // ROUTER, to clients
 	pool     *zsock.Socket // DEALER, to the queue
@@ -146,7 +149,7 @@ type Server struct {
 	at       []string
 	backends []string
 	instance uint64 // drawn at the start
-	begun    time.Time
+	now      func() time.Duration
 	desk     *desk
 
 	times [3]latency.Histogram // of requests, by command
@@ -165,7 +168,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, instance: rand.Uint64(), begun: time.Now()}
+	s := &Server{cfg: cfg, context: cfg.Context}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("resync: server: %w", err), s.Close())
 	}
@@ -174,9 +177,13 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 }
 
 func (s *Server) open() (err error) {
-	if s.context, err = zsock.NewContext(zsock.NoCPU); err != nil {
-		return err
+	if s.context == nil {
+		if s.own, err = zsock.NewContext(zsock.NoCPU); err != nil {
+			return err
+		}
+		s.context = s.own
 	}
+	s.now, s.instance = s.context.Clock(), 1+uint64(s.context.Random()*(1<<62))
 	s.front, err = s.context.NewSocket(zsock.ROUTER, zsock.SocketConfig{MessageMax: MessageMax, SendQueue: clientQueue, Linger: serverLinger, Channel: zsock.ChannelRefill})
 	if err != nil {
 		return err
@@ -210,7 +217,7 @@ func (s *Server) open() (err error) {
 	if err := s.pool.Connect(clients[0]); err != nil {
 		return err
 	}
-	s.waiter, err = zsock.NewWaiter(s.front, s.pool)
+	s.waiter, err = s.context.NewWaiter(s.front, s.pool)
 	return err
 }
 
@@ -271,10 +278,10 @@ func (s *Server) Close() error {
 	if s.queue != nil {
 		errs = append(errs, s.queue.Close())
 	}
-	if s.context != nil {
-		errs = append(errs, s.context.Close())
+	if s.own != nil {
+		errs = append(errs, s.own.Close())
 	}
-	s.waiter, s.front, s.pool, s.context = nil, nil, nil, nil
+	s.waiter, s.front, s.pool, s.own = nil, nil, nil, nil
 	return errors.Join(errs...)
 }
 
@@ -285,12 +292,17 @@ func (s *Server) Run(ctx context.Context) error {
 	failed := make(chan error, 1+s.cfg.Workers)
 	var group sync.WaitGroup
 	start := func(f func() error) {
-		group.Go(func() {
+		run := func() {
 			if err := f(); err != nil {
 				failed <- err
 				s.waiter.Wake()
 			}
-		})
+		}
+		if w := s.context.World(); w != nil {
+			w.Go(run)
+		} else {
+			group.Go(run)
+		}
 	}
 	start(func() error { return s.queue.Run(inner) })
 	for range s.cfg.Workers {
@@ -314,5 +326,3 @@ func (s *Server) inside() string {
 	_, workers := s.queue.Endpoints()
 	return workers[0]
 }
-
-func (s *Server) now() time.Duration { return time.Since(s.begun) }

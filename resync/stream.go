@@ -111,6 +111,9 @@ func (s *stream) await(ctx context.Context) (state, error) {
 		if st := s.take(); st != waiting {
 			return st, nil
 		}
+		if w := s.client.world; w != nil {
+			w.Sleep(-1, func() bool { return len(s.ready) > 0 })
+		}
 		select {
 		case <-s.ready:
 		case <-ctx.Done():

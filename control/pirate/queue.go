@@ -108,8 +108,7 @@ func NewQueue(cfg QueueConfig) (*Queue, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	begun := time.Now()
-	q := &Queue{cfg: cfg, held: map[ticket]*zsock.Parts{}, in: zsock.NewParts(), now: func() time.Duration { return time.Since(begun) }}
+	q := &Queue{cfg: cfg, held: map[ticket]*zsock.Parts{}, in: zsock.NewParts()}
 	q.m = newQueueMachine(queueTimes{
 		heartbeat: cfg.Heartbeat, idleSilence: time.Duration(cfg.Liveness) * cfg.Heartbeat, busySilence: cfg.BusySilence,
 		life: cfg.Life, requests: cfg.Requests, bytes: cfg.Bytes, workers: cfg.WorkersMax, requestBytes: int(cfg.RequestBytes),
@@ -128,13 +127,14 @@ func (q *Queue) open() (err error) {
 		}
 		q.own = ctx
 	}
+	q.now = ctx.Clock()
 	if q.clients, q.clientsAt, err = bindRouter(ctx, zsock.ChannelControl, q.cfg.Clients, q.cfg.RequestBytes); err != nil {
 		return err
 	}
 	if q.workers, q.workersAt, err = bindRouter(ctx, zsock.ChannelWorker, q.cfg.Workers, q.cfg.ReplyBytes); err != nil {
 		return err
 	}
-	q.waiter, err = zsock.NewWaiter(q.workers, q.clients)
+	q.waiter, err = ctx.NewWaiter(q.workers, q.clients)
 	return err
 }
 

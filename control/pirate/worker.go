@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -54,9 +53,10 @@ type WorkerConfig struct {
 
 // Worker answers requests that a queue hands to it.
 type Worker struct {
-	cfg   WorkerConfig
-	begun time.Time
-	m     *workerMachine
+	cfg      WorkerConfig
+	now      func() time.Duration // of Run
+	handling context.Context      // of the handler
+	m        *workerMachine
 
 	zctx   *zsock.Context
 	socket *zsock.Socket
@@ -108,8 +108,6 @@ func (w *Worker) publish() {
 	w.mu.Unlock()
 }
 
-func (w *Worker) now() time.Duration { return time.Since(w.begun) }
-
 // Run serves until ctx ends. Then it finishes what it has, tells the queue and
 // returns nil. A queue that is away is looked for again and again. It may be
 // called once.
@@ -119,10 +117,15 @@ func (w *Worker) Run(ctx context.Context) (err error) {
 	}
 	handling, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		w.handle(handling)
-	}()
+	w.handling = handling
+	if w.zctx.World() != nil {
+		close(ended) // a request is handled beside the loop when it comes
+	} else {
+		go func() {
+			defer close(ended)
+			w.handle()
+		}()
+	}
 	defer func() {
 		cancel()
 		close(w.jobs)
@@ -139,17 +142,17 @@ func (w *Worker) Run(ctx context.Context) (err error) {
 }
 
 func (w *Worker) open() (err error) {
-	w.begun = time.Now()
-	w.m = newWorkerMachine(workerTimes{
-		heartbeat: w.cfg.Heartbeat, silence: time.Duration(w.cfg.Liveness) * w.cfg.Heartbeat, work: w.cfg.Work, drain: w.cfg.StopWait,
-	}, w.cfg.Backoff, w.cfg.BackoffMax, rand.Float64)
-	w.in, w.jobs, w.done = zsock.NewParts(), make(chan [][]byte, 1), make(chan Reply, 1)
 	if w.zctx = w.cfg.Context; w.zctx == nil {
 		if w.zctx, err = zsock.NewContext(zsock.NoCPU); err != nil {
 			return err
 		}
 	}
-	w.waiter, err = zsock.NewWaiter()
+	w.now = w.zctx.Clock()
+	w.m = newWorkerMachine(workerTimes{
+		heartbeat: w.cfg.Heartbeat, silence: time.Duration(w.cfg.Liveness) * w.cfg.Heartbeat, work: w.cfg.Work, drain: w.cfg.StopWait,
+	}, w.cfg.Backoff, w.cfg.BackoffMax, w.zctx.Random)
+	w.in, w.jobs, w.done = zsock.NewParts(), make(chan [][]byte, 1), make(chan Reply, 1)
+	w.waiter, err = w.zctx.NewWaiter()
 	return err
 }
 
@@ -169,14 +172,17 @@ func (w *Worker) close() error {
 }
 
 // handle is the goroutine of the handler, so that the worker can beat meanwhile.
-func (w *Worker) handle(ctx context.Context) {
+func (w *Worker) handle() {
 	for request := range w.jobs {
-		one, cancel := context.WithTimeout(ctx, w.cfg.Work)
-		r := w.cfg.Handler(one, request)
+		one, cancel := context.WithTimeout(w.handling, w.cfg.Work)
+		w.one(one, request)
 		cancel()
-		w.done <- r
-		w.waiter.Wake()
 	}
+}
+
+func (w *Worker) one(ctx context.Context, request [][]byte) {
+	w.done <- w.cfg.Handler(ctx, request)
+	w.waiter.Wake()
 }
 
 // loop runs until the machine has left. After ctx the handler has StopWait, then
@@ -304,6 +310,10 @@ func (w *Worker) start() {
 	w.lead = w.lead[:0]
 	for i := range from {
 		w.lead = append(w.lead, w.in.Frame(i))
+	}
+	if world := w.zctx.World(); world != nil {
+		world.Go(func() { w.one(w.handling, request) })
+		return
 	}
 	w.jobs <- request
 }

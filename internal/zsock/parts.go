@@ -152,14 +152,18 @@ var (
 // memory and must be closed. It is bound to no socket: whoever holds it may use
 // it, one goroutine at a time.
 type Parts struct {
-	c *C.td_parts
+	c        *C.td_parts
+	imagined [][]byte // in a World
 }
 
 // NewParts returns an empty message.
 func NewParts() *Parts { return &Parts{c: (*C.td_parts)(C.calloc(1, C.sizeof_td_parts))} }
 
 // Clear lets the frames go.
-func (p *Parts) Clear() { C.td_parts_clear(p.c) }
+func (p *Parts) Clear() {
+	p.imagined = nil
+	C.td_parts_clear(p.c)
+}
 
 // Close lets the frames go and frees the message. It is not to be used again.
 func (p *Parts) Close() {
@@ -172,12 +176,15 @@ func (p *Parts) Close() {
 }
 
 // Len is how many frames the message has.
-func (p *Parts) Len() int { return int(p.c.kept) }
+func (p *Parts) Len() int { return int(p.c.kept) + len(p.imagined) }
 
 // Frame returns frame i, borrowed until p is received into again, cleared or
 // closed. Frames that the message does not have are nil.
 func (p *Parts) Frame(i int) []byte {
 	if i < 0 || i >= int(p.c.kept) {
+		if i >= 0 && i < len(p.imagined) {
+			return p.imagined[i]
+		}
 		return nil
 	}
 	return unsafe.Slice((*byte)(p.c.data[i]), int(p.c.size[i]))
@@ -186,6 +193,10 @@ func (p *Parts) Frame(i int) []byte {
 // Append adds a frame with a copy of b, so that it can be sent many times without
 // another one. The error is ErrFrames where there is no room.
 func (p *Parts) Append(b []byte) error {
+	if p.imagined != nil {
+		p.imagined = append(p.imagined, append([]byte{}, b...))
+		return nil
+	}
 	switch errno := C.td_parts_append(p.c, chars(b), C.size_t(len(b))); syscall.Errno(errno) {
 	case 0:
 		return nil
@@ -202,13 +213,22 @@ func (p *Parts) Size() int {
 	for i := range int(p.c.kept) {
 		n += int(p.c.size[i])
 	}
+	for _, f := range p.imagined {
+		n += len(f)
+	}
 	return n
 }
 
 // RecvParts lets go what p held and receives the next message into it. It waits
 // for the configured receive timeout and then returns ErrAgain. Messages of peers that
 // Lock.Expel has expelled are dropped.
-func (s *Socket) RecvParts(p *Parts) error {
+func (s *Socket) RecvParts(p *Parts) (err error) {
+	if s.port != nil {
+		if p.imagined, err = s.port.Recv(); len(p.imagined) > PartsMax {
+			p.imagined, err = nil, ErrFrames
+		}
+		return err
+	}
 	for {
 		if rc := C.td_parts_recv(s.raw, p.c); rc != 0 {
 			return partsError(int(rc))
@@ -243,6 +263,9 @@ func (s *Socket) SendParts(p *Parts, from int, lead ...[]byte) error {
 	}
 	if len(lead)+rest == 0 {
 		return errors.New("zsock: message without frames")
+	}
+	if s.port != nil {
+		return s.port.Send(p.after(from, lead))
 	}
 	for i, f := range lead {
 		flags := C.int(C.ZMQ_SNDMORE)

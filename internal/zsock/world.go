@@ -9,8 +9,9 @@ import (
 // chance and goroutines, so that whoever uses sockets runs there as it is. All of it
 // happens on one goroutine: no method is called while another runs.
 //
-// In a World a Context, its Sockets, Monitors and Waiters do what the majordomo and
-// resync rooms need: DEALER and ROUTER, SendMany and RecvMany, SendFrames, Recv.
+// In a World a Context, its Sockets, Monitors and Waiters do what the rooms majordomo,
+// pirate, titanic and resync need: DEALER and ROUTER, without keys, and their calls
+// SendMany, RecvMany, SendFrames, Recv, SendParts and RecvParts.
 type World interface {
 	// Now is the time of a clock that is never set, since any beginning.
 	Now() time.Duration
@@ -182,6 +183,17 @@ func (o *Outbox) front() [][]byte {
 		at += n
 		if size&more == 0 {
 			break
+		}
+	}
+	return frames
+}
+
+// after returns lead, and the frames from one on, of what came in a World.
+func (p *Parts) after(from int, lead [][]byte) [][]byte {
+	frames := append([][]byte{}, lead...)
+	if p != nil {
+		for i := from; i < p.Len(); i++ {
+			frames = append(frames, p.Frame(i))
 		}
 	}
 	return frames
