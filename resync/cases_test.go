@@ -426,3 +426,90 @@ func TestFullAndReady(t *testing.T) {
 		t.Errorf("came to %d of %d, %+v", m.epochs[0].next, next+10, m.count)
 	}
 }
+
+// TestGivesUpWhatNobodyHas: when a gap has been asked for often enough, only what no
+// server says that it has is given up: one has what lies behind a hole, the other says
+// again and again that nothing is there yet.
+func TestGivesUpWhatNobodyHas(t *testing.T) {
+	m := newTester(2)
+	m.bring(7, 0, 10, false)
+	m.bring(7, 90, 10, false)
+	var lost []Span
+	for m.epochs[0].next < 90 {
+		for _, a := range m.pump() {
+			switch {
+			case a.do == doLost:
+				lost = append(lost, a.span)
+			case a.do != doRequest:
+			case a.server == 0:
+				m.failed(m.now, a.id, failure{reason: ReasonNotYet, next: a.span.From})
+			case a.span.From < 30:
+				m.failed(m.now, a.id, failure{reason: ReasonGone, next: a.span.From, skip: 30})
+			default:
+				m.bring(7, a.span.From, int(a.span.To-a.span.From), true)
+				m.machine.done(m.now, a.id, a.span.To, false, true)
+			}
+		}
+		at, ok := m.wake()
+		if !ok {
+			break
+		}
+		m.now = max(m.now, at)
+	}
+	m.pump()
+	want := Span{Epoch: 7, From: 10, To: 30}
+	if len(lost) != 1 || lost[0] != want || m.epochs[0].next != 100 {
+		t.Errorf("lost %v, at %d; want %v", lost, m.epochs[0].next, want)
+	}
+}
+
+// TestUnknownEpochIsAskedForOnce: when every server has said over all rounds that it does
+// not know an epoch, further gaps of it are asked for in one round each, not in all: an
+// epoch with many gaps would hold up what follows for minutes.
+func TestUnknownEpochIsAskedForOnce(t *testing.T) {
+	m := newTester(2)
+	for first := wire.Seq(0); first < 3000; first += 1000 {
+		m.bring(7, first, 10, false)
+	}
+	asked := map[wire.Seq]int{}
+	for len(m.epochs[0].held) > 0 {
+		for _, a := range m.pump() {
+			if a.do == doRequest {
+				asked[a.span.From]++
+				m.failed(m.now, a.id, failure{reason: ReasonUnknown, next: a.span.From})
+			}
+		}
+		if at, ok := m.wake(); ok {
+			m.now = max(m.now, at)
+		}
+	}
+	if len(asked) != 2 || asked[10] != 2*3 || asked[1010] != 2 {
+		t.Errorf("asked %v times", asked)
+	}
+}
+
+// TestProgressIsNoFailure: requests that bring something and then fail are no attempts in
+// vain, however many of them a gap takes: only those in a row that bring nothing count.
+func TestProgressIsNoFailure(t *testing.T) {
+	m := newTester(2)
+	m.bring(7, 0, 10, false)
+	m.bring(7, 90, 10, false)
+	for requests := 0; requests < 100 && m.epochs[0].next < 90; {
+		for _, a := range m.pump() {
+			switch a.do {
+			case doLost:
+				t.Fatalf("lost %v after %d requests, each of which brought a record", a.span, requests)
+			case doRequest:
+				requests++
+				m.bring(7, a.span.From, 1, true)
+				m.failed(m.now, a.id, failure{reason: ReasonFailed, next: a.span.From + 1})
+			}
+		}
+		if at, ok := m.wake(); ok {
+			m.now = max(m.now, at)
+		}
+	}
+	if m.pump(); m.epochs[0].next != 100 {
+		t.Errorf("at %d, want 100", m.epochs[0].next)
+	}
+}

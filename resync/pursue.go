@@ -12,6 +12,7 @@ type ask struct {
 	id       uint64 // 0: none
 	server   int
 	epoch    wire.Epoch
+	from     wire.Seq      // what came next when it was made
 	to       wire.Seq      // may be Open
 	got      wire.Seq      // everything before it has come, by the request itself or before it
 	unwanted bool          // what it asks for has been given up
@@ -84,7 +85,7 @@ func (m *machine) pursue(now time.Duration, e *epoch, to, first wire.Seq) action
 		g.server = (g.server + 1) % m.cfg.servers // hopeless has seen that there is one
 	}
 	m.asked++
-	m.ask = ask{id: m.asked, server: g.server, epoch: e.id, to: to, got: e.next, deadline: now + m.cfg.patience}
+	m.ask = ask{id: m.asked, server: g.server, epoch: e.id, from: e.next, to: to, got: e.next, deadline: now + m.cfg.patience}
 	m.count.Requests++
 	if g.tries > 0 {
 		m.count.Retries++
@@ -121,17 +122,30 @@ func (m *machine) hopeless(e *epoch, first wire.Seq) (until wire.Seq, reason Rea
 	if m.cfg.servers == 0 {
 		return first, ReasonNoServer
 	}
-	until = Open
+	until, had := Open, first // had: what a server says that it has behind a hole begins there
 	for _, gone := range g.gone {
 		until = min(until, gone)
+		if gone > e.next {
+			had = min(had, gone)
+		}
 	}
 	switch {
 	case until > e.next:
 		return min(until, first), g.reason
-	case g.tries >= m.cfg.attempts*m.cfg.servers:
-		return first, g.reason
+	case g.tries >= m.rounds(e)*m.cfg.servers:
+		e.unknown = e.unknown || g.reason == ReasonUnknown
+		return had, g.reason
 	}
 	return 0, 0
+}
+
+// rounds is how often every server is asked for a gap: once, where they have said often
+// enough that they do not know the epoch.
+func (m *machine) rounds(e *epoch) int {
+	if e.unknown {
+		return 1
+	}
+	return m.cfg.attempts
 }
 
 // giveUp leaves out what is missing up to until.
@@ -208,7 +222,7 @@ func (m *machine) failed(now time.Duration, id uint64, f failure) {
 	if id != m.ask.id || id == 0 {
 		return
 	}
-	server, to, e, g := m.ask.server, m.ask.to, m.epochs[0], &m.gap
+	server, from, to, e, g := m.ask.server, m.ask.from, m.ask.to, m.epochs[0], &m.gap
 	stale := e.id != m.ask.epoch
 	m.ask = ask{}
 	if stale || !g.open {
@@ -228,6 +242,9 @@ func (m *machine) failed(now time.Duration, id uint64, f failure) {
 		return // what is gone has come by another way meanwhile
 	}
 	g.reason = f.reason
+	if e.next > from {
+		g.tries = 0 // it has brought something
+	}
 	g.tries++
 	g.server = (server + 1) % m.cfg.servers
 	wait := time.Duration(0)

@@ -53,7 +53,9 @@ func (c *conn) stand() {
 	}
 	c.dealer.waiting = nil
 	c.dealer.tell(zsock.Connected)
-	w.Logf("%s to %s: connection %d", c.dealer.p.name, c.router.p.name, c.number)
+	if c.dealer.p != c.router.p {
+		w.Logf("%s to %s: connection %d", c.dealer.p.name, c.router.p.name, c.number)
+	}
 	c.dealer.p.poke()
 	c.listen()
 }
@@ -157,12 +159,15 @@ func (w *World) forget(c *conn) {
 	w.conns = slices.DeleteFunc(w.conns, func(o *conn) bool { return o == c })
 }
 
-// flap breaks a connection that stands.
+// flap breaks a connection that stands. Those within a process never break.
 func (w *World) flap() {
 	if len(w.conns) == 0 {
 		return
 	}
 	c := w.conns[w.IntN(len(w.conns))]
+	if c.dealer.p == c.router.p {
+		return
+	}
 	w.Logf("%s to %s: connection %d breaks", c.dealer.p.name, c.router.p.name, c.number)
 	c.drop(w.IntN(2))
 }

@@ -9,6 +9,7 @@
 // project's own code, never a model of it: a scenario puts it into processes, does to
 // them what happens to processes, and says what must hold.
 //
+//	heal    a publisher, recorders, readers that heal what they miss: resync, pirate
 //	bus     a broker, a service, Titanic and their clients: control, majordomo, titanic
 //	pair    two servers of which one is active: control/binarystar
 //	meter   who is too slow, seen with clocks that are set: snail

@@ -27,6 +27,7 @@ type Process struct {
 	drift float64       // of its clocks, millionths
 	wall  time.Duration // how far its wall clock is ahead, as it was set
 
+	dark func() // told of a loss of power; may be nil
 	disk *fsys.Mem
 	fs   *lifeFS // the disk, as this life may use it
 }
@@ -74,6 +75,9 @@ func (p *Process) Kill() {
 func (p *Process) LosePower() {
 	p.w.Logf("%s: power lost", p.name)
 	p.Kill()
+	if p.dark != nil {
+		p.dark()
+	}
 	// Not the world's own numbers: how many of them a disk draws is its own affair.
 	p.disk = p.disk.AfterPowerLoss(rand.New(rand.NewPCG(p.w.rng.Uint64(), 1)))
 }
@@ -278,6 +282,9 @@ func (w *World) step(t *thread) {
 	w.running = t
 	t.next()
 	w.running = nil
+	if w.failed != nil {
+		panic(*w.failed)
+	}
 	if t.failed != nil {
 		panic(t.failed)
 	}

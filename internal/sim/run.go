@@ -22,6 +22,7 @@ type Scenario struct {
 func Scenarios() []Scenario {
 	return []Scenario{
 		{"pair", "two servers of which one is active, and clients: binarystar", runPair},
+		{"heal", "a publisher, recorders, and readers that miss some of the stream: resync", runHeal},
 		{"bus", "a broker, a service, Titanic, and clients with commands and jobs: control", runBus},
 		{"meter", "readers that are judged while clocks are set: snail", runMeter},
 	}
@@ -41,7 +42,6 @@ func Named(name string) (Scenario, error) {
 // not hold. What happens is written to trace, unless that is nil.
 func (s Scenario) Run(seed uint64, trace io.Writer) (err error) {
 	w := newWorld(seed, s.Name, trace)
-	defer w.close()
 	defer func() {
 		if r := recover(); r != nil {
 			v, ok := r.(violated)
@@ -54,6 +54,7 @@ func (s Scenario) Run(seed uint64, trace io.Writer) (err error) {
 	}()
 	s.run(w)
 	w.Logf("the end, after %d events", w.events)
+	w.close()
 	return nil
 }
 

@@ -24,6 +24,7 @@ type World struct {
 	conns     []*conn
 	named     int     // connections that were given a name
 	running   *thread // at the moment; nil: an event
+	failed    *violated
 	busy      int     // slices of threads since time has moved
 }
 
@@ -136,9 +137,18 @@ func (v *Violation) Error() string {
 // violated ends a run from wherever it is.
 type violated struct{ what string }
 
-// Fail ends the run: a property does not hold.
+// Fail ends the run: a property does not hold. It does not return.
 func (w *World) Fail(format string, args ...any) {
-	panic(violated{fmt.Sprintf(format, args...)})
+	v := violated{fmt.Sprintf(format, args...)}
+	t := w.running
+	if t == nil {
+		panic(v)
+	}
+	// The thread may hold locks: it stays where it is for ever, and so does the rest of
+	// this world.
+	w.failed, w.running = &v, nil
+	t.yield(struct{}{})
+	panic("BUG: sim: a run goes on that has ended")
 }
 
 // Logf writes a line to the trace.
