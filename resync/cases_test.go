@@ -513,3 +513,52 @@ func TestProgressIsNoFailure(t *testing.T) {
 		t.Errorf("at %d, want 100", m.epochs[0].next)
 	}
 }
+
+// ids are the epochs in the order in which they are delivered.
+func (m *tester) ids() []wire.Epoch {
+	var ids []wire.Epoch
+	for _, e := range m.epochs {
+		ids = append(ids, e.id)
+	}
+	return ids
+}
+
+// TestOpenKeepsWhatCameBetween: epochs that the live stream has shown between two that a
+// server names belong between them, though that server has nothing of them.
+func TestOpenKeepsWhatCameBetween(t *testing.T) {
+	m := newTester(1)
+	m.wait()
+	for _, epoch := range []wire.Epoch{5, 8, 9, 10, 11} {
+		m.bring(epoch, 0, 10, false)
+	}
+	m.open([]start{{5, 3}, {7, 15}, {10, 0}}, []wire.Epoch{4})
+	if got, want := m.ids(), []wire.Epoch{5, 7, 8, 9, 10, 11}; !slices.Equal(got, want) {
+		t.Errorf("epochs %v, want %v", got, want)
+	}
+	// Which of 8 and 12 came first nobody says. The stream will show 12, if it is the
+	// newer one.
+	m = newTester(1)
+	m.wait()
+	for _, epoch := range []wire.Epoch{5, 8, 9} {
+		m.bring(epoch, 0, 10, false)
+	}
+	m.open([]start{{5, 3}, {12, 0}}, nil)
+	m.bring(12, 0, 10, false)
+	if got := m.ids(); !slices.Equal(got, []wire.Epoch{5, 8, 9, 12}) {
+		t.Errorf("epochs %v, want 12 behind what was seen", got)
+	}
+	m = newTester(1)
+	m.wait()
+	m.bring(9, 0, 10, false)
+	if m.open([]start{{5, 3}, {7, 0}}, nil); !slices.Equal(m.ids(), []wire.Epoch{5, 7, 9}) {
+		t.Errorf("epochs %v, want those before the stream was joined in front", m.ids())
+	}
+	m = newTester(1)
+	m.wait()
+	for _, epoch := range []wire.Epoch{6, 7, 8} {
+		m.bring(epoch, 0, 10, false)
+	}
+	if m.open([]start{{7, 5}}, nil); len(m.epochs) != 2 || m.epochs[0].id != 7 || m.epochs[1].id != 8 {
+		t.Errorf("what came before the first one is not older")
+	}
+}

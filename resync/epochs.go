@@ -98,19 +98,19 @@ type start struct {
 func (m *machine) wait() { m.opening = true }
 
 // open says where to begin: with these epochs, oldest first, and which epochs are
-// older. Epochs that the live stream has shown before one of the starts are older,
-// too. Those that it has shown after them are delivered after them, from their
-// beginning; with no starts at all, from where the first was joined.
+// older. What the live stream has shown before the first of the starts is older, too;
+// what it has shown between two of them, or behind the last, is delivered there, from
+// its beginning. With no starts at all the first epoch that was shown is delivered from
+// where it was joined.
 func (m *machine) open(starts []start, older []wire.Epoch) {
 	m.opening = false
-	seen, last := m.epochs, 0
+	seen := m.epochs
 	m.epochs = nil
+	starts = placed(starts, seen)
 	for _, s := range starts {
 		e := &epoch{id: s.epoch}
-		for i, l := range seen {
-			if l.id == s.epoch {
-				e, last = l, max(last, i)
-			}
+		if i := slices.IndexFunc(seen, func(l *epoch) bool { return l.id == s.epoch }); i >= 0 {
+			e = seen[i]
 		}
 		if e.known {
 			continue // twice in the list: the first one counts
@@ -119,19 +119,22 @@ func (m *machine) open(starts []start, older []wire.Epoch) {
 		m.epochs = append(m.epochs, e)
 	}
 	for i, e := range seen {
-		switch {
-		case e.known:
+		if e.known {
 			continue
-		case i < last || slices.Contains(older, e.id):
+		}
+		e.known, e.whole = true, true
+		switch next := slices.IndexFunc(seen[i:], func(l *epoch) bool { return slices.ContainsFunc(starts, l.starts) }); {
+		case slices.Contains(older, e.id), next >= 0 && seen[i+next] == m.epochs[0]:
 			m.drain(e)
 			m.leave(e.id)
-			continue
+		case next >= 0:
+			m.insertBefore(seen[i+next], e)
 		case len(m.epochs) == 0:
-			e.known, e.next, e.whole = true, e.seen, e.seen == 0
+			e.next, e.whole = e.seen, e.seen == 0
+			m.epochs = append(m.epochs, e)
 		default:
-			e.known, e.whole = true, true
+			m.epochs = append(m.epochs, e)
 		}
-		m.epochs = append(m.epochs, e)
 	}
 	for _, id := range older[max(len(older)-leftMax, 0):] {
 		m.leave(id)
@@ -140,6 +143,26 @@ func (m *machine) open(starts []start, older []wire.Epoch) {
 		m.first = m.epochs[0].id
 	}
 }
+
+// placed are the starts whose place among the epochs that the live stream has shown
+// is known. It is not where the stream has shown further epochs behind one of them,
+// and none of those that follow that one in the list: what the stream will show
+// belongs where it shows it.
+func placed(starts []start, seen []*epoch) []start {
+	at, last := -1, -1 // the last start that was shown, and where
+	for i, s := range starts {
+		if n := slices.IndexFunc(seen, func(e *epoch) bool { return e.starts(s) }); n > at {
+			at, last = n, i
+		}
+	}
+	if at >= 0 && at < len(seen)-1 {
+		return starts[:last+1]
+	}
+	return starts
+}
+
+// starts reports whether s is a start in this epoch.
+func (e *epoch) starts(s start) bool { return e.id == s.epoch }
 
 // leave takes note that nothing more of an epoch is wanted.
 func (m *machine) leave(id wire.Epoch) {

@@ -76,7 +76,7 @@ type epoch struct {
 	whole  bool     // nothing is missing from sequence 0, or the start that was asked for, on
 	early  bool     // the publisher stopped before its source was through
 
-	unknown bool // to every server, which have been asked often enough
+	spent bool // all attempts of a gap, because no server knows the epoch, or has it yet
 
 	// The live stream's rolling hash, in the order in which its batches came.
 	chained  bool

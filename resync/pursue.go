@@ -133,16 +133,17 @@ func (m *machine) hopeless(e *epoch, first wire.Seq) (until wire.Seq, reason Rea
 	case until > e.next:
 		return min(until, first), g.reason
 	case g.tries >= m.rounds(e)*m.cfg.servers:
-		e.unknown = e.unknown || g.reason == ReasonUnknown
+		e.spent = e.spent || g.reason == ReasonUnknown || g.reason == ReasonNotYet
 		return had, g.reason
 	}
 	return 0, 0
 }
 
-// rounds is how often every server is asked for a gap: once, where they have said often
-// enough that they do not know the epoch.
+// rounds is how often every server is asked for a gap: once, where they have been asked
+// for another gap of the epoch often enough in vain, and still do not know the epoch, or
+// do not have what was missed though the epoch is over.
 func (m *machine) rounds(e *epoch) int {
-	if e.unknown {
+	if e.spent && (m.gap.reason == ReasonUnknown || len(m.epochs) > 1) {
 		return 1
 	}
 	return m.cfg.attempts

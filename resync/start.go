@@ -127,6 +127,11 @@ func before(known, starts []start) []wire.Epoch {
 func (s *mender) open(starts []start, older []wire.Epoch) {
 	s.mu.Lock()
 	s.machine.open(starts, older)
+	for _, k := range s.sessions {
+		if p := k.about.Start; p != nil { // which counted for nothing while nobody knew where to begin
+			s.machine.follows(k.epoch, p.PreviousEpoch, p.PreviousNext, p.PreviousHash)
+		}
+	}
 	s.mu.Unlock()
 	s.wake()
 }

@@ -115,3 +115,35 @@ func TestFromTimeNobodyKnows(t *testing.T) {
 		t.Errorf("run: %v", err)
 	}
 }
+
+// TestResumeOverUnseenEpoch: what a hello says of the epoch before counts also where it
+// came before it was known where to begin. Nobody has anything of that epoch but the
+// word that it was, and it is not left out in silence.
+func TestResumeOverUnseenEpoch(t *testing.T) {
+	m := newHistory(1)
+	c := startClient(t, ClientConfig{}, startServer(t, m))
+	k := newSink()
+	h, err := NewHealer(HealerConfig{Shards: 1, Client: c, Backoff: time.Millisecond, BackoffMax: time.Millisecond, Attempts: 2,
+		Start: Start{Positions: []Span{{Epoch: 7, To: 20}}}}, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &live{h: h, epoch: 7, kept: m}
+	l.lose(20)
+	m.end(7, 0)
+	l.begin(9)
+	l.hello("nine", &wire.SessionStart{Reason: "seek", PreviousEpoch: 8, PreviousNext: 5, PreviousHash: 1})
+	_ = l.send(10)
+	l.end()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	settle(t, h)
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if lost := h.Stats().Lost; lost != 5 {
+		t.Errorf("%d records are said to be lost, want the 5 of epoch 8", lost)
+	}
+}
