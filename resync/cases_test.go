@@ -562,3 +562,27 @@ func TestOpenKeepsWhatCameBetween(t *testing.T) {
 		t.Errorf("what came before the first one is not older")
 	}
 }
+
+// TestMuteServerIsNoAnswer: where one of the servers did not answer, it may have what
+// the others do not know: the next gap has all its attempts.
+func TestMuteServerIsNoAnswer(t *testing.T) {
+	m := newTester(2)
+	for first := wire.Seq(0); first < 3000; first += 1000 {
+		m.bring(7, first, 10, false)
+	}
+	asked := map[wire.Seq]int{}
+	for len(m.epochs[0].held) > 0 {
+		for _, a := range m.pump() {
+			if a.do == doRequest {
+				asked[a.span.From]++
+				m.failed(m.now, a.id, failure{reason: []Reason{ReasonNoAnswer, ReasonUnknown}[a.server]})
+			}
+		}
+		if at, ok := m.wake(); ok {
+			m.now = max(m.now, at)
+		}
+	}
+	if len(asked) != 2 || asked[10] != 2*3 || asked[1010] != 2*3 {
+		t.Errorf("asked %v times", asked)
+	}
+}

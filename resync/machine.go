@@ -76,7 +76,7 @@ type epoch struct {
 	whole  bool     // nothing is missing from sequence 0, or the start that was asked for, on
 	early  bool     // the publisher stopped before its source was through
 
-	spent bool // all attempts of a gap, because no server knows the epoch, or has it yet
+	spent bool // all attempts of a gap: every server has said each time that it does not have it
 
 	// The live stream's rolling hash, in the order in which its batches came.
 	chained  bool

@@ -25,6 +25,7 @@ type gap struct {
 	since   time.Duration
 	to      wire.Seq // Open: what lies behind the last known sequence is asked for
 	tries   int      // requests in a row that brought nothing
+	mute    bool     // one of them was not answered with what the server has
 	retryAt time.Duration
 	server  int        // to ask next
 	gone    []wire.Seq // per server: sequences below are not to be had there
@@ -133,17 +134,17 @@ func (m *machine) hopeless(e *epoch, first wire.Seq) (until wire.Seq, reason Rea
 	case until > e.next:
 		return min(until, first), g.reason
 	case g.tries >= m.rounds(e)*m.cfg.servers:
-		e.spent = e.spent || g.reason == ReasonUnknown || g.reason == ReasonNotYet
+		e.spent = e.spent || !g.mute
 		return had, g.reason
 	}
 	return 0, 0
 }
 
-// rounds is how often every server is asked for a gap: once, where they have been asked
-// for another gap of the epoch often enough in vain, and still do not know the epoch, or
-// do not have what was missed though the epoch is over.
+// rounds is how often every server is asked for a gap: once, where all have said of
+// another gap of the epoch, often enough, that they do not have it, and still do not know
+// the epoch, or do not have what was missed though the epoch is over.
 func (m *machine) rounds(e *epoch) int {
-	if e.spent && (m.gap.reason == ReasonUnknown || len(m.epochs) > 1) {
+	if e.spent && !m.gap.mute && (m.gap.reason == ReasonUnknown || len(m.epochs) > 1) {
 		return 1
 	}
 	return m.cfg.attempts
@@ -244,8 +245,9 @@ func (m *machine) failed(now time.Duration, id uint64, f failure) {
 	}
 	g.reason = f.reason
 	if e.next > from {
-		g.tries = 0 // it has brought something
+		g.tries, g.mute = 0, false // it has brought something
 	}
+	g.mute = g.mute || f.reason != ReasonUnknown && f.reason != ReasonNotYet && f.reason != ReasonGone
 	g.tries++
 	g.server = (server + 1) % m.cfg.servers
 	wait := time.Duration(0)

@@ -2,6 +2,7 @@ package resync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -24,7 +25,7 @@ func (h *Healer) open(ctx context.Context) error {
 // openAt begins with the records from a time on. Where nobody knows where they
 // are, that is an error: to begin elsewhere is not what was asked for.
 func (h *Healer) openAt(ctx context.Context, t wire.Nanos, clock string) error {
-	all, err := h.cfg.Client.Find(ctx, wire.NanosMin, clock)
+	all, err := h.survey(ctx, clock)
 	if err != nil {
 		return fmt.Errorf("resync: find where to begin: %w", err)
 	}
@@ -58,14 +59,14 @@ func (h *Healer) openBehind(ctx context.Context) error {
 	var all []Span
 	if h.cfg.Client != nil {
 		var err error
-		if all, err = h.cfg.Client.Find(ctx, wire.NanosMin, Clocks()[0]); err != nil {
+		if all, err = h.survey(ctx, Clocks()[0]); err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			h.cfg.Warn(-1, fmt.Errorf("resync: which epochs came since the positions is not known: %w", err))
+			h.cfg.Warn(-1, fmt.Errorf("%w: %w", ErrSince, err))
 		}
 	}
-	at := make(map[int]Span)
+	at, order := make(map[int]Span), orderOf(all)
 	for _, p := range h.cfg.Start.Positions {
 		at[p.Shard] = p
 	}
@@ -75,19 +76,97 @@ func (h *Healer) openBehind(ctx context.Context) error {
 			s.open(nil, nil)
 			continue
 		}
-		starts, known := []start{{epoch: p.Epoch, from: p.To}}, startsOf(all, s.number)
-		for i, k := range known {
-			if k.epoch == p.Epoch {
-				for _, later := range known[i+1:] {
-					// Recorded from somewhere on or not, it was missed from its
-					// beginning on.
-					starts = append(starts, start{epoch: later.epoch})
+		starts := []start{{epoch: p.Epoch, from: p.To}}
+		place := slices.Index(order, p.Epoch)
+		var older []wire.Epoch
+		for _, k := range startsOf(all, s.number) {
+			switch there := slices.Index(order, k.epoch); {
+			case place < 0 || there == place:
+			case there < place:
+				older = append(older, k.epoch)
+			default:
+				// Recorded from somewhere on or not, it was missed from its beginning on.
+				starts = append(starts, start{epoch: k.epoch})
+			}
+		}
+		if place < 0 && len(all) > 0 {
+			h.cfg.Warn(s.number, fmt.Errorf("%w: it goes on at epoch %d, which no server knows", ErrSince, p.Epoch))
+		}
+		s.open(starts, older)
+	}
+	return nil
+}
+
+// ErrSince: a reader that goes on where it was before cannot find out which epochs came
+// since. It goes on with what the live stream shows.
+var ErrSince = errors.New("resync: which epochs came since the positions is not known")
+
+// surveys is how often a server is asked for what it has until the live stream shows
+// something of it.
+const surveys = 5
+
+// survey asks which epochs there are. What a server names has its place beside what the
+// live stream shows only where both have an epoch in common, which takes a moment for
+// who has just come: either may be behind the other.
+func (h *Healer) survey(ctx context.Context, clock string) ([]Span, error) {
+	pause := h.cfg.Backoff
+	for n := 1; ; n++ {
+		all, err := h.cfg.Client.Find(ctx, wire.NanosMin, clock)
+		if err != nil {
+			return nil, err
+		}
+		shown, common := h.common(all)
+		if common {
+			return all, nil
+		}
+		if n == surveys {
+			if shown {
+				h.cfg.Warn(-1, fmt.Errorf("%w: the server that answers does not know the epoch that the stream is in", ErrSince))
+			}
+			return all, nil
+		}
+		if err := h.cfg.Client.sleep(ctx, pause); err != nil {
+			return nil, err
+		}
+		pause = min(2*pause, h.cfg.BackoffMax)
+	}
+}
+
+// common reports whether the live stream has shown anything, and whether every shard's
+// has shown an epoch that is among the spans.
+func (h *Healer) common(all []Span) (shown, common bool) {
+	common = true
+	for _, s := range h.shards {
+		s.mu.Lock()
+		known := false
+		for _, e := range s.machine.epochs {
+			shown = true
+			known = known || slices.ContainsFunc(all, func(k Span) bool { return k.Epoch == e.id })
+		}
+		s.mu.Unlock()
+		common = common && known
+	}
+	return shown, common
+}
+
+// orderOf is the order of all epochs in spans, as far as the shards' orders say it.
+func orderOf(spans []Span) []wire.Epoch {
+	var order []wire.Epoch
+	last := map[int]int{} // by shard, the place behind its last epoch
+	for _, s := range spans {
+		i := slices.Index(order, s.Epoch)
+		if i < 0 {
+			i = last[s.Shard]
+			order = slices.Insert(order, i, s.Epoch)
+			for shard, at := range last {
+				if at > i {
+					last[shard] = at + 1
 				}
 			}
 		}
-		s.open(starts, before(known, starts))
+		last[s.Shard] = i + 1
 	}
-	return nil
+	return order
 }
 
 // startsOf are the beginnings of the epochs of a shard, in order. An epoch with a

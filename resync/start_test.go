@@ -147,3 +147,55 @@ func TestResumeOverUnseenEpoch(t *testing.T) {
 		t.Errorf("%d records are said to be lost, want the 5 of epoch 8", lost)
 	}
 }
+
+// TestOrderOf: the shards' orders make one.
+func TestOrderOf(t *testing.T) {
+	spans := []Span{{Epoch: 7, Shard: 0, To: 5}, {Epoch: 9, Shard: 0, To: 5}, {Epoch: 9, Shard: 0, From: 7, To: 8},
+		{Epoch: 7, Shard: 1, To: 5}, {Epoch: 8, Shard: 1, To: 5}, {Epoch: 9, Shard: 1, To: 5}, {Epoch: 10, Shard: 1, To: 5},
+		{Epoch: 6, Shard: 2, To: 1}, {Epoch: 7, Shard: 2, To: 1}, {Epoch: 11, Shard: 2, To: 1}}
+	got := orderOf(spans)
+	for _, pair := range [][2]wire.Epoch{{6, 7}, {7, 8}, {8, 9}, {9, 10}, {7, 11}} {
+		if slices.Index(got, pair[0]) > slices.Index(got, pair[1]) || slices.Index(got, pair[0]) < 0 {
+			t.Errorf("%d is not before %d in %v", pair[0], pair[1], got)
+		}
+	}
+	if len(got) != 6 {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestResumeWhereOneShardWasIdle: the recorder has nothing of the epoch that a reader was
+// in on a shard, but knows the epoch from another: what came since is not left out.
+func TestResumeWhereOneShardWasIdle(t *testing.T) {
+	m := newHistory(2)
+	c := startClient(t, ClientConfig{}, startServer(t, m))
+	k := newSink()
+	h, err := NewHealer(HealerConfig{Shards: 2, Client: c, Backoff: time.Millisecond, BackoffMax: time.Millisecond, Attempts: 2,
+		Start: Start{Positions: []Span{{Epoch: 7, Shard: 0, To: 20}, {Epoch: 7, Shard: 1}}}}, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, other := &live{h: h, epoch: 7, kept: m}, &live{h: h, shard: 1, epoch: 7, kept: m}
+	l.lose(20)
+	for _, e := range []wire.Epoch{8, 9} {
+		l.begin(e)
+		other.begin(e)
+		l.lose(20)
+		other.lose(20)
+	}
+	l.seen, other.seen = l.next, other.next
+	_, _ = l.send(10), other.send(10)
+	l.end()
+	other.end()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	settle(t, h)
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if k.records != 2*(20+30) {
+		t.Errorf("%d records, want those of epochs 8 and 9 on both shards", k.records)
+	}
+}

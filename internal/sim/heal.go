@@ -28,7 +28,8 @@ type healRun struct {
 	recorders []*healRecorder
 	readers   []*healReader
 	calm      bool
-	epochs    []*healEpoch // in the publisher's order
+	calmed    time.Duration // when
+	epochs    []*healEpoch  // in the publisher's order
 	known     map[wire.Epoch]int
 }
 
@@ -68,8 +69,16 @@ func runHeal(w *World) {
 	w.Logf("%d shards, %d recorders, a batch every %v", r.shards, len(r.recorders), r.publisher.pause)
 	t.run(w.Between(5*time.Second, 40*time.Second), w.Between(100*time.Millisecond, 2*time.Second))
 	t.end()
-	r.calm = true
+	r.calm, r.calmed = true, w.now
 	r.settle()
+}
+
+// calmFor is for how long nothing has gone wrong.
+func (r *healRun) calmFor() time.Duration {
+	if !r.calm {
+		return 0
+	}
+	return r.w.now - r.calmed
 }
 
 // settle holds property 5.

@@ -170,7 +170,7 @@ func (s *healState) at(d *healReader, epoch wire.Epoch, seq wire.Seq) *healGot {
 	if s.begun {
 		s.leave(d)
 		for _, e := range d.run.epochs[s.current+1 : i] {
-			if all := (resync.Span{Epoch: e.id+1000000, Shard: s.number, To: e.sent[s.number]}); d.run.has(all) {
+			if all := (resync.Span{Epoch: e.id + 1000000, Shard: s.number, To: e.sent[s.number]}); d.run.has(all) {
 				w.Fail("%s: shard %d leaves out epoch %d, of which a recorder has something", d.p.name, s.number, e.id)
 			}
 		}
@@ -263,7 +263,7 @@ func (d *healReader) warn(shard int, err error) {
 		d.shards[shard].at(d, lost.Span.Epoch, lost.Span.From).broken = true
 		return
 	}
-	if reached := lost.Reason == resync.ReasonGone || d.run.calm; reached && d.run.has(lost.Span) {
+	if reached := lost.Reason == resync.ReasonGone || d.run.calmFor() > 30*time.Second; reached && d.run.has(lost.Span) {
 		w.Fail("%s gives up %+v, %v, and a recorder has some of it", d.p.name, lost.Span, lost.Reason)
 	}
 }

@@ -25,7 +25,7 @@ type World struct {
 	named     int     // connections that were given a name
 	running   *thread // at the moment; nil: an event
 	failed    *violated
-	busy      int     // slices of threads since time has moved
+	busy      int // slices of threads since time has moved
 }
 
 const (
