@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/tapedeck/tapedeck/wire"
@@ -149,22 +150,32 @@ func (h *Healer) common(all []Span) (shown, common bool) {
 	return shown, common
 }
 
-// orderOf is the order of all epochs in spans, as far as the shards' orders say it.
+// orderOf is the order of all epochs in spans, as the shards' orders say it. Where they
+// do not, the lesser number is first: a publisher that is not told otherwise takes the
+// time for its epoch.
 func orderOf(spans []Span) []wire.Epoch {
-	var order []wire.Epoch
-	last := map[int]int{} // by shard, the place behind its last epoch
+	behind := map[wire.Epoch]map[wire.Epoch]bool{} // by epoch, those that come before it
+	last := map[int]wire.Epoch{}                   // by shard
 	for _, s := range spans {
-		i := slices.Index(order, s.Epoch)
-		if i < 0 {
-			i = last[s.Shard]
-			order = slices.Insert(order, i, s.Epoch)
-			for shard, at := range last {
-				if at > i {
-					last[shard] = at + 1
-				}
-			}
+		if behind[s.Epoch] == nil {
+			behind[s.Epoch] = map[wire.Epoch]bool{}
 		}
-		last[s.Shard] = i + 1
+		if before, ok := last[s.Shard]; ok && before != s.Epoch {
+			behind[s.Epoch][before] = true
+		}
+		last[s.Shard] = s.Epoch
+	}
+	var order []wire.Epoch
+	left := slices.Sorted(maps.Keys(behind))
+	for len(left) > 0 {
+		// Where the shards contradict each other the least is as good as any.
+		i := max(slices.IndexFunc(left, func(e wire.Epoch) bool { return len(behind[e]) == 0 }), 0)
+		e := left[i]
+		left = slices.Delete(left, i, i+1)
+		order = append(order, e)
+		for _, after := range left {
+			delete(behind[after], e)
+		}
 	}
 	return order
 }

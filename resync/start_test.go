@@ -153,6 +153,13 @@ func TestOrderOf(t *testing.T) {
 	spans := []Span{{Epoch: 7, Shard: 0, To: 5}, {Epoch: 9, Shard: 0, To: 5}, {Epoch: 9, Shard: 0, From: 7, To: 8},
 		{Epoch: 7, Shard: 1, To: 5}, {Epoch: 8, Shard: 1, To: 5}, {Epoch: 9, Shard: 1, To: 5}, {Epoch: 10, Shard: 1, To: 5},
 		{Epoch: 6, Shard: 2, To: 1}, {Epoch: 7, Shard: 2, To: 1}, {Epoch: 11, Shard: 2, To: 1}}
+	if got := orderOf([]Span{{Epoch: 4, Shard: 0}, {Epoch: 9, Shard: 0}, {Epoch: 4, Shard: 1}, {Epoch: 6, Shard: 1}, {Epoch: 9, Shard: 1},
+		{Epoch: 4, Shard: 2}, {Epoch: 5, Shard: 2}}); !slices.Equal(got, []wire.Epoch{4, 5, 6, 9}) {
+		t.Errorf("%v", got)
+	}
+	if got := orderOf([]Span{{Epoch: 4, Shard: 0}, {Epoch: 9, Shard: 0}, {Epoch: 9, Shard: 1}, {Epoch: 4, Shard: 1}}); len(got) != 2 {
+		t.Errorf("shards that contradict each other: %v", got)
+	}
 	got := orderOf(spans)
 	for _, pair := range [][2]wire.Epoch{{6, 7}, {7, 8}, {8, 9}, {9, 10}, {7, 11}} {
 		if slices.Index(got, pair[0]) > slices.Index(got, pair[1]) || slices.Index(got, pair[0]) < 0 {
