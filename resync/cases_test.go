@@ -555,6 +555,13 @@ func TestOpenKeepsWhatCameBetween(t *testing.T) {
 	}
 	m = newTester(1)
 	m.wait()
+	m.bring(8, 0, 10, false)
+	m.bring(9, 0, 10, false)
+	if m.open([]start{{5, 3}, {7, 0}, {12, 0}}, nil); !slices.Equal(m.ids(), []wire.Epoch{5, 7, 8, 9, 12}) {
+		t.Errorf("epochs %v, want them by number where nothing else says their order", m.ids())
+	}
+	m = newTester(1)
+	m.wait()
 	for _, epoch := range []wire.Epoch{6, 7, 8} {
 		m.bring(epoch, 0, 10, false)
 	}

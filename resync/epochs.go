@@ -100,13 +100,14 @@ func (m *machine) wait() { m.opening = true }
 // open says where to begin: with these epochs, oldest first, and which epochs are
 // older. What the live stream has shown before the first of the starts is older, too;
 // what it has shown between two of them, or behind the last, is delivered there, from
-// its beginning. With no starts at all the first epoch that was shown is delivered from
+// its beginning. Where it has shown none of them, numbers say what comes first, as
+// nothing better does: publishers take the time for them. With no starts at all the first epoch that was shown is delivered from
 // where it was joined.
 func (m *machine) open(starts []start, older []wire.Epoch) {
 	m.opening = false
 	seen := m.epochs
 	m.epochs = nil
-	starts = placed(starts, seen)
+	starts, anchored := placed(starts, seen)
 	for _, s := range starts {
 		e := &epoch{id: s.epoch}
 		if i := slices.IndexFunc(seen, func(l *epoch) bool { return l.id == s.epoch }); i >= 0 {
@@ -118,6 +119,7 @@ func (m *machine) open(starts []start, older []wire.Epoch) {
 		e.known, e.next, e.whole, e.top = true, s.from, true, max(e.top, s.from)
 		m.epochs = append(m.epochs, e)
 	}
+	after := 0 // where nobody knows better, the lesser number is first
 	for i, e := range seen {
 		if e.known {
 			continue
@@ -132,8 +134,13 @@ func (m *machine) open(starts []start, older []wire.Epoch) {
 		case len(m.epochs) == 0:
 			e.next, e.whole = e.seen, e.seen == 0
 			m.epochs = append(m.epochs, e)
-		default:
+		case anchored:
 			m.epochs = append(m.epochs, e)
+		default:
+			for after++; after < len(m.epochs) && m.epochs[after].id < e.id; {
+				after++
+			}
+			m.epochs = slices.Insert(m.epochs, after, e)
 		}
 	}
 	for _, id := range older[max(len(older)-leftMax, 0):] {
@@ -147,8 +154,8 @@ func (m *machine) open(starts []start, older []wire.Epoch) {
 // placed are the starts whose place among the epochs that the live stream has shown
 // is known. It is not where the stream has shown further epochs behind one of them,
 // and none of those that follow that one in the list: what the stream will show
-// belongs where it shows it.
-func placed(starts []start, seen []*epoch) []start {
+// belongs where it shows it. anchored: the stream has shown one of them.
+func placed(starts []start, seen []*epoch) (list []start, anchored bool) {
 	at, last := -1, -1 // the last start that was shown, and where
 	for i, s := range starts {
 		if n := slices.IndexFunc(seen, func(e *epoch) bool { return e.starts(s) }); n > at {
@@ -156,9 +163,9 @@ func placed(starts []start, seen []*epoch) []start {
 		}
 	}
 	if at >= 0 && at < len(seen)-1 {
-		return starts[:last+1]
+		return starts[:last+1], true
 	}
-	return starts
+	return starts, at >= 0
 }
 
 // starts reports whether s is a start in this epoch.

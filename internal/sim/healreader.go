@@ -25,6 +25,7 @@ type healReader struct {
 	shards []healState
 	saved  healSaved
 	from   []resync.Span // where this life goes on
+	lost   bool          // it has said that it does not know which epochs came since
 	work   time.Duration // for a message
 }
 
@@ -71,7 +72,7 @@ func newHealReader(r *healRun, i int) *healReader {
 
 func (d *healReader) boot() {
 	r := d.run
-	d.queue, d.from = nil, d.saved.positions
+	d.queue, d.from, d.lost = nil, d.saved.positions, false
 	d.shards = make([]healState, r.shards)
 	for i := range d.shards {
 		d.shards[i] = healState{number: i, got: map[wire.Epoch]*healGot{}}
@@ -164,16 +165,24 @@ func (s *healState) at(d *healReader, epoch wire.Epoch, seq wire.Seq) *healGot {
 	if s.begun && i == s.current && s.got[epoch] != nil {
 		return s.got[epoch]
 	}
+	if s.begun && i <= s.current && d.lost {
+		// It has said that it does not know what came when. What it was given it was
+		// given, and it begins anew.
+		w.Logf("%s: shard %d goes back to epoch %d, and has said that it may", d.p.name, s.number, epoch)
+		s.begun, s.got = false, map[wire.Epoch]*healGot{}
+	}
 	if s.begun && i <= s.current {
 		w.Fail("%s: shard %d goes back to epoch %d", d.p.name, s.number, epoch)
 	}
-	if s.begun {
+	if s.begun && !d.lost {
 		s.leave(d)
 		for _, e := range d.run.epochs[s.current+1 : i] {
 			if all := (resync.Span{Epoch: e.id + 1000000, Shard: s.number, To: e.sent[s.number]}); d.run.has(all) {
 				w.Fail("%s: shard %d leaves out epoch %d, of which a recorder has something", d.p.name, s.number, e.id)
 			}
 		}
+	}
+	if s.begun {
 		seq = 0 // what follows an epoch is wanted from its beginning
 	}
 	s.begun, s.current = true, i
@@ -255,6 +264,7 @@ func (d *healReader) HandleEnd(shard int, epoch wire.Epoch, complete bool) {
 func (d *healReader) warn(shard int, err error) {
 	w := d.run.w
 	w.Logf("%s: %v", d.p.name, err)
+	d.lost = d.lost || errors.Is(err, resync.ErrSince)
 	var lost *resync.LostError
 	if !errors.As(err, &lost) {
 		return
