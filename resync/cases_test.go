@@ -562,6 +562,14 @@ func TestOpenKeepsWhatCameBetween(t *testing.T) {
 	}
 	m = newTester(1)
 	m.wait()
+	for _, epoch := range []wire.Epoch{6, 9} {
+		m.bring(epoch, 0, 10, false)
+	}
+	if m.open([]start{{5, 3}, {7, 0}, {9, 0}}, nil); !slices.Equal(m.ids(), []wire.Epoch{5, 6, 7, 9}) {
+		t.Errorf("epochs %v, want them by number where nothing else says their order", m.ids())
+	}
+	m = newTester(1)
+	m.wait()
 	for _, epoch := range []wire.Epoch{6, 7, 8} {
 		m.bring(epoch, 0, 10, false)
 	}

@@ -100,8 +100,8 @@ func (m *machine) wait() { m.opening = true }
 // open says where to begin: with these epochs, oldest first, and which epochs are
 // older. What the live stream has shown before the first of the starts is older, too;
 // what it has shown between two of them, or behind the last, is delivered there, from
-// its beginning. Where it has shown none of them, numbers say what comes first, as
-// nothing better does: publishers take the time for them. With no starts at all the first epoch that was shown is delivered from
+// its beginning. Numbers say what comes first where nothing better does: publishers take
+// the time for them. With no starts at all the first epoch that was shown is delivered from
 // where it was joined.
 func (m *machine) open(starts []start, older []wire.Epoch) {
 	m.opening = false
@@ -130,7 +130,11 @@ func (m *machine) open(starts []start, older []wire.Epoch) {
 			m.drain(e)
 			m.leave(e.id)
 		case next >= 0:
-			m.insertBefore(seen[i+next], e)
+			at := slices.Index(m.epochs, seen[i+next])
+			for at > 1 && !m.epochs[at-1].live && m.epochs[at-1].id > e.id {
+				at--
+			}
+			m.epochs = slices.Insert(m.epochs, at, e)
 		case len(m.epochs) == 0:
 			e.next, e.whole = e.seen, e.seen == 0
 			m.epochs = append(m.epochs, e)

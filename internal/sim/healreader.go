@@ -186,7 +186,8 @@ func (s *healState) at(d *healReader, epoch wire.Epoch, seq wire.Seq) *healGot {
 		seq = 0 // what follows an epoch is wanted from its beginning
 	}
 	s.begun, s.current = true, i
-	s.got[epoch] = &healGot{from: seq, next: seq, whole: seq == 0}
+	saved := slices.Contains(d.from, resync.Span{Epoch: epoch, Shard: s.number, To: seq})
+	s.got[epoch] = &healGot{from: seq, next: seq, whole: seq == 0 || saved}
 	w.Logf("%s: shard %d begins epoch %d at %d", d.p.name, s.number, epoch, seq)
 	return s.got[epoch]
 }
