@@ -35,6 +35,8 @@ type hub struct {
 	filters   filters
 	number    uint64 // of the next connection without an address
 	closing   bool
+	ring      *ring // not nil while nothing is sent: what would have been
+	ringNow   time.Time
 	counts    hubCounts
 
 	out      []byte    // messages of the batch at hand, for readers of everything
@@ -305,6 +307,13 @@ func (h *hub) caughtUp(r *reader) {
 // sendLocked queues a record of one topic for who wants it: those of everything
 // and readers. It goes out with flushLocked.
 func (h *hub) sendLocked(topic []byte, header *wire.Plain, body []byte, readers []*reader) {
+	if h.ring != nil {
+		if h.ringNow.IsZero() {
+			h.ringNow = time.Now() // once a batch
+		}
+		h.ring.add(h.ringNow, topic, header, body)
+		return
+	}
 	var entry []byte
 	if len(h.filters.everything) > 0 {
 		n := len(h.out)
@@ -332,6 +341,7 @@ func (h *hub) sendLocked(topic []byte, header *wire.Plain, body []byte, readers 
 
 // flushLocked hands on what sendLocked has queued.
 func (h *hub) flushLocked() {
+	h.ringNow = time.Time{}
 	h.flushOutLocked()
 	for _, r := range h.touched {
 		var own *chunk
@@ -365,9 +375,10 @@ func (h *hub) flushOutLocked() {
 	}
 }
 
-// publishLocked sends one message of no stream to who wants it, at once.
+// publishLocked sends one message of no stream to who wants it, at once; of a passive
+// proxy it is kept, as records are.
 func (h *hub) publishLocked(topic string, header *wire.Plain, body []byte) {
-	if !h.filters.nobody() {
+	if h.ring != nil || !h.filters.nobody() {
 		b := []byte(topic)
 		h.sendLocked(b, header, body, h.filters.find(b))
 		h.flushLocked()

@@ -109,6 +109,9 @@ func (p *Proxy) Recheck() int {
 // answered, once, on the topic that is the subscription itself.
 func (p *Proxy) refused(r *reader, prefix string) {
 	p.tap.event(Refused, r, prefix)
+	if p.hub.ring != nil {
+		return // the active one answers
+	}
 	h := p.emptyHeader(false)
 	h.Flags |= wire.PlainRefused
 	var own *chunk

@@ -48,7 +48,7 @@ type EndNotice struct {
 
 // noticeLocked sends a notice of the proxy's own.
 func (p *Proxy) noticeLocked(topic string, body any) {
-	if p.hub.filters.nobody() {
+	if p.hub.filters.nobody() && p.hub.ring == nil {
 		return
 	}
 	b, err := json.Marshal(body)
@@ -67,9 +67,11 @@ func (p *Proxy) publishNoticeLocked(topic string, body []byte) {
 func (p *Proxy) heartbeat() {
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
-	p.noticeLocked(wire.HeartbeatTopic, HeartbeatNotice{
-		Topics: p.table.len(), Bytes: p.table.bytes, Full: p.table.full(), Partial: p.partialLocked(), Positions: p.positionsLocked(),
-	})
+	if p.hub.ring == nil { // a passive proxy gives no sign of life to readers
+		p.noticeLocked(wire.HeartbeatTopic, HeartbeatNotice{
+			Topics: p.table.len(), Bytes: p.table.bytes, Full: p.table.full(), Partial: p.partialLocked(), Positions: p.positionsLocked(),
+		})
+	}
 	if p.tap != nil {
 		p.tap.report()
 	}

@@ -55,6 +55,9 @@ type Config struct {
 	// WarmTo says, per shard, up to where Warm has all of the stream, which goes on
 	// there. Default: Warm is of another stream, or of nobody knows when.
 	WarmTo []Position
+	// Standby makes the proxy one of a pair, which begins passive: it answers and sends
+	// nothing until Activate. Default: it is alone, and active.
+	Standby *Standby
 	// Lock is who may read. Default: everybody.
 	Lock *Lock
 	// Registry is who reads and how they fare. Default: one of the proxy's own.
@@ -113,6 +116,9 @@ type Proxy struct {
 	stats   Stats
 	stored  wire.Plain     // header of the record at hand, as the table has it
 	squawks []snail.Squawk // to be told with the next round
+	voter   string         // the word that the pair's voter subscribes to
+	voted   chan struct{}  // closed when it has come; nil: it is not waited for
+	votes   uint64
 
 	answers     latency.Histogram
 	lostAnswers atomic.Uint64
@@ -134,6 +140,10 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	p.hub = newHub(cfg.QueueBytes, cfg.MaxReaders, cfg.Lock, p)
 	p.hub.perAddress = cfg.MaxPerAddress
+	if s := cfg.Standby; s != nil {
+		p.hub.ring = newRing(s.Keep, s.Bytes, time.Now())
+		p.hub.queueBytes += s.Bytes // what was kept comes at once
+	}
 	if cfg.Warm != nil {
 		p.warm(cfg.Warm)
 	}
@@ -159,6 +169,13 @@ func (cfg *Config) fill() error {
 	}
 	if err := cfg.checkLock(); err != nil {
 		return err
+	}
+	if cfg.Standby != nil {
+		s := *cfg.Standby
+		cfg.Standby = &s
+		if err := s.fill(); err != nil {
+			return err
+		}
 	}
 	cfg.Plain = slices.Clone(cfg.Plain)
 	cfg.MaxTopics = cmp.Or(cfg.MaxTopics, maxTopicsDefault)

@@ -36,6 +36,10 @@ type Stats struct {
 	LostAnswers   uint64 `json:"lost_answers"`  // readers cut off since what their answer needed took too much memory
 	Stalled       uint64 `json:"stalled"`       // readers cut off since they did not take their answer
 	Squawks       uint64 `json:"squawks"`
+	Activations   uint64 `json:"activations"` // times that a proxy of a pair became active
+	SentAgain     uint64 `json:"sent_again"`  // messages that it then sent of those that it had kept
+	RingShort     uint64 `json:"ring_short"`  // messages that it could not keep long enough, for their bytes
+	RingYoung     uint64 `json:"ring_young"`  // times that it became active before it had kept for long enough
 	TapDropped    uint64 `json:"tap_dropped"` // messages that the tap's rate did not let through
 }
 

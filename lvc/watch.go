@@ -9,6 +9,9 @@ import (
 func (p *Proxy) subscribed(r *reader, prefix string) bool {
 	p.stats.Subscriptions++
 	p.tap.event(Subscribed, r, prefix)
+	if p.hub.ring != nil {
+		return false // Activate answers
+	}
 	return p.answerLocked(r, true, prefix)
 }
 
@@ -31,6 +34,9 @@ func (p *Proxy) parted(r *reader) {
 
 // said implements owner: a reader says who it is, or how it fares.
 func (p *Proxy) said(r *reader, frame []byte) {
+	if p.heardVoteLocked(string(frame[1:])) {
+		return
+	}
 	p.tap.event(Said, r, string(frame[1:]))
 	now := p.cfg.Now()
 	switch sig, id, name := wire.ParseReaderSignal(frame); sig {
@@ -58,7 +64,7 @@ func (p *Proxy) recover(r *reader) {
 	for prefix := range r.subscriptions {
 		prefixes = append(prefixes, prefix)
 	}
-	if len(prefixes) > 0 {
+	if len(prefixes) > 0 && p.hub.ring == nil {
 		p.answerLocked(r, false, prefixes...)
 	}
 }
@@ -88,7 +94,7 @@ func (p *Proxy) watchReaders() {
 	p.hub.mu.Lock()
 	squawks = append(squawks, p.squawks...)
 	p.squawks = p.squawks[:0]
-	for i := range squawks {
+	for i := 0; i < len(squawks) && p.hub.ring == nil; i++ {
 		p.publishNoticeLocked(wire.SquawkTopic, squawks[i].AppendJSON(nil))
 	}
 	p.stats.Squawks += uint64(len(squawks))

@@ -41,6 +41,7 @@ type lvcFlags struct {
 	name      string
 	readers   bool
 	snapshot  snapshotFlags
+	pair      pairFlags
 	heal      healFlags
 	metrics   metricsFlags // of the command alone
 	lag       bool         // measure it, for metrics
@@ -64,11 +65,17 @@ With --snapshot whoever asks gets a snapshot: sub --policy skip, a program that
 speaks docs/RESYNC.md, or a Clone client as the ZeroMQ guide has it (models 5 and 6;
 --clone serves models 2 to 4), which gets the updates, too. With --resync the proxy
 begins with the last values as of now, and fills its own gaps before it passes
-anything on: so one that is started again has every topic.`,
+anything on: so one that is started again has every topic.
+
+With --pair two proxies that follow the same stream are one: clients connect to both,
+the active one serves, and the passive one takes over when the active one is gone, with
+what it has kept of the last seconds. Clients drop what comes twice (docs/WIRE.md,
+section 12); docs/OPERATIONS.md says how to run a pair.`,
 		Example: example(
 			"tapedeck lvc --shards tcp://127.0.0.1:7100,tcp://127.0.0.1:7101 --plain tcp://*:7200",
 			"tapedeck lvc --shards tcp://127.0.0.1:7100+ --shard-count 4 --plain tcp://*:7200,ipc:///run/last --tap tcp://127.0.0.1:7201",
 			"tapedeck lvc --warm yesterday.tape --snapshot "+snapshotDefault,
+			"tapedeck lvc --shards tcp://10.0.0.9:7100 --plain tcp://*:7200 --pair primary --pair-bind tcp://10.1.0.1:7290 --pair-peer tcp://10.1.0.2:7290",
 		),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
@@ -87,6 +94,7 @@ func (f *lvcFlags) add(cmd *cobra.Command) {
 	f.expect.add(cmd)
 	fl.StringSliceVar(&f.plain, "plain", []string{plainDefault}, "endpoints to serve the plain stream at: tcp, ipc, and multicast (epgm) where libzmq has it")
 	f.snapshot.add(cmd)
+	f.pair.add(fl)
 	fl.BoolVar(&f.readers, "readers", false, "list the clients every second, with what waits for them")
 	f.heal.add(cmd)
 	fl.StringVar(&f.tap, "tap", "", "endpoint that shows what goes through, such as "+tapDefault+" (default: none)")
@@ -202,6 +210,9 @@ func (f *lvcFlags) begin(ctx context.Context, fl *pflag.FlagSet, out *output) (h
 			cfg.Warm, cfg.WarmTo, begin = w.values(), w.to, w.start()
 		}
 	}
+	if cfg.Standby, err = f.pair.standby(); err != nil {
+		return h, err
+	}
 	snapshots, err := f.snapshot.open()
 	if err != nil {
 		return h, err
@@ -212,9 +223,12 @@ func (f *lvcFlags) begin(ctx context.Context, fl *pflag.FlagSet, out *output) (h
 	if err != nil {
 		return h, withHint(errors.Join(err, snapshots.close()), "--plain and --tap say where to serve")
 	}
-	h.Proxy, h.snapshots, h.unlock = p, snapshots, locks.Load().onChange(p.Recheck)
-	if err := h.attach(in, client, &f.heal, begin); err != nil {
+	h.Proxy, h.snapshots, h.unlock, snapshots.values.proxy = p, snapshots, locks.Load().onChange(p.Recheck), p
+	if h.pair, err = f.pair.open(h); err != nil {
 		return h, errors.Join(err, p.Close(), snapshots.close())
+	}
+	if err := h.attach(in, client, &f.heal, begin); err != nil {
+		return h, errors.Join(err, h.pair.close(), p.Close(), snapshots.close())
 	}
 	return h, nil
 }
@@ -237,7 +251,7 @@ func (h *lvcHandler) attach(in subscriber.Config, client *resync.Client, f *heal
 // serve runs the proxy to its end, and says what it did.
 func (h *lvcHandler) serve(ctx context.Context) error {
 	p, out := h.Proxy, h.out
-	serving := &lvcServing{Shards: h.shards, Plain: p.Endpoints(), Tap: p.TapEndpoint(), snapshotServing: h.snapshots.serving(), Warm: p.Stats().Topics}
+	serving := &lvcServing{Shards: h.shards, Plain: p.Endpoints(), Tap: p.TapEndpoint(), snapshotServing: h.snapshots.serving(), Warm: p.Stats().Topics, Pair: h.pair.endpoint()}
 	out.remark("%s", serving.text())
 	if err := out.message("lvc.serving", serving, ""); err != nil {
 		return errors.Join(err, p.Close(), h.snapshots.close())
@@ -250,9 +264,9 @@ func (h *lvcHandler) serve(ctx context.Context) error {
 	runErr := h.run(ctx)
 	unwatch()
 	stop()
-	runErr = errors.Join(runErr, p.Close())
+	runErr = errors.Join(runErr, h.pair.close(), p.Close())
 	h.close()
-	sum := &lvcSummary{Stats: p.Stats(), snapshotSummary: h.snapshots.summary(), List: h.audience.all()}
+	sum := &lvcSummary{Pair: h.pair.status(), Stats: p.Stats(), snapshotSummary: h.snapshots.summary(), List: h.audience.all()}
 	in := h.sub.Summary()
 	if h.healing != nil {
 		in, sum.Resync, _ = h.healing.outcome(in)
@@ -268,7 +282,8 @@ func (h *lvcHandler) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	services := []func(context.Context) error{
 		h.Proxy.Run,
-		func(ctx context.Context) error { return h.snapshots.run(ctx, h.Proxy) },
+		h.snapshots.run,
+		h.pair.run,
 	}
 	done := make(chan struct{}, len(services))
 	for _, service := range services {
@@ -319,6 +334,7 @@ type lvcHandler struct {
 	sub       *subscriber.Subscriber
 	healing   *healing // nil: gaps stay
 	snapshots *snapshotService
+	pair      *lvcPair // nil: it is alone
 	audience  *audience
 	lag       *lagMeter // nil: it is not measured
 	out       *output
@@ -387,7 +403,8 @@ type lvcServing struct {
 	Plain  []string `json:"plain"`
 	Tap    string   `json:"tap,omitempty"`
 	snapshotServing
-	Warm int `json:"warm_topics"`
+	Warm int    `json:"warm_topics"`
+	Pair string `json:"pair,omitempty"` // where it announces itself
 }
 
 func (s *lvcServing) text() string {
@@ -401,6 +418,9 @@ func (s *lvcServing) text() string {
 	if len(s.Clone) > 0 {
 		text += fmt.Sprintf(", Clone models 2 to 4 on %v", s.Clone)
 	}
+	if s.Pair != "" {
+		text += ", one of a pair, announced on " + s.Pair
+	}
 	if s.Warm > 0 {
 		text += ", with " + count(uint64(s.Warm), "last value")
 	}
@@ -411,6 +431,7 @@ func (s *lvcServing) text() string {
 type lvcSummary struct {
 	lvc.Stats
 	*snapshotSummary
+	Pair           *lvcPairStatus `json:"pair,omitempty"`
 	Resync         *healSummary   `json:"resync,omitempty"`
 	List           []snail.Reader `json:"reader_list"`     // as each was seen last
 	RefusedBatches uint64         `json:"refused_batches"` // messages on the shards that were none of the stream

@@ -22,13 +22,13 @@ type cloneServer struct {
 
 // openClone binds updates and collector beside endpoint, and in the simple form,
 // where nobody else does, endpoint itself.
-func openClone(values *lvcValues, endpoint string, simple bool) (*cloneServer, error) {
+func openClone(values *lvcValues, endpoint string, simple bool, silent func() bool) (*cloneServer, error) {
 	at, err := chp.At(endpoint)
 	if err != nil {
 		return nil, usageError{err}
 	}
 	c := &cloneServer{at: at, simple: simple, values: values, first: uint64(time.Now().UnixMicro())}
-	cfg := chp.Config{Updates: at.Updates, Collector: at.Collector, Store: c, Separators: "./"}
+	cfg := chp.Config{Updates: at.Updates, Collector: at.Collector, Store: c, Separators: "./", Silent: silent}
 	if simple {
 		cfg.Snapshot, cfg.Form, cfg.Pull = at.Snapshot, chp.KVSimple, true
 	}
@@ -48,6 +48,9 @@ func (c *cloneServer) change(version uint64, topic []byte, h *wire.Plain, body [
 
 // Capture implements chp.Store.
 func (c *cloneServer) Capture(subtree []byte) (chp.Capture, error) {
+	if err := c.values.pair.accept(); err != nil {
+		return nil, err
+	}
 	return &cloneCapture{c.values.proxy.Snapshot(string(subtree)), c.first}, nil
 }
 

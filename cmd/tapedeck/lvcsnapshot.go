@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -33,6 +34,7 @@ type snapshotService struct {
 	values lvcValues
 	server *resync.Server // nil without --snapshot
 	clones []*cloneServer
+	silent atomic.Bool // the passive one of a pair
 }
 
 // open binds the endpoints. What is served is said by serve.
@@ -53,7 +55,7 @@ func (f *snapshotFlags) open() (_ *snapshotService, err error) {
 		return s, usagef("--snapshot-rate says nothing without --snapshot")
 	}
 	if f.snapshot != "" {
-		c, err := openClone(&s.values, f.snapshot, false)
+		c, err := openClone(&s.values, f.snapshot, false, s.silent.Load)
 		if err != nil {
 			return s, fmt.Errorf("--snapshot: %w", err)
 		}
@@ -64,7 +66,7 @@ func (f *snapshotFlags) open() (_ *snapshotService, err error) {
 		}
 	}
 	if f.clone != "" {
-		c, err := openClone(&s.values, f.clone, true)
+		c, err := openClone(&s.values, f.clone, true, s.silent.Load)
 		if err != nil {
 			return s, fmt.Errorf("--clone: %w", err)
 		}
@@ -75,6 +77,9 @@ func (f *snapshotFlags) open() (_ *snapshotService, err error) {
 
 // HandleChange implements lvc.Watcher.
 func (s *snapshotService) HandleChange(version uint64, topic []byte, h *wire.Plain, body []byte) {
+	if s.silent.Load() {
+		return // who goes over to this one asks for a snapshot
+	}
 	for _, c := range s.clones {
 		c.change(version, topic, h, body)
 	}
@@ -89,8 +94,7 @@ func (s *snapshotService) watcher() lvc.Watcher {
 }
 
 // run serves until the context ends, or one of the services fails.
-func (s *snapshotService) run(ctx context.Context, p *lvc.Proxy) error {
-	s.values.proxy = p
+func (s *snapshotService) run(ctx context.Context) error {
 	var serve []func(context.Context) error
 	if s.server != nil {
 		serve = append(serve, s.server.Run)
@@ -174,12 +178,18 @@ func (s *snapshotService) summary() *snapshotSummary {
 }
 
 // lvcValues are a proxy's last values for those who ask for a snapshot.
-type lvcValues struct{ proxy *lvc.Proxy }
+type lvcValues struct {
+	proxy *lvc.Proxy
+	pair  *lvcPair // nil: it is alone
+}
 
 // Snapshot implements resync.Snapshots. The past is a tape's to tell.
 func (v *lvcValues) Snapshot(_ context.Context, q resync.Query) (resync.Snapshot, error) {
 	if q.Clock != "" {
 		return nil, errors.New("a last-value cache knows the last values of now alone: ask record, play or resync for those of another time")
+	}
+	if err := v.pair.accept(); err != nil {
+		return nil, err
 	}
 	s := v.proxy.Snapshot(q.Prefixes...)
 	if q.Epoch != 0 {

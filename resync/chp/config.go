@@ -54,6 +54,9 @@ type Config struct {
 	Patience   time.Duration // a snapshot that takes longer is given up; default: 5 min
 
 	Hugz time.Duration // between signs of life; default: 1 s
+	// Silent, where it is set, is asked before every sign of life; while it says true
+	// there is none, so that clients go to another server. Default: never.
+	Silent func() bool
 }
 
 // withDefaults checks c and fills in what is missing.

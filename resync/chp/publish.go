@@ -48,7 +48,9 @@ func (s *Server) publish(ctx context.Context) error {
 		s.counters.updates.Add(uint64(removed))
 		if !now.Before(hugz) {
 			// Also between updates: who listens to a quiet subtree hears nothing else.
-			s.state.hugz()
+			if s.cfg.Silent == nil || !s.cfg.Silent() {
+				s.state.hugz()
+			}
 			greeted, hugz = now, now.Add(s.cfg.Hugz)
 		}
 		box = s.state.take(box)

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tapedeck/tapedeck/control/binarystar"
+	"github.com/tapedeck/tapedeck/lvc"
+)
+
+// lvcPair is a proxy's half of a pair: it makes the proxy active and passive. A nil
+// one is no pair, and always active.
+type lvcPair struct {
+	*binarystar.Pair
+	handler *lvcHandler
+	warned  sync.Once // of a voter that cannot reach its own proxy
+	ready   bool      // what the proxy keeps reaches back for long enough; of run alone
+	keep    time.Duration
+}
+
+// standby is what a passive proxy keeps; nil without --pair.
+func (f *pairFlags) standby() (*lvc.Standby, error) {
+	if err := f.check(); err != nil || f.role == "" {
+		return nil, err
+	}
+	s := &lvc.Standby{Keep: f.keepFor()}
+	var err error
+	if s.Bytes, err = parseBytes(f.bytes); err != nil || s.Bytes < 1 {
+		return nil, usagef("--pair-bytes %s: want a size such as 128MiB", f.bytes)
+	}
+	return s, nil
+}
+
+// open opens the link to the other one, for a proxy that is open; nil without --pair.
+func (f *pairFlags) open(h *lvcHandler) (*lvcPair, error) {
+	if f.role == "" {
+		return nil, nil
+	}
+	p := &lvcPair{handler: h, keep: f.keepFor()}
+	cfg := f.config(h.out)
+	cfg.Vote = p.vote
+	cfg.OnActive, cfg.OnPassive = p.onActive, p.onPassive
+	h.snapshots.silent.Store(true)
+	var err error
+	if p.Pair, err = binarystar.New(cfg); err != nil {
+		return nil, withHint(err, "--pair-bind and --pair-peer say where the two of a pair talk")
+	}
+	h.snapshots.values.pair = p
+	f.warnOfOnePath(h.out, p.Endpoints())
+	return p, nil
+}
+
+// Endpoints are where the proxy's clients come.
+func (p *lvcPair) Endpoints() []string { return p.handler.Proxy.Endpoints() }
+
+func (p *lvcPair) endpoint() string {
+	if p == nil {
+		return ""
+	}
+	return p.Endpoint()
+}
+
+// vote tries a client's way. That it fails while there are no clients is as it should be.
+func (p *lvcPair) vote(ctx context.Context) error {
+	err := p.handler.TryClientsWay(ctx)
+	if err != nil && !errors.Is(err, lvc.ErrNoReaders) && ctx.Err() == nil {
+		p.warned.Do(func() {
+			p.handler.out.remark("warning: the other one is silent, and this one does not take over: %v", err)
+		})
+	}
+	return err
+}
+
+func (p *lvcPair) onActive(epoch uint64, reason string) {
+	h := p.handler
+	h.snapshots.silent.Store(false)
+	kept := h.Activate(epoch, reason)
+	h.say(func() {
+		_ = h.out.message("lvc.active", lvcTurn{epoch, reason, kept}, "")
+		h.out.remark("active in epoch %d: %s; %s of the last %v sent again", epoch, reason,
+			count(uint64(kept.Messages), "message"), kept.Reach.Round(time.Millisecond))
+	})
+}
+
+func (p *lvcPair) onPassive(epoch uint64, reason string) {
+	h := p.handler
+	h.snapshots.silent.Store(true)
+	h.Deactivate(epoch, reason)
+	h.say(func() {
+		_ = h.out.message("lvc.passive", lvcTurn{Epoch: epoch, Reason: reason}, "")
+		h.out.remark("passive: %s; the epoch is %d", reason, epoch)
+	})
+}
+
+// lvcTurn is what an operator is told when a proxy becomes active or passive.
+type lvcTurn struct {
+	Epoch  uint64        `json:"pair_epoch"`
+	Reason string        `json:"reason"`
+	Kept   lvc.RingState `json:"kept"`
+}
+
+// accept asks whether a request may be served, and takes it for a client's vote.
+func (p *lvcPair) accept() error {
+	if p == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if refused := p.Accept(ctx); refused != "" {
+		return errors.New(string(refused))
+	}
+	return nil
+}
+
+// run keeps the link until ctx ends, and says every second how the pair fares.
+func (p *lvcPair) run(ctx context.Context) error {
+	if p == nil {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	wg.Go(func() {
+		tick := time.NewTicker(min(time.Second, p.keep/4))
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				p.show()
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	if err := p.Run(ctx); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// show says how the pair fares, and when a passive one has become ready.
+func (p *lvcPair) show() {
+	h, st := p.handler, p.status()
+	if st.Ready && !p.ready {
+		h.say(func() { h.out.remark("ready to take over: all of the last %v is kept", p.keep) })
+	}
+	p.ready = st.Ready
+	h.say(func() { _ = h.out.message("lvc.pair", st, "") })
+}
+
+// lvcPairStatus is how a pair fares, with what a passive proxy keeps.
+type lvcPairStatus struct {
+	binarystar.Status
+	Readers int           `json:"readers"`
+	Kept    lvc.RingState `json:"kept"`
+	Ready   bool          `json:"ready"` // a passive one keeps what a takeover needs
+}
+
+func (p *lvcPair) status() *lvcPairStatus {
+	if p == nil {
+		return nil
+	}
+	s := &lvcPairStatus{Status: p.Status(), Readers: p.handler.Stats().Readers}
+	var passive bool
+	s.Kept, passive = p.handler.Passive()
+	s.Ready = passive && s.State == binarystar.Passive.String() && s.Kept.Reach >= p.keep
+	return s
+}
+
+func (p *lvcPair) close() error {
+	if p == nil {
+		return nil
+	}
+	if err := p.Close(); err != nil {
+		return fmt.Errorf("pair: %w", err)
+	}
+	return nil
+}

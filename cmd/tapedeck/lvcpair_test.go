@@ -1,0 +1,266 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/lvc"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// pairMember is one proxy of a pair in a process of its own, with the state that it
+// said last.
+type pairMember struct {
+	*process
+	mu    sync.Mutex
+	more  *sync.Cond
+	said  lvcPairStatus
+	ended bool
+}
+
+func startMember(t *testing.T, role, bind, own, peer, plain, dir string) *pairMember {
+	t.Helper()
+	m := &pairMember{process: start(t, "lvc", "--shards", bind, "--plain", plain, "--json", "--name", role, "--max-bytes", "256MiB",
+		"--pair", role, "--pair-bind", own, "--pair-peer", peer, "--heartbeat", "100ms", "--pair-dir", dir)}
+	m.more = sync.NewCond(&m.mu)
+	go func() {
+		for lines := bufio.NewScanner(m.stdout); lines.Scan(); {
+			var line struct {
+				Type string `json:"message_type"`
+				lvcPairStatus
+			}
+			m.mu.Lock()
+			if err := json.Unmarshal(lines.Bytes(), &line); err == nil && line.Type == "lvc.pair" {
+				m.said = line.lvcPairStatus
+			}
+			m.more.Broadcast()
+			m.mu.Unlock()
+		}
+		m.mu.Lock()
+		m.ended = true
+		m.more.Broadcast()
+		m.mu.Unlock()
+	}()
+	return m
+}
+
+// await waits until the pair's state is as wanted.
+func (m *pairMember) await(what string, wanted func(lvcPairStatus) bool) {
+	m.t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for !wanted(m.said) {
+		if m.ended {
+			m.t.Fatalf("the proxy ended before it was %s: %s", what, m.stderr)
+		}
+		m.more.Wait()
+	}
+}
+
+// pairReader is a client of both proxies: it drops what comes twice, by epoch, shard
+// and sequence, and takes note of what is missing.
+type pairReader struct {
+	socket *zsock.Socket
+	next   wire.Seq
+	seen   bool
+	ahead  map[wire.Seq]bool // beyond next
+	epoch  wire.Epoch
+
+	records, repeated uint64
+	wide              int // the most that was ahead
+	ended             bool
+	bad               error
+
+	mu      sync.Mutex
+	waiting time.Time     // for the first new record that was sent after this
+	took    chan struct{} // closed when it came
+	after   time.Duration
+}
+
+// await has the reader take the time until a record comes that was sent after now.
+func (r *pairReader) await(now time.Time) chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting, r.took = now, make(chan struct{})
+	return r.took
+}
+
+// read reads until the stream's end has come, and all before it.
+func (r *pairReader) read(ctx context.Context) {
+	for !r.ended || len(r.ahead) > 0 {
+		frames, err := r.socket.RecvFrames()
+		if errors.Is(err, zsock.ErrAgain) && ctx.Err() == nil {
+			continue
+		}
+		if err != nil {
+			r.bad = err
+			return
+		}
+		for i := 0; i+2 < len(frames); i += 3 {
+			h, err := wire.ParsePlain(frames[i+1])
+			if err != nil {
+				r.bad = err
+				return
+			}
+			switch {
+			case string(frames[i]) == lvc.EndTopic:
+				r.ended = true
+			case h.Kind != wire.KindNotice && h.Flags&wire.PlainSnapshot == 0:
+				r.take(&h)
+			}
+		}
+		if r.bad != nil {
+			return
+		}
+	}
+}
+
+func (r *pairReader) take(h *wire.Plain) {
+	if !r.seen {
+		r.seen, r.epoch, r.next = true, h.Epoch, h.Seq
+		if h.Seq != 0 {
+			r.bad = fmt.Errorf("begins with sequence %d", h.Seq)
+		}
+	}
+	if h.Epoch != r.epoch {
+		r.bad = fmt.Errorf("epoch %d, want %d", h.Epoch, r.epoch)
+		return
+	}
+	if h.Seq < r.next || r.ahead[h.Seq] {
+		r.repeated++
+		return
+	}
+	r.records++
+	r.mu.Lock()
+	if r.took != nil && h.Send.Time().After(r.waiting) {
+		r.after = time.Since(r.waiting)
+		close(r.took)
+		r.took = nil
+	}
+	r.mu.Unlock()
+	if h.Seq > r.next {
+		r.ahead[h.Seq] = true
+		r.wide = max(r.wide, len(r.ahead))
+		return
+	}
+	for r.next++; r.ahead[r.next]; r.next++ {
+		delete(r.ahead, r.next)
+	}
+}
+
+// TestPairKilled: the active one of a pair of proxies is killed at random moments
+// while records flow. Every reader, connected to both, has every record once by
+// sequence.
+func TestPairKilled(t *testing.T) {
+	kills, readers, rate := 6, 20, 20_000
+	if testing.Short() {
+		kills = 2
+	}
+	dir := t.TempDir()
+	src := filepath.Join(dir, "load.tape")
+	tapedeck(t, "import", fmt.Sprintf("synth:topics=300,records=6000000,rate=%d,size=64,seed=9", rate), "-o", src)
+	bind := "ipc://" + filepath.Join(dir, "s")
+	var links, plains [2]string
+	for i := range 2 {
+		links[i], plains[i] = "ipc://"+filepath.Join(dir, fmt.Sprint("link", i)), "ipc://"+filepath.Join(dir, fmt.Sprint("plain", i))
+	}
+	begin := func(i int) *pairMember {
+		state := filepath.Join(dir, fmt.Sprint("state", i))
+		if err := os.MkdirAll(state, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return startMember(t, []string{"primary", "backup"}[i], bind, links[i], links[1-i], plains[i], state)
+	}
+	members := [2]*pairMember{begin(0), begin(1)}
+	active := 0
+	members[0].await("active", func(s lvcPairStatus) bool { return s.State == "active" })
+	members[1].await("passive", func(s lvcPairStatus) bool { return s.State == "passive" })
+	all := make([]*pairReader, readers)
+	var wg sync.WaitGroup
+	reading, stop := context.WithCancel(context.Background())
+	for i := range all {
+		all[i] = &pairReader{socket: pairSocket(t, plains), ahead: map[wire.Seq]bool{}}
+		wg.Go(func() { all[i].read(reading) })
+	}
+	t.Cleanup(func() { stop(); wg.Wait() }) // before their sockets are closed
+	connected := func(s lvcPairStatus) bool { return s.Readers == readers }
+	members[0].await("connected", connected)
+	members[1].await("connected", connected)
+	play := start(t, "play", src, "--bind", bind, "--speed", "1x", "--wait", "2")
+	if !play.stderr.await("playing") {
+		t.Fatal(play.stderr)
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	var times []time.Duration
+	for range kills {
+		members[1-active].await("ready", func(s lvcPairStatus) bool { return s.Ready && connected(s) })
+		time.Sleep(time.Duration(rnd.IntN(200)) * time.Millisecond) // the moments are the test's input
+		killed := time.Now()
+		var took []chan struct{}
+		for _, r := range all {
+			took = append(took, r.await(killed.Add(10*time.Millisecond)))
+		}
+		members[active].signal(os.Kill)
+		members[active].code()
+		for _, c := range took {
+			<-c
+		}
+		for _, r := range all {
+			times = append(times, r.after)
+		}
+		members[active] = begin(active)
+		active = 1 - active
+	}
+	members[1-active].await("connected", connected)
+	play.signal(syscall.SIGINT)
+	play.end()
+	wg.Wait()
+	for i, r := range all {
+		if r.bad != nil || len(r.ahead) > 0 || r.records != uint64(r.next) || r.records != all[0].records {
+			t.Errorf("reader %d: %v; %d records through %d, %d ahead; the first one has %d", i, r.bad, r.records, r.next, len(r.ahead), all[0].records)
+		}
+	}
+	slices.Sort(times)
+	t.Logf("%d records, of which %d came twice to the first reader, up to %d out of order; to a record sent after the kill, heartbeats of 100 ms: median %v, longest %v",
+		all[0].records, all[0].repeated, all[0].wide, times[len(times)/2], times[len(times)-1])
+	for _, m := range members {
+		m.signal(os.Interrupt)
+		m.code()
+	}
+}
+
+// pairSocket is a SUB socket that is connected to both, and looks up now and then.
+func pairSocket(t *testing.T, endpoints [2]string) *zsock.Socket {
+	t.Helper()
+	ctx, err := zsock.NewContext(zsock.NoCPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ctx.NewSocket(zsock.SUB, zsock.SocketConfig{RecvTimeout: 50 * time.Millisecond, ReceiveQueue: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(s.Close(), ctx.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := errors.Join(s.Connect(endpoints[0]), s.Connect(endpoints[1]), s.Subscribe("")); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
