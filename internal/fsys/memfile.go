@@ -42,7 +42,8 @@ func (h *memHandle) WriteAt(b []byte, off int64) (int, error) {
 	}
 	n := len(b)
 	if limit := h.mem.limit; limit > 0 {
-		room := limit - h.mem.used + int64(len(h.file.data)) - off
+		// What is there already can be written over.
+		room := max(limit-h.mem.used, 0) + int64(len(h.file.data)) - off
 		n = int(min(int64(n), max(room, 0)))
 	}
 	if end := off + int64(n); end > int64(len(h.file.data)) {
