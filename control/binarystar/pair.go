@@ -30,7 +30,9 @@ type Config struct {
 	// Compatible makes announcements the single digit that servers of others expect.
 	// It costs the epochs, and so the fence.
 	Compatible bool
-	// Dir is where the epoch is kept, so that it grows over restarts. Default: nowhere.
+	// Dir is where the greatest epoch that is known is kept, so that epochs grow over
+	// restarts. It is made where it is not there; New fails where nothing can be kept
+	// in it. Default: nowhere.
 	Dir string
 	// Vote, where it is set, is called once a heartbeat while this server is not active
 	// and the peer is silent: it is to ask for something over the way that clients take
@@ -82,6 +84,8 @@ type Pair struct {
 
 	events   chan func() // what the deciding goroutine does, one after the other
 	ended    chan struct{}
+	epochs   *Epochs     // this and the next of the deciding goroutine
+	unkept   uint64      // that could not be kept
 	active   atomic.Bool // and OnActive has returned
 	accepted atomic.Uint64
 	announce atomic.Bool // without waiting for the heartbeat
@@ -102,13 +106,13 @@ func New(cfg Config) (*Pair, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	epoch, err := LoadEpoch(fsys.OS{}, cfg.Dir)
+	epochs, err := OpenEpochs(fsys.OS{}, cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
 	begun := time.Now()
-	p := &Pair{cfg: cfg, events: make(chan func(), eventsMax), ended: make(chan struct{}), now: func() time.Duration { return time.Since(begun) }}
-	p.machine = NewMachine(MachineConfig{Role: cfg.Role, Expiry: cfg.Expiry, Failback: cfg.Failback, Epoch: epoch}, 0)
+	p := &Pair{cfg: cfg, epochs: epochs, events: make(chan func(), eventsMax), ended: make(chan struct{}), now: func() time.Duration { return time.Since(begun) }}
+	p.machine = NewMachine(MachineConfig{Role: cfg.Role, Expiry: cfg.Expiry, Failback: cfg.Failback, Epoch: epochs.Known()}, 0)
 	if err := p.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("binarystar: %w", err), p.Close())
 	}
@@ -254,24 +258,35 @@ func (p *Pair) act(out Outcome) {
 		p.announce.Store(true)
 		p.waiter.Wake()
 	}
+	if out.Became == Passive {
+		p.active.Store(false)
+	}
+	p.keep()
 	if out.Became == 0 {
 		return
 	}
 	p.locked(func(*Machine) { p.since, p.reason = p.now(), out.Reason })
 	switch out.Became {
 	case Active:
-		if err := SaveEpoch(fsys.OS{}, p.cfg.Dir, out.Epoch); err != nil {
-			p.cfg.Warn(err)
-		}
 		if p.cfg.OnActive != nil {
 			p.cfg.OnActive(out.Epoch, out.Reason)
 		}
 		p.active.Store(true)
 	case Passive:
-		p.active.Store(false)
 		if p.cfg.OnPassive != nil {
 			p.cfg.OnPassive(out.Epoch, out.Reason)
 		}
+	}
+}
+
+// keep keeps the greatest epoch that is known, also where it is the peer's: whoever has
+// seen that one must not see a lesser one of this server, should it come back alone.
+func (p *Pair) keep() {
+	known := uint64(0)
+	p.locked(func(m *Machine) { known = m.epoch })
+	if err := p.epochs.Keep(known); err != nil && p.unkept != known {
+		p.unkept = known // it is tried again, and told of once
+		p.cfg.Warn(err)
 	}
 }
 

@@ -220,6 +220,25 @@ func TestEpochIsKept(t *testing.T) {
 	}
 }
 
+// TestPeersEpochIsKept: a server that comes back alone is not active in an epoch
+// before one that it has heard of.
+func TestPeersEpochIsKept(t *testing.T) {
+	dir := t.TempDir()
+	at, a, b := startBoth(t)
+	a.stop()
+	b.acceptAtLast(t)
+	was := b.want(t, Active).Epoch
+	a = start(t, Config{Role: Primary, Bind: at[0], Peer: at[1], Dir: dir})
+	a.want(t, Passive)
+	b.stop()
+	a.stop()
+	a = start(t, Config{Role: Primary, Bind: at[0], Peer: at[1], Dir: dir})
+	a.acceptAtLast(t)
+	if e := a.want(t, Active).Epoch; e <= was {
+		t.Errorf("active in epoch %d, the peer was in %d", e, was)
+	}
+}
+
 func TestForeignAnnouncements(t *testing.T) {
 	at := endpoints(t)
 	ctx, err := zsock.NewContext(zsock.NoCPU)

@@ -43,7 +43,7 @@ func (s *busService) boot() {
 	if s.stored {
 		cfg.Store = &busLedger{s, s.p.fs}
 		if err := s.p.fs.Mkdir("replies"); err != nil {
-			s.again()
+			s.p.Again()
 			return
 		}
 	}
@@ -92,14 +92,6 @@ func (s *busService) unsettled(frames [][]byte) (majordomo.Reply, bool) {
 		s.run.w.Fail("no reply: %v", err)
 	}
 	return majordomo.Reply{Frames: reply}, true
-}
-
-// again starts the process anew in a while.
-func (s *busService) again() {
-	s.run.w.After(time.Second, func() {
-		s.p.Kill()
-		s.p.Start()
-	})
 }
 
 // work is the time that a command takes, now and then too long.
@@ -170,10 +162,7 @@ func (t *busTitanic) boot() {
 	}
 	if err != nil {
 		w.Logf("titanic: %v", err)
-		w.After(time.Second, func() {
-			t.p.Kill()
-			t.p.Start()
-		})
+		t.p.Again()
 		return
 	}
 	opened := t.titanic

@@ -9,8 +9,8 @@ import (
 // pairRun is a binary star pair and its clients. What must hold:
 //
 //  1. An epoch has one active server: no server is active twice in the same epoch,
-//     nor are two, over all restarts and losses of power. Only an epoch that could not
-//     be kept, because the disk was full, which the operator is told, may come again.
+//     nor are two, over all restarts, losses of power and full disks. Only an epoch
+//     that a disk which was failing did not keep may come again.
 //  2. A server accepts requests only while it is active, in the epoch that it became
 //     active in.
 //  3. Where nothing goes wrong between the two, they are not both active for longer
@@ -41,8 +41,9 @@ type pairServer struct {
 	role     binarystar.Role
 	p        *Process
 	peer     *pairServer
-	out      *link // to the peer
-	m        *binarystar.Machine
+	out      *link               // to the peer
+	m        *binarystar.Machine // nil: it could not start
+	epochs   *binarystar.Epochs
 	active   bool
 	epoch    uint64 // of its activity
 	votes    bool   // it has a voter of its own
@@ -107,12 +108,14 @@ func (r *pairRun) build(t *trouble) {
 
 // boot is a server's start.
 func (s *pairServer) boot() {
-	epoch, err := binarystar.LoadEpoch(s.p.fs, ".")
-	if err != nil {
-		s.run.w.Fail("%v cannot start: %v", s.role, err)
+	s.active, s.m = false, nil
+	var err error
+	if s.epochs, err = binarystar.OpenEpochs(s.p.fs, "."); err != nil {
+		s.run.w.Logf("%v: %v", s.role, err)
+		s.p.Again()
+		return
 	}
-	s.active = false
-	s.m = binarystar.NewMachine(binarystar.MachineConfig{Role: s.role, Expiry: s.run.expiry, Failback: s.run.failback, Epoch: epoch}, s.p.Now())
+	s.m = binarystar.NewMachine(binarystar.MachineConfig{Role: s.role, Expiry: s.run.expiry, Failback: s.run.failback, Epoch: s.epochs.Known()}, s.p.Now())
 	beat := func() time.Duration { return s.run.heartbeat }
 	s.p.Every(beat, s.say)
 	if s.votes {
@@ -145,6 +148,9 @@ func (s *pairServer) say() {
 }
 
 func (s *pairServer) hear(frame []byte) {
+	if s.m == nil {
+		return
+	}
 	state, epoch, err := binarystar.ParseAnnouncement(frame)
 	if err != nil {
 		s.run.w.Fail("%v does not understand %q: %v", s.role, frame, err)
@@ -157,9 +163,10 @@ func (s *pairServer) act(out binarystar.Outcome) {
 	if out.Announce {
 		s.p.After(0, s.say)
 	}
+	_, known := s.m.State()
+	err := s.epochs.Keep(known)
 	switch out.Became {
 	case binarystar.Active:
-		err := binarystar.SaveEpoch(s.p.fs, ".", out.Epoch)
 		s.run.w.Logf("%v: active in epoch %d: %s (kept: %v)", s.role, out.Epoch, out.Reason, err)
 		s.run.claim(s, out.Epoch, err == nil)
 		s.active, s.epoch = true, out.Epoch
@@ -181,6 +188,9 @@ func (r *pairRun) claim(s *pairServer, epoch uint64, kept bool) {
 
 // request takes in a client's request, and answers it.
 func (s *pairServer) request(answer func(epoch uint64, ok bool)) {
+	if s.m == nil {
+		return
+	}
 	refused, out := s.m.Request(s.p.Now())
 	s.act(out)
 	state, epoch := s.m.State()
@@ -282,7 +292,8 @@ func (r *pairRun) settle() {
 		r.w.Fail("all is calm, and the primary has not got the work back")
 	}
 	for i, c := range r.clients {
-		if c.served == served[i] {
+		// Who was served in an epoch that nobody remembers waits for a later one.
+		if c.served == served[i] && r.claims[c.seen].kept {
 			r.w.Fail("all is calm, and client %d is not served", i)
 		}
 	}

@@ -44,6 +44,9 @@ func (p *Process) Start() {
 	if p.up {
 		return
 	}
+	if p.disk.Failing() { // it is about to lose power, and has when the process starts
+		p.LosePower()
+	}
 	p.life++
 	p.up, p.stopped, p.late, p.born = true, false, nil, p.w.now
 	p.fs = &lifeFS{FS: p.disk, p: p, life: p.life}
@@ -69,6 +72,17 @@ func (p *Process) Kill() {
 	for _, s := range ports {
 		s.Close()
 	}
+}
+
+// Again starts a process anew, in a while, that found that it cannot run.
+func (p *Process) Again() {
+	life := p.life
+	p.w.After(time.Second, func() {
+		if p.up && p.life == life {
+			p.Kill()
+			p.Start()
+		}
+	})
 }
 
 // LosePower ends the process, and its disk forgets some of what was not synced.

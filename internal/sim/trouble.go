@@ -42,7 +42,7 @@ func (t *trouble) end() {
 	}
 	for _, p := range t.processes {
 		if p.disk.Failing() {
-			p.LosePower()
+			p.Kill()
 		}
 		p.disk.Limit(0)
 		p.Continue()
