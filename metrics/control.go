@@ -88,6 +88,7 @@ var brokerFailed = []struct {
 	{"full", func(c *brokered) uint64 { return c.FailedFull }},
 	{"too_large", func(c *brokered) uint64 { return c.FailedTooLarge }},
 	{"stopping", func(c *brokered) uint64 { return c.FailedStopping }},
+	{"passive", func(c *brokered) uint64 { return c.FailedPassive }},
 }
 
 var brokerHolds = []column[majordomo.BrokerState]{

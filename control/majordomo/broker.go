@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tapedeck/tapedeck/control/pirate"
@@ -59,6 +60,13 @@ type BrokerConfig struct {
 	// for a worker that says what has none in it, body the frames of a request, borrowed.
 	// It is called by Run, for peers of other processes alone. Default: they may.
 	May func(user string, worker bool, service []byte, body [][]byte) bool
+	// Accept, where it is set, makes the broker one of a pair: it is asked before anything
+	// that a client asks for is taken in, and reports whether this is the active one. vote
+	// is false for a client that lives in a broker's process: it is no witness of what
+	// became of the other one. What is not accepted is refused with ReasonPassive. Workers
+	// are listed all the same, so that a takeover finds them. It is called by Run, which
+	// waits for it.
+	Accept func(vote bool) bool
 	// StopWait is how long Run waits, when it is to stop, for workers to answer
 	// what they have. Default 1 s.
 	StopWait time.Duration
@@ -78,6 +86,8 @@ const (
 	ReasonStopping = pirate.ReasonStopping
 	// ReasonNoRight: BrokerConfig.May does not allow it. Asking again does not help.
 	ReasonNoRight Reason = "no right to it"
+	// ReasonPassive: another broker takes requests, BrokerConfig.Accept says.
+	ReasonPassive Reason = "this broker is the passive one of a pair"
 )
 
 // The broker's own services.
@@ -89,6 +99,9 @@ const (
 	ServiceCounters = ReservedPrefix + "counters"
 	// ServiceMMI is mmi.service: whether a service has a worker.
 	ServiceMMI = "mmi.service"
+	// ServicePing answers [200]; brokers of others, as MMI has it, [501]. Either says that
+	// the broker takes requests.
+	ServicePing = "mmi.ping"
 	// ReservedPrefix begins the names of the broker's services that are ours.
 	ReservedPrefix = "tapedeck.broker."
 )
@@ -149,6 +162,7 @@ type Broker struct {
 	waiter *zsock.Waiter
 	now    func() time.Duration // the time as the machine has it
 	ticked time.Duration
+	resign atomic.Bool
 
 	in     *zsock.Inbox
 	out    zsock.Outbox
@@ -228,6 +242,14 @@ func (b *Broker) Close() error {
 	}
 	b.waiter, b.socket, b.own = nil, nil, nil
 	return errors.Join(errs...)
+}
+
+// Resign is for a broker of a pair that has become the passive one: what no worker has is
+// failed with ReasonPassive, so that clients go to the other one; what workers have is seen
+// through. Any goroutine may call it; it does not wait.
+func (b *Broker) Resign() {
+	b.resign.Store(true)
+	b.waiter.Wake()
 }
 
 // Counters returns what was counted so far. Any goroutine may call it.

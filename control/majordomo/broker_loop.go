@@ -46,6 +46,9 @@ func (b *Broker) turn(step time.Duration) error {
 	if _, err := b.waiter.Wait(nil, wait); err != nil {
 		return fmt.Errorf("majordomo: broker: %w", err)
 	}
+	if b.resign.Swap(false) {
+		b.locked(b.m.resign)
+	}
 	// Before the clock: what has arrived is no silence.
 	for range batchesMax {
 		err := b.socket.RecvMany(b.in, batchMessages, batchBytes)
@@ -142,6 +145,13 @@ func (b *Broker) may(m *message) bool {
 }
 
 func (b *Broker) request(now time.Duration, m *message) {
+	if b.cfg.Accept != nil {
+		if !b.cfg.Accept(!local(m.from)) {
+			b.refuse(m, b.m.turnAway(ReasonPassive))
+			return
+		}
+		b.m.resigned = false
+	}
 	if reserved(m.service) {
 		b.m.count.Own++
 		b.answerOwn(now, m)

@@ -17,9 +17,17 @@ import (
 // ClientConfig is what a Client is made from. The zero value of a field means its
 // default.
 type ClientConfig struct {
-	// Endpoints of brokers. At least one. The client is at one at a time, and goes
-	// to the next one when that falls silent.
+	// Endpoints of brokers. At least one. The client is at one at a time. Of several it
+	// looks for one that takes requests, and looks again when its connection ends, when
+	// it is refused because that one is the passive one of a pair, or stops, and when it
+	// has been silent for two Heartbeats.
 	Endpoints []string
+	// Heartbeat is how long one of several brokers, from which a reply is waited for,
+	// may say nothing; then it is asked whether it is there. Default 500 ms.
+	Heartbeat time.Duration
+	// Local: the client lives in the process of a broker. Of a pair that has lost sight
+	// of one another its requests say nothing that the broker does not know.
+	Local bool
 	// Context that an inproc broker is in; it is borrowed until Close. Default: one
 	// of its own.
 	Context *zsock.Context
@@ -128,11 +136,12 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if len(cfg.Endpoints) == 0 {
 		return nil, errors.New("majordomo: a client needs endpoints")
 	}
-	if cfg.Timeout < 0 || cfg.Tries < 0 || cfg.Backoff < 0 || cfg.BackoffMax < 0 || cfg.Outstanding < 0 || cfg.ReplyBytes < 0 {
+	if cfg.Timeout < 0 || cfg.Tries < 0 || cfg.Heartbeat < 0 || cfg.Backoff < 0 || cfg.BackoffMax < 0 || cfg.Outstanding < 0 || cfg.ReplyBytes < 0 {
 		return nil, errors.New("majordomo: a number of the client is negative")
 	}
 	orDefault(&cfg.Timeout, 2500*time.Millisecond)
 	orDefault(&cfg.Tries, 3)
+	orDefault(&cfg.Heartbeat, 500*time.Millisecond)
 	orDefault(&cfg.Backoff, 100*time.Millisecond)
 	orDefault(&cfg.BackoffMax, max(5*time.Second, cfg.Backoff))
 	orDefault(&cfg.Outstanding, 1000)

@@ -15,7 +15,15 @@ type clientLoop struct {
 	clock   func() time.Duration
 	now     time.Duration // of this turn
 	ticked  time.Duration
-	at      int // endpoint that lanes are opened to
+	at      int           // endpoint that lanes are opened to, or nowhere
+	last    int           // the one before
+	lost    bool          // the last one was found to be gone
+	astray  bool          // the one that lanes are at is not the right one any more
+	talks   bool          // it says that it is there when it is asked
+	scouts  []*scout      // that look for the right one
+	sought  time.Duration // since when
+	passive bool          // one of them was refused
+	asking  zsock.Outbox  // scratch
 	main    *lane
 	plain   map[string]*lane // of services whose replies carry no number
 	lanes   []*lane          // all, main first
@@ -32,14 +40,18 @@ type clientLoop struct {
 	given   []given // scratch
 }
 
-// watched is what a socket of the waiter is.
+// watched is what a socket of the waiter is: of a lane, or of a scout.
 type watched struct {
 	lane    *lane
+	scout   *scout
 	monitor bool
 }
 
 func (l *clientLoop) init(c *Client) {
 	l.c, l.plain, l.numbers = c, map[string]*lane{}, map[uint64]*call{}
+	if l.several() {
+		l.at = nowhere
+	}
 	l.main = &lane{l: l, numbers: true}
 	l.lanes = []*lane{l.main}
 	for _, s := range c.cfg.Plain {
@@ -75,6 +87,7 @@ func (c *Client) run() {
 	for _, n := range l.lanes {
 		_ = n.close() // it has nothing left to send that anybody waits for
 	}
+	_ = l.recall(nil)
 	c.mu.Lock()
 	c.broken = err
 	c.mu.Unlock()
@@ -98,7 +111,7 @@ func (l *clientLoop) step() time.Duration {
 func (l *clientLoop) turn() error {
 	wait := zsock.Forever
 	if l.open.len > 0 || l.anyPlain() {
-		wait = max(l.ticked+l.step()-l.clock(), 0)
+		wait = max(min(l.ticked+l.step(), l.scoutsDue())-l.clock(), 0)
 	}
 	ready, err := l.c.waiter.Wait(l.ready[:0], wait)
 	if err != nil {
@@ -119,6 +132,9 @@ func (l *clientLoop) turn() error {
 		if err := l.tick(); err != nil {
 			return err
 		}
+	}
+	if err := l.roam(); err != nil {
+		return err
 	}
 	for _, n := range l.lanes {
 		if err := n.pump(); err != nil {
@@ -142,13 +158,14 @@ func (l *clientLoop) anyPlain() bool {
 // attend takes in what has come.
 func (l *clientLoop) attend() error {
 	for _, w := range l.readers {
-		if w.lane.socket == nil {
-			continue
-		}
 		var err error
-		if w.monitor {
+		switch {
+		case w.scout != nil:
+			err = w.scout.attend(w.monitor)
+		case w.lane.socket == nil:
+		case w.monitor:
 			err = w.lane.heed()
-		} else {
+		default:
 			err = w.lane.read()
 		}
 		if err != nil {
@@ -211,6 +228,7 @@ func (l *clientLoop) tick() error {
 			}
 		}
 	}
+	l.askSilent()
 	for _, n := range l.lanes[1:] {
 		if n.socket != nil && n.queue.len == 0 && n.flight.len == 0 && l.now-n.used >= idleLane {
 			if err := n.close(); err != nil {
@@ -228,10 +246,14 @@ func (l *clientLoop) timeout(k *call) error {
 	l.count.Unanswered++
 	n.leave(k)
 	silent := n.heard < k.began && n.opened <= k.began
-	if silent && n.socket != nil && n.at == l.at {
-		l.at = (l.at + 1) % len(l.c.cfg.Endpoints)
+	if silent && n.socket != nil && n.at == l.at && l.several() {
+		l.astray = true
 	}
-	l.retry(k, "timeout")
+	if l.passive {
+		l.retry(k, string(ReasonPassive))
+	} else {
+		l.retry(k, "timeout")
+	}
 	if silent || n.single {
 		return n.close()
 	}
@@ -241,6 +263,11 @@ func (l *clientLoop) timeout(k *call) error {
 // failed takes note that a broker has failed the request.
 func (l *clientLoop) failed(k *call, reason string) {
 	l.count.Failed++
+	if l.several() && elsewhere(reason) {
+		l.note(k)
+		l.astray = true // and what is in flight goes again, to another one
+		return
+	}
 	if reason == string(ReasonTooLarge) || reason == string(ReasonNoRight) { // it would not become smaller, nor allowed
 		l.note(k)
 		k.ended(reason)
@@ -355,11 +382,14 @@ func (l *clientLoop) watch() {
 	l.watched = l.watched[:0]
 	var sockets []*zsock.Socket
 	for _, n := range l.lanes {
-		if n.socket == nil || n.monitor == nil {
-			continue
+		if n.socket != nil {
+			l.watched = append(l.watched, watched{lane: n, monitor: true}, watched{lane: n})
+			sockets = append(sockets, n.monitor.Socket(), n.socket)
 		}
-		l.watched = append(l.watched, watched{n, true}, watched{n, false})
-		sockets = append(sockets, n.monitor.Socket(), n.socket)
+	}
+	for _, s := range l.scouts {
+		l.watched = append(l.watched, watched{scout: s, monitor: true}, watched{scout: s})
+		sockets = append(sockets, s.monitor.Socket(), s.socket)
 	}
 	l.c.waiter.Watch(sockets...)
 }

@@ -16,6 +16,7 @@ type BrokerCounters struct {
 	FailedFull     uint64 `json:"failed_full"`
 	FailedTooLarge uint64 `json:"failed_too_large"`
 	FailedStopping uint64 `json:"failed_stopping"`
+	FailedPassive  uint64 `json:"failed_passive"`
 
 	Malformed   uint64 `json:"malformed"`   // messages that are none of the protocol, from either side
 	Late        uint64 `json:"late"`        // replies to requests that were answered or failed before
@@ -33,7 +34,7 @@ type BrokerCounters struct {
 
 // Failed is how many requests were failed or refused, for whatever reason.
 func (c *BrokerCounters) Failed() uint64 {
-	return c.FailedNoWorker + c.FailedDeadline + c.FailedDied + c.FailedFull + c.FailedTooLarge + c.FailedStopping
+	return c.FailedNoWorker + c.FailedDeadline + c.FailedDied + c.FailedFull + c.FailedTooLarge + c.FailedStopping + c.FailedPassive
 }
 
 // BrokerState is what a Broker holds at a moment.
@@ -74,6 +75,8 @@ type ClientCounters struct {
 	Failed     uint64 // tries that a broker answered with a reason
 	Resent     uint64 // times that one was sent again because the connection was a new one
 	Connected  uint64 // connections that were opened or came back
+	Moved      uint64 // times that another one of several brokers was found to take requests
+	Silent     uint64 // times that one of several brokers did not say that it is there
 	Late       uint64 // replies to requests that nobody waits for any more
 	Mismatched uint64 // replies without a number that could be to several requests; those were sent again
 	Malformed  uint64 // messages that are none of the protocol
@@ -93,5 +96,7 @@ func (c *BrokerCounters) failed(r Reason) {
 		c.FailedTooLarge++
 	case ReasonStopping:
 		c.FailedStopping++
+	case ReasonPassive:
+		c.FailedPassive++
 	}
 }

@@ -41,3 +41,23 @@ func depthOf(address []byte) int {
 	}
 	return 1
 }
+
+// A client that lives in the process of a broker says so in the same place.
+//
+//	0  4    signature "TPML"
+//	4  u8   version, 1
+//	5  10   random
+const localSignature = "TPML"
+
+func localIdentity() []byte {
+	b := make([]byte, identitySize)
+	copy(b, localSignature)
+	b[4] = identityVersion
+	_, _ = rand.Read(b[5:]) // it does not fail
+	return b
+}
+
+// local reports whether the client of this address lives in the process of a broker.
+func local(address []byte) bool {
+	return len(address) == identitySize && bytes.HasPrefix(address, []byte(localSignature)) && address[4] == identityVersion
+}

@@ -18,6 +18,7 @@
 // that offers one is sent away. It answers
 //
 //	mmi.service                [name] with [200] where the service has a worker, else [404]
+//	mmi.ping                   with [200], our own; brokers of others say [501]
 //	mmi.<other>                with [501]
 //	tapedeck.broker.services   with a JSON array of ServiceState
 //	tapedeck.broker.counters   with a JSON object, BrokerCounters
@@ -40,6 +41,21 @@
 // takes more from a broker of ours, each in a message of its own as ever: it says so
 // in the identity of its socket, where peers of others look for nothing. It answers
 // them in their order. This is what makes many small requests cheap.
+//
+// # Two brokers
+//
+// Two brokers are a pair where each is told by BrokerConfig.Accept whether it is the
+// active one. The passive one lists workers and beats, hands out nothing, and answers
+// what clients ask, mmi. too, with a failed number frame and ReasonPassive, where they
+// have sent a number; clients of others run into their timeout. One that becomes passive
+// refuses so what no worker has, and sees through what workers have.
+//
+// A Worker with several endpoints is at all of them. A Client with several asks each for
+// mmi.ping, and goes to one that does not refuse; it does so again when it is refused,
+// when its connection ends, and when the broker owes it something and has been silent for
+// two heartbeats, a ping included. What is outstanding it sends again, in its order. A
+// request may so be given to a worker by both: handlers know the repeat by what is in
+// the request, as those of control.Service do.
 //
 // # Otherwise than in the guide
 //

@@ -2,7 +2,6 @@ package majordomo
 
 import (
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/tapedeck/tapedeck/control/pirate"
@@ -18,14 +17,11 @@ type lane struct {
 	numbers bool // requests carry theirs
 	service string
 
-	socket  *zsock.Socket
-	monitor *zsock.Monitor
-	at      int           // endpoint
-	opened  time.Duration // the socket
-	heard   time.Duration // anything from the broker
-	stood   bool          // a connection of the socket has stood before
-	down    bool          // no connection stands
-	used    time.Duration // when it last had a call
+	line
+	heard time.Duration // anything from the broker
+	quiet time.Duration // since when the broker has said nothing, though it was asked
+	asked time.Duration // since when it has not said that it is there; 0: it was not asked
+	used  time.Duration // when it last had a call
 
 	queue  list[call] // to be sent
 	flight list[call] // sent, or in the outbox
@@ -45,26 +41,12 @@ const (
 // idleLane is for how long a lane of one service stays without requests.
 const idleLane = 10 * time.Second
 
-func (n *lane) open() error {
-	s, err := n.l.c.zctx.NewSocket(zsock.DEALER, zsock.SocketConfig{MessageMax: n.l.c.cfg.ReplyBytes, SendQueue: -1, ReceiveQueue: -1})
-	if err != nil {
-		return err
-	}
-	n.socket, n.at, n.opened, n.stood, n.left = s, n.l.at, n.l.now, false, nil
-	n.down = !strings.HasPrefix(n.endpoint(), "inproc:") // which has no connections to tell of
-	// What a connection had queued goes with it: it is this lane that holds it.
-	if err := errors.Join(s.OnlyConnected(), s.NoticeDeath(deathInterval, deathTimeout)); err != nil {
-		return err
-	}
-	if n.monitor, err = n.l.c.zctx.Monitor(s); err != nil {
-		return err
-	}
-	n.l.count.Connected++
-	if err := s.Connect(n.endpoint()); err != nil {
-		return err
-	}
+func (n *lane) open() (err error) {
+	n.left = nil
+	n.line, err = n.l.dial(n.l.at)
+	n.quiet, n.asked = n.l.now, 0
 	n.l.watch()
-	return nil
+	return err
 }
 
 func (n *lane) endpoint() string { return n.l.c.cfg.Endpoints[n.at] }
@@ -75,12 +57,7 @@ func (n *lane) close() error {
 		return nil
 	}
 	n.requeue()
-	var err error
-	if n.monitor != nil {
-		err = n.monitor.Close()
-	}
-	err = errors.Join(err, n.socket.Close())
-	n.socket, n.monitor = nil, nil
+	err := n.line.close()
 	n.l.watch()
 	return err
 }
@@ -114,6 +91,9 @@ func (n *lane) pump() error {
 	if n.queue.len == 0 && n.out.Messages() == 0 {
 		return nil
 	}
+	if n.l.at == nowhere {
+		return n.l.search()
+	}
 	if n.socket == nil {
 		if err := n.open(); err != nil {
 			return err
@@ -145,6 +125,9 @@ func (n *lane) load(k *call) {
 	if n.single && !k.turn {
 		k.turn, k.began, k.due = true, n.l.now, n.l.now+n.l.c.cfg.Timeout
 	}
+	if n.flight.len == 0 {
+		n.quiet, n.asked = n.l.now, 0
+	}
 	k.position.leave()
 	n.flight.push(&k.position)
 	k.phase, k.put = phaseFlying, n.put
@@ -167,20 +150,14 @@ func (n *lane) load(k *call) {
 // heed takes note of what became of the connection.
 func (n *lane) heed() error {
 	for {
-		change, err := n.monitor.Next()
+		changed, err := n.line.heed(n.l)
 		switch {
-		case errors.Is(err, zsock.ErrAgain):
-			return nil
 		case err != nil:
 			return err
-		case change == zsock.Disconnected:
-			n.down = true
-		default:
-			if n.stood {
-				n.l.count.Connected++
-			}
-			n.stood, n.down = true, false
+		case !changed:
+			return nil
 		}
+		n.l.astray = n.l.astray || n.down && n.l.several()
 		// What is sent between the end of one connection and the beginning of the
 		// next may still be taken by the queue of the first: it counts for nothing.
 		n.requeue()
@@ -197,7 +174,7 @@ func (n *lane) read() error {
 		if err != nil {
 			return err
 		}
-		n.heard = n.l.now
+		n.heard, n.quiet, n.asked = n.l.now, n.l.now, 0
 		size := 0
 		var m message
 		for frames := n.l.in.Next(); frames != nil; frames = n.l.in.Next() {
@@ -220,6 +197,11 @@ func (n *lane) read() error {
 
 // match finds the call that a reply is to.
 func (n *lane) match(m *message) {
+	if string(m.service) == ServicePing {
+		n.l.astray = n.l.astray || refuses(m)
+		n.l.talks = true
+		return
+	}
 	if n.numbers {
 		if number, failed, ok := pirate.ParseNumber(m.body[0]); ok {
 			n.matchNumber(m, number, failed)

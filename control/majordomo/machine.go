@@ -28,6 +28,7 @@ type machine struct {
 
 	ticked, beaten time.Duration
 	stopping       bool
+	resigned       bool // another broker takes requests
 }
 
 // bounds are the times and limits of a machine.

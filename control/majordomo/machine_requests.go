@@ -186,6 +186,8 @@ func (m *machine) again(now time.Duration, j *job) {
 	case m.heldByLiving(j):
 	case m.stopping:
 		m.fail(j, ReasonStopping)
+	case m.resigned:
+		m.fail(j, ReasonPassive)
 	case j.tries >= triesMax:
 		m.fail(j, ReasonDied)
 	case now >= j.deadline:

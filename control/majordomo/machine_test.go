@@ -372,6 +372,23 @@ func TestStop(t *testing.T) {
 	s.do("disconnect w", (*machine).end)
 }
 
+// TestResign: what waits is left to another broker, what is at work is seen through, and
+// not given to a second worker.
+func TestResign(t *testing.T) {
+	s := newScript(t)
+	s.ready(0, "w", "echo", "")
+	s.ready(0, "v", "echo", "")
+	s.request(0, "c", "echo", "send 1 to w")
+	s.request(0, "c", "echo", "send 2 to v")
+	s.request(0, "c", "echo", "")
+	s.do("fail 3: this broker is the passive one of a pair, drop 3", (*machine).resign)
+	s.reply(0, "w", "c", "drop 1", true)
+	s.do("fail 2: this broker is the passive one of a pair, drop 2", func(m *machine) { m.disconnect(0, []byte("v")) })
+	if n := s.m.count; n.FailedPassive != 2 || n.Answered != 1 || s.m.open.len != 0 {
+		t.Errorf("%+v", n)
+	}
+}
+
 // TestPrefetch: a worker that says so is given several requests, in turn with
 // others, and answers them in any order.
 func TestPrefetch(t *testing.T) {

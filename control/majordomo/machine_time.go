@@ -51,11 +51,22 @@ func (m *machine) sweep() {
 // stop makes the broker take no more requests and fail those that no worker has.
 func (m *machine) stop() {
 	m.stopping = true
+	m.failWaiting(ReasonStopping)
+}
+
+// resign makes the broker leave to another one what no worker has, also where a worker
+// dies, until it is told of a request again.
+func (m *machine) resign() {
+	m.resigned = true
+	m.failWaiting(ReasonPassive)
+}
+
+func (m *machine) failWaiting(reason Reason) {
 	for n := m.open.first; n != nil; {
 		j := n.value
 		n = n.next
 		if j.waits {
-			m.fail(j, ReasonStopping)
+			m.fail(j, reason)
 		}
 	}
 }

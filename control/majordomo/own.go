@@ -15,6 +15,8 @@ func (b *Broker) answerOwn(now time.Duration, m *message) {
 	switch string(m.service) {
 	case ServiceMMI:
 		answer = b.mmi(now, m.body[len(m.body)-1])
+	case ServicePing:
+		answer = frameFound
 	case ServiceServices:
 		answer = appendJSON(b.m.state().Services)
 	case ServiceCounters:

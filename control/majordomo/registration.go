@@ -16,7 +16,8 @@ type registration struct {
 	socket  *zsock.Socket  // nil: away
 	monitor *zsock.Monitor // of its connection, where that is watched
 	stood   bool           // the connection has stood before
-	at      int            // endpoint
+	at      int            // endpoint; it never changes
+	first   bool           // of those at its endpoint
 	index   int            // of its socket in the waiter
 	in      *zsock.Inbox   // with the requests; the handler's while there is one
 	large   bool           // they are
@@ -27,6 +28,7 @@ type registration struct {
 
 	mu     sync.Mutex // guards what follows, against the goroutine of the handler
 	out    *zsock.Outbox
+	taken  bool          // a handler has taken the requests that came
 	began  time.Duration // the request that is being handled
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -75,7 +77,7 @@ func (r *registration) serve(w *Worker, partly func()) {
 func (r *registration) start(w *Worker, now time.Duration) context.Context {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.began = now
+	r.began, r.taken = now, true
 	if r.ctx.Err() != nil { // the one before took too long
 		r.cancel()
 		r.ctx, r.cancel = w.contextOf(r)

@@ -26,8 +26,8 @@ type Reply = pirate.Reply
 // WorkerConfig is what a Worker is made from. The zero value of a field means its
 // default.
 type WorkerConfig struct {
-	// Endpoints of brokers. At least one. The worker is at one at a time, and goes
-	// to the next one when that falls silent.
+	// Endpoints of brokers. At least one. The worker is at all of them: whichever of a
+	// pair has become active knows it.
 	Endpoints []string
 	// Context that an inproc broker is in; it is borrowed until Run returns.
 	// Default: one of its own.
@@ -37,7 +37,7 @@ type WorkerConfig struct {
 	// Handler answers the requests.
 	Handler Handler
 	// Concurrency is how many requests it answers at once. The protocol gives a
-	// worker one request at a time, so it is that many workers to the broker, each
+	// worker one request at a time, so it is that many workers to each broker, each
 	// with a socket. Default 1.
 	Concurrency int
 	// Prefetch is how many requests a broker of ours gives each of those workers
@@ -72,7 +72,6 @@ type Worker struct {
 	waiter        *zsock.Waiter
 	registrations []*registration
 	watched       []watchedSocket // those of the waiter, by index
-	at            int             // endpoint that is connected to
 	due           time.Duration   // when a registration has something to do by itself, at the latest
 	out           zsock.Outbox    // for commands
 	spare         *zsock.Outbox   // for replies

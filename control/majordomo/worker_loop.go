@@ -44,9 +44,10 @@ func (w *Worker) open() (err error) {
 		}
 	}
 	w.now, w.spare = w.zctx.Clock(), new(zsock.Outbox)
-	w.jobs = make(chan *registration, w.cfg.Concurrency)
-	for range w.cfg.Concurrency {
-		r := &registration{in: zsock.NewInbox(), out: new(zsock.Outbox)}
+	all := w.cfg.Concurrency * len(w.cfg.Endpoints)
+	w.jobs = make(chan *registration, all)
+	for i := range all {
+		r := &registration{at: i / w.cfg.Concurrency, first: i%w.cfg.Concurrency == 0, in: zsock.NewInbox(), out: new(zsock.Outbox)}
 		r.m = workerMachine{
 			cfg:   workerTimes{w.cfg.Heartbeat, time.Duration(w.cfg.Liveness) * w.cfg.Heartbeat, w.cfg.Work},
 			back:  pirate.Backoff{First: w.cfg.Backoff, Most: w.cfg.BackoffMax, Random: w.zctx.Random},
@@ -95,6 +96,9 @@ func (w *Worker) serve(r *registration) {
 // hand hands the requests that have come over a registration to a goroutine of
 // handlers.
 func (w *Worker) hand(r *registration) {
+	r.mu.Lock()
+	r.taken = false
+	r.mu.Unlock()
 	if world := w.zctx.World(); world != nil {
 		world.Go(func() { w.serve(r) })
 		return
@@ -210,8 +214,11 @@ func (w *Worker) tick() error {
 // there.
 func (w *Worker) lookAfter(now time.Duration, r *registration) error {
 	r.mu.Lock()
-	began, replies := r.began, r.out.Messages()
+	began, replies, taken := r.began, r.out.Messages(), r.taken
 	r.mu.Unlock()
+	if !taken {
+		began = now // what is handled is another broker's
+	}
 	r.m.progress(max(r.m.began, began))
 	if w.cfg.Prefetch == 1 {
 		return nil
@@ -308,11 +315,6 @@ func (w *Worker) do(r *registration, a workerAct) error {
 	switch a {
 	case workerOpen:
 		err = w.connect(r)
-	case workerElsewhere:
-		if r.at == w.at { // the others follow when they notice
-			w.at = (w.at + 1) % len(w.cfg.Endpoints)
-		}
-		err = w.drop(r)
 	case workerClose:
 		err = w.drop(r)
 	case workerGoodbye:

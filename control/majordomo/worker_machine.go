@@ -17,7 +17,6 @@ type workerMachine struct {
 	stopping bool
 	renew    bool // when it has answered it is to offer itself anew
 	told     bool // busy: the handler was told that it takes too long
-	refusals int  // DISCONNECTs since the broker said anything else
 
 	until time.Duration // away: when to try again
 	heard time.Duration // from the broker
@@ -45,19 +44,14 @@ const (
 type workerAct uint8
 
 const (
-	workerNothing   workerAct = iota
-	workerOpen                // a new socket, connected, and READY on it
-	workerClose               // the socket, and drop what it has not sent
-	workerElsewhere           // the same, and try the next broker
-	workerBeat                // send a heartbeat
-	workerStart               // handle the requests that have come
-	workerOverdue             // end the handler's context
-	workerGoodbye             // send DISCONNECT, and close the socket when that is out
+	workerNothing workerAct = iota
+	workerOpen              // a new socket, connected, and READY on it
+	workerClose             // the socket, and drop what it has not sent
+	workerBeat              // send a heartbeat
+	workerStart             // handle the requests that have come
+	workerOverdue           // end the handler's context
+	workerGoodbye           // send DISCONNECT, and close the socket when that is out
 )
-
-// refusalsMax is how often a broker may send a worker away before the worker tries
-// another one: once is for a broker that has been restarted.
-const refusalsMax = 2
 
 // tick does what time brings.
 func (m *workerMachine) tick(now time.Duration) workerAct {
@@ -72,7 +66,7 @@ func (m *workerMachine) tick(now time.Duration) workerAct {
 		if now-m.heard >= m.cfg.silence {
 			m.count.Lost++
 			m.leave(now + m.back.Next())
-			return workerElsewhere
+			return workerClose
 		}
 		return m.beatIfDue(now)
 	case workerBusy:
@@ -113,7 +107,6 @@ func (m *workerMachine) message(now time.Duration, c command) workerAct {
 	switch c {
 	case heartbeat, workerRequest:
 		m.heard = now
-		m.refusals = 0
 		m.back.Reset()
 		if c == heartbeat {
 			return workerNothing
@@ -127,15 +120,11 @@ func (m *workerMachine) message(now time.Duration, c command) workerAct {
 		return workerStart
 	case disconnect:
 		m.count.Dismissed++
-		m.refusals++
 		if m.state == workerBusy {
 			m.renew = true
 			return workerNothing
 		}
 		m.leave(now + m.back.Next())
-		if m.refusals >= refusalsMax {
-			return workerElsewhere
-		}
 		return workerClose
 	}
 	m.count.Malformed++

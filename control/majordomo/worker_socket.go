@@ -17,7 +17,7 @@ func (w *Worker) connect(r *registration) error {
 	if err != nil {
 		return fmt.Errorf("majordomo: worker: %w", err)
 	}
-	r.socket, r.at, r.stood = s, w.at, false
+	r.socket, r.stood = s, false
 	if w.telling(r) {
 		if r.monitor, err = w.zctx.Monitor(s); err != nil {
 			return fmt.Errorf("majordomo: worker: %w", err)
@@ -37,9 +37,9 @@ func (w *Worker) connect(r *registration) error {
 // telling reports whether the registration's connection is watched. A worker that
 // is known by an identity of its own is known on a connection that came back, too,
 // but what it was sent may be lost: it has to notice. For others one tells for all
-// that the broker may be a new one.
+// of its endpoint that the broker may be a new one.
 func (w *Worker) telling(r *registration) bool {
-	return w.cfg.Prefetch > 1 || r == w.registrations[0]
+	return w.cfg.Prefetch > 1 || r.first
 }
 
 // drop closes the socket of a registration.
@@ -101,7 +101,7 @@ func (w *Worker) heed(r *registration) error {
 // renew has a registration offer itself anew, and those that it tells for.
 func (w *Worker) renew(teller *registration) error {
 	for _, r := range w.registrations {
-		if r == teller || w.cfg.Prefetch == 1 {
+		if r == teller || w.cfg.Prefetch == 1 && r.at == teller.at {
 			if err := w.do(r, r.m.reconnected(w.now())); err != nil {
 				return err
 			}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -44,7 +46,7 @@ func TestWorkerEveryPair(t *testing.T) {
 		{"silence", func(m *workerMachine) workerAct { m.beat = never; return m.tick(3 * sec) }},
 		{"too long", func(m *workerMachine) workerAct { m.beat = never; return m.tick(10 * sec) }},
 	}
-	acts := []string{"", "open", "close", "elsewhere", "beat", "start", "overdue", "goodbye"}
+	acts := []string{"", "open", "close", "beat", "start", "overdue", "goodbye"}
 	words := []string{"away", "idle", "busy", "done"}
 	want := map[string]string{
 		"away + request": "away", "away + heartbeat": "away", "away + disconnect": "away", "away + nonsense": "away",
@@ -53,7 +55,7 @@ func TestWorkerEveryPair(t *testing.T) {
 
 		"idle + request": "busy start", "idle + heartbeat": "idle", "idle + disconnect": "away close", "idle + nonsense": "idle",
 		"idle + finished": "idle", "idle + unsent": "idle", "idle + reconnected": "away goodbye", "idle + stop": "done goodbye",
-		"idle + time to beat": "idle beat", "idle + silence": "away elsewhere", "idle + too long": "away elsewhere",
+		"idle + time to beat": "idle beat", "idle + silence": "away close", "idle + too long": "away close",
 
 		"busy + request": "busy", "busy + heartbeat": "busy", "busy + disconnect": "busy renew", "busy + nonsense": "busy",
 		"busy + finished": "idle", "busy + unsent": "away close", "busy + reconnected": "busy renew", "busy + stop": "busy stopping",
@@ -105,7 +107,7 @@ func TestWorkerEveryPair(t *testing.T) {
 }
 
 // TestWorkerBacksOff: a broker that sends a worker away again and again is asked
-// less and less often, and then another one is.
+// less and less often.
 func TestWorkerBacksOff(t *testing.T) {
 	m := &workerMachine{
 		cfg: workerTimes{heartbeat: sec, silence: 3 * sec, work: 10 * sec}, count: &WorkerCounters{},
@@ -116,8 +118,7 @@ func TestWorkerBacksOff(t *testing.T) {
 		if a := m.tick(now); a != workerOpen {
 			t.Fatalf("%d: got %v", i, a)
 		}
-		a := m.message(now, disconnect)
-		if elsewhere := a == workerElsewhere; elsewhere != (i > 0) {
+		if a := m.message(now, disconnect); a != workerClose {
 			t.Errorf("%d: got %v", i, a)
 		}
 		if got := m.due() - now; got != want*sec {
@@ -299,18 +300,50 @@ func TestStopDoesNotWaitForEver(t *testing.T) {
 	}
 }
 
-// TestWorkerFindsAnotherBroker: when its broker falls silent, and when it stops.
-func TestWorkerFindsAnotherBroker(t *testing.T) {
+// TestWorkerAtAllBrokers: it is at all that there are, whoever falls silent or stops, and
+// does no more at once than it is to.
+func TestWorkerAtAllBrokers(t *testing.T) {
 	ctx := newContext(t)
 	silent := newRaw(t, ctx, zsock.ROUTER)
 	one, stop := runBroker(t, BrokerConfig{})
 	two, _ := runBroker(t, BrokerConfig{})
 	endpoints := append([]string{silent.bind("tcp://127.0.0.1:*")}, append(one.Endpoints(), two.Endpoints()...)...)
-	w, _ := runWorker(t, WorkerConfig{Endpoints: endpoints, Handler: echo("w"), Concurrency: 2, Liveness: 5, BackoffMax: 2 * beat})
-	until(func() bool { return one.State().Workers+two.State().Workers == 2 })
-	until(func() bool { return w.Counters().Lost >= 2 })
+	var mu sync.Mutex
+	now, most := 0, 0
+	atOnce := func(more int) {
+		mu.Lock()
+		defer mu.Unlock()
+		now += more
+		most = max(most, now)
+	}
+	gate := make(chan struct{})
+	w, _ := runWorker(t, WorkerConfig{Endpoints: endpoints, Concurrency: 2, Liveness: 5, BackoffMax: 2 * beat, Handler: func(_ context.Context, r [][]byte) Reply {
+		atOnce(1)
+		defer atOnce(-1)
+		<-gate
+		return Reply{Frames: [][]byte{slices.Clone(r[0])}}
+	}})
+	until(func() bool { return one.State().Workers == 2 && two.State().Workers == 2 && w.Counters().Lost >= 2 })
+	a := answers{t: t}
+	a.ask(newClient(t, ClientConfig{Endpoints: one.Endpoints()}), "echo", 10)
+	b := answers{t: t}
+	b.ask(newClient(t, ClientConfig{Endpoints: two.Endpoints()}), "echo", 10)
+	until(func() bool { return one.State().Services[0].Busy == 2 && two.State().Services[0].Busy == 2 })
+	until(func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return now == 2
+	})
+	close(gate)
+	a.wait()
+	b.wait()
+	if most != 2 {
+		t.Errorf("%d requests were handled at once, want 2", most)
+	}
 	stop()
-	until(func() bool { return two.State().Workers == 2 })
+	c := answers{t: t}
+	c.ask(newClient(t, ClientConfig{Endpoints: two.Endpoints()}), "echo", 10)
+	c.wait()
 }
 
 // TestReplies: of all sizes, with what they are released by.
