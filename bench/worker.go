@@ -34,6 +34,8 @@ type Job struct {
 	Resync   resyncOrders `json:"resync,omitzero"`
 	Bus      busOrders    `json:"bus,omitzero"`
 
+	Failover failoverOrders `json:"failover,omitzero"`
+
 	in *bufio.Reader // of a worker, what it is told beside the job
 }
 
@@ -61,8 +63,10 @@ type Result struct {
 	// Resync is what a reader that was cut off, or asked for refills, found.
 	Resync resyncTally `json:"resync,omitzero"`
 	// Bus is what those found who are on the control bus.
-	Bus   busTally `json:"bus,omitzero"`
-	Error string   `json:"error,omitempty"`
+	Bus busTally `json:"bus,omitzero"`
+	// Failover is what readers and clients of a pair found.
+	Failover failoverTally `json:"failover,omitzero"`
+	Error    string        `json:"error,omitempty"`
 }
 
 // ready is what a worker says when it can be sent to, and what it says later while
@@ -72,6 +76,8 @@ type ready struct {
 	Records   uint64   `json:"records,omitempty"` // that have come so far
 	Seek      seekSeen `json:"seek,omitzero"`     // what has come of a place
 	Error     string   `json:"error,omitempty"`   // its end before it was ready
+
+	Failover failoverSeen `json:"failover,omitzero"` // what came after a kill
 }
 
 // WorkerArg is the argument that makes the program a worker.
@@ -147,6 +153,15 @@ func (w *worker) cue() error {
 	return err
 }
 
+// tell tells the worker something, as a line of JSON.
+func (w *worker) tell(v any) error {
+	line, err := json.Marshal(v)
+	if err == nil {
+		_, err = w.in.Write(append(line, '\n'))
+	}
+	return err
+}
+
 // waitCue waits, in the worker, for the measuring process to say go on.
 func (job *Job) waitCue() error {
 	_, err := job.in.ReadBytes('\n')
@@ -219,6 +234,8 @@ var roles = map[string]func(ctx context.Context, job *Job, say func(ready) error
 	"hammer":       hammer,
 	"deck-readers": deckReaders,
 	"deck-timed":   deckTimed,
+
+	"failover-readers": failoverReaders,
 }
 
 // usage returns the CPU time and the peak resident set of this process. The

@@ -42,7 +42,7 @@ do not. The subscriber is a process of its own. docs/BENCH.md has the method.`,
 	fl.StringVar(&f.dir, "dir", "", "folder for tapes (default: /dev/shm where it is, else the temporary folder)")
 	fl.StringVar(&f.hgrm, "hgrm", "", "write each histogram to PREFIX-NAME.hgrm")
 	fl.StringVar(&f.html, "html", "", "write the report with plots to this file")
-	cmd.AddCommand(newBenchThroughput(&f), newBenchLatency(&f), newBenchPacing(&f), newBenchScale(&f), newBenchLocal(&f), newBenchSnail(&f), newBenchJoin(&f), newBenchResync(&f), newBenchSeek(&f), newBenchControl(&f), newBenchDiff())
+	cmd.AddCommand(newBenchThroughput(&f), newBenchLatency(&f), newBenchPacing(&f), newBenchScale(&f), newBenchLocal(&f), newBenchSnail(&f), newBenchJoin(&f), newBenchResync(&f), newBenchSeek(&f), newBenchControl(&f), newBenchFailover(&f), newBenchDiff())
 	return cmd
 }
 

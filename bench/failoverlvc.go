@@ -1,0 +1,128 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/tapedeck/tapedeck/feed/publisher"
+)
+
+// lvc kills proxies of a pair that follow one publisher, with readers that are
+// connected to both.
+func (p *failoverPair) lvc(ctx context.Context, tl *tally) (err error) {
+	cfg := p.cfg
+	pub, err := publisher.New(publisher.Config{Endpoints: wildcards(1), Lossless: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, pub.Close()) }()
+	plain, err := fixedEndpoints(2)
+	if err != nil {
+		return err
+	}
+	p.arguments = func(side int) []string {
+		return []string{"lvc", "--shards", strings.Join(pub.Endpoints(), ","), "--plain", plain[side], "--name", sideNames[side]}
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	if err := p.begin(ctx); err != nil {
+		return err
+	}
+	readers, err := startWorker(ctx, Job{Role: "failover-readers", Endpoints: plain, Topics: cfg.Topics, Failover: failoverOrders{
+		Readers: cfg.Readers, Libzmq: cfg.Libzmq, Clock: wallClock(),
+	}})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if readers != nil {
+			readers.kill()
+		}
+	}()
+	connected := func(active, passive *memberSaid) bool {
+		return active.Readers == cfg.Readers && passive.Readers == cfg.Readers
+	}
+	if err := errors.Join(pub.WaitReaders(ctx, 2), p.await(ctx, "connected", connected)); err != nil {
+		return err
+	}
+	load, began := startLoad(ctx, cfg, pub), monotonic()
+	err = p.kills(ctx, readers, func(active, passive *memberSaid) bool { return passive.Ready && connected(active, passive) }, tl)
+	sent, lag, loadErr := load.end()
+	tl.add("sent_per_second", float64(sent)/time.Duration(monotonic()-began).Seconds())
+	if err := errors.Join(err, loadErr); err != nil {
+		return err
+	}
+	if err := errors.Join(pub.End(ctx), readers.tell(failoverNews{Sent: sent})); err != nil {
+		return err
+	}
+	r, err := readers.result()
+	readers = nil
+	if err != nil {
+		return fmt.Errorf("readers: %w", err)
+	}
+	tl.addHist("generator_lag", lag)
+	return tl.failedOver(&r, sent)
+}
+
+// failedOver adds what the readers found.
+func (t *tally) failedOver(r *Result, sent uint64) error {
+	f := &r.Failover
+	t.add("sent_records", float64(sent))
+	t.add("delivered_records", float64(f.Records))
+	t.add("lost_records", float64(f.Missing))
+	t.add("repeated_records", float64(f.Repeated))
+	t.add("wrong_records", float64(f.Wrong+f.Foreign))
+	t.add("came_twice_records", float64(f.CameTwice))
+	t.add("last_values", float64(f.Values))
+	t.add("pair_notices", float64(f.Notices))
+	t.add("pieces_ahead_max", float64(f.Pieces))
+	t.add("readers_cpu_seconds", r.CPUSeconds)
+	late, err := hdrhistogram.Decode(r.Histogram)
+	if err == nil {
+		t.addHist("late", late)
+	}
+	return err
+}
+
+// load is records that are published at a rate beside everything else.
+type load struct {
+	live *live
+	stop atomic.Bool
+	done chan error
+	lag  *hdrhistogram.Histogram // how late the generator was
+}
+
+// errEnough ends a load.
+var errEnough = errors.New("bench: enough")
+
+func startLoad(ctx context.Context, cfg *FailoverConfig, pub sender) *load {
+	l := &load{live: newLive(ctx, pub, cfg.Topics, cfg.Size), done: make(chan error, 1)}
+	go func() {
+		var err error
+		l.lag, err = openLoop(ctx, bursts(cfg.Rate, max(uint64(cfg.Rate/cfg.Tick), 1)), math.MaxUint64, l.emit, l.live.flush)
+		l.done <- err
+	}()
+	return l
+}
+
+func (l *load) emit(intended int64) error {
+	if l.stop.Load() {
+		return errEnough
+	}
+	return l.live.emit(intended)
+}
+
+// end ends it, and returns how many records were sent.
+func (l *load) end() (sent uint64, lag *hdrhistogram.Histogram, err error) {
+	l.stop.Store(true)
+	if err = <-l.done; errors.Is(err, errEnough) {
+		err = l.live.flush()
+	}
+	return uint64(l.live.ordinal), l.lag, err
+}

@@ -1,0 +1,158 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// memberSaid is what one of a pair says about itself, of any part.
+type memberSaid struct {
+	State   string `json:"state"`
+	Epoch   uint64 `json:"epoch"`
+	Ready   bool   `json:"ready"` // it could take over
+	Readers int    `json:"readers"`
+	Kept    struct {
+		Reach    int64 `json:"reach_ns"`
+		Messages int   `json:"messages"`
+		Bytes    int64 `json:"bytes"`
+	} `json:"kept"` // by a passive one; of what began its turn: what it sent again
+}
+
+// member is one of a pair, in a process of its own.
+type member struct {
+	name string
+	cmd  *exec.Cmd
+
+	mu     sync.Mutex
+	said   memberSaid    // how it fares
+	turn   memberSaid    // when it became active
+	active int64         // and when that was heard; monotonic, ns; 0: not yet
+	more   chan struct{} // closed when it says something
+	ended  bool
+	stderr bytes.Buffer
+}
+
+// startMember starts a program as one of a pair. What it says is of message types that
+// begin with its part.
+func startMember(ctx context.Context, name, part string, program []string) (*member, error) {
+	m := &member{name: name, cmd: exec.CommandContext(ctx, program[0], program[1:]...), more: make(chan struct{})}
+	m.cmd.Stderr = (*memberStderr)(m)
+	out, err := m.cmd.StdoutPipe()
+	if err == nil {
+		err = m.cmd.Start()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bench: start %v: %w", program, err)
+	}
+	go func() {
+		lines := bufio.NewScanner(out)
+		lines.Buffer(nil, 16<<20)
+		for lines.Scan() {
+			m.line(part, lines.Bytes())
+		}
+		m.change(func() { m.ended = true })
+	}()
+	return m, nil
+}
+
+func (m *member) line(part string, line []byte) {
+	now := monotonic()
+	var says struct {
+		Type string `json:"message_type"`
+		memberSaid
+	}
+	if json.Unmarshal(line, &says) != nil {
+		return
+	}
+	switch says.Type {
+	case part + ".pair":
+		m.change(func() { m.said = says.memberSaid })
+	case part + ".active":
+		m.change(func() { m.turn, m.active = says.memberSaid, now })
+	}
+}
+
+// change changes what is known, and tells who waits.
+func (m *member) change(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f()
+	close(m.more)
+	m.more = make(chan struct{})
+}
+
+// await waits until what it says is as wanted.
+func (m *member) await(ctx context.Context, what string, wanted func(*memberSaid) bool) error {
+	for {
+		m.mu.Lock()
+		good, ended, more, said := wanted(&m.said), m.ended, m.more, m.said
+		m.mu.Unlock()
+		switch {
+		case good:
+			return nil
+		case ended:
+			return fmt.Errorf("bench: the %s ended before it was %s: %s", m.name, what, m.remarks())
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return fmt.Errorf("bench: the %s is not %s: %+v: %w", m.name, what, said, context.Cause(ctx))
+		}
+	}
+}
+
+// awaitTurn waits until it is active, and returns since when, and how.
+func (m *member) awaitTurn(ctx context.Context) (at int64, turn memberSaid, err error) {
+	err = m.await(ctx, "active", func(*memberSaid) bool { at, turn = m.active, m.turn; return at != 0 })
+	return at, turn, err
+}
+
+// memberStderr is where its remarks go.
+type memberStderr member
+
+// Write implements io.Writer.
+func (m *memberStderr) Write(b []byte) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stderr.Len() < 1<<20 {
+		m.stderr.Write(b)
+	}
+	return len(b), nil
+}
+
+// remarks are the last of what it has said to people.
+func (m *member) remarks() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	lines := strings.Split(strings.TrimSpace(m.stderr.String()), "\n")
+	return strings.Join(lines[max(len(lines)-5, 0):], "; ")
+}
+
+// kill kills it, as kill -9 does, and returns when that was, and when it was gone.
+func (m *member) kill() (killed, dead int64) {
+	killed = monotonic()
+	_ = m.cmd.Process.Kill()
+	_ = m.cmd.Wait()
+	return killed, monotonic()
+}
+
+// close ends it, in order.
+func (m *member) close() error {
+	const interrupted = 130
+	err := m.cmd.Process.Signal(unix.SIGTERM)
+	ended := m.cmd.Wait()
+	var exit *exec.ExitError
+	if ended != nil && !(errors.As(ended, &exit) && exit.ExitCode() == interrupted) {
+		err = errors.Join(err, fmt.Errorf("bench: the %s: %w: %s", m.name, ended, m.remarks()))
+	}
+	return err
+}

@@ -1,0 +1,167 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// failoverPair is a pair, and what is done to it.
+type failoverPair struct {
+	cfg       *FailoverConfig
+	part      string
+	heartbeat time.Duration // 0: the default of the command
+	dir       string
+	say       func(format string, args ...any)
+	moments   *rand.Rand
+
+	arguments func(side int) []string // of the command, beside those of every pair
+	links     []string                // where the two announce themselves
+	sides     [2]*member              // the primary and the backup; nil: not started
+	active    int
+}
+
+// The two of a pair.
+var sideNames = [2]string{"primary", "backup"}
+
+// failoverMax is how long anything may take that must come: a bench that hangs tells
+// nothing.
+const failoverMax = 2 * time.Minute
+
+// begin starts both, and waits until the primary is active.
+func (p *failoverPair) begin(ctx context.Context) (err error) {
+	if p.links, err = fixedEndpoints(2); err != nil {
+		return err
+	}
+	for side := range p.sides {
+		if err := p.start(ctx, side); err != nil {
+			return err
+		}
+	}
+	return p.await(ctx, "there", func(active, passive *memberSaid) bool { return true })
+}
+
+// start starts one of the two.
+func (p *failoverPair) start(ctx context.Context, side int) (err error) {
+	state := filepath.Join(p.dir, sideNames[side])
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return err
+	}
+	program := append(p.cfg.Program[:len(p.cfg.Program):len(p.cfg.Program)], p.arguments(side)...)
+	program = append(program, "--json", "--pair", sideNames[side], "--pair-bind", p.links[side], "--pair-peer", p.links[1-side], "--pair-dir", state)
+	if p.heartbeat != 0 {
+		program = append(program, "--heartbeat", p.heartbeat.String())
+	}
+	p.sides[side], err = startMember(ctx, sideNames[side], p.part, program)
+	return err
+}
+
+// await waits until one is active and the other one passive, and both are as wanted.
+func (p *failoverPair) await(ctx context.Context, what string, wanted func(active, passive *memberSaid) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, failoverMax)
+	defer cancel()
+	var active memberSaid
+	err := p.sides[p.active].await(ctx, "active", func(s *memberSaid) bool { active = *s; return s.State == "active" })
+	if err != nil {
+		return err
+	}
+	return p.sides[1-p.active].await(ctx, what, func(s *memberSaid) bool {
+		// The active one may change meanwhile: it is looked at again whenever the
+		// other one says something.
+		a := p.sides[p.active]
+		a.mu.Lock()
+		active = a.said
+		a.mu.Unlock()
+		return s.State == "passive" && active.State == "active" && wanted(&active, s)
+	})
+}
+
+// kills kills the active one so many times, each time when the pair is ready again, and
+// has the clients say how they fared.
+func (p *failoverPair) kills(ctx context.Context, clients *worker, ready func(active, passive *memberSaid) bool, tl *tally) error {
+	found := newFailoverFound()
+	for n := range p.cfg.Kills {
+		p.say("%s, kill %d of %d", p.part, n+1, p.cfg.Kills)
+		waited := monotonic()
+		if err := p.await(ctx, "ready", ready); err != nil {
+			return err
+		}
+		found.ready(monotonic() - waited)
+		select {
+		case <-time.After(time.Duration(p.moments.Float64() * float64(p.cfg.Pause))):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := p.one(ctx, clients, found); err != nil {
+			return fmt.Errorf("kill %d: %w", n+1, err)
+		}
+	}
+	found.add(tl)
+	return nil
+}
+
+// one kills the active one, and starts it again when the clients have what they wait
+// for.
+func (p *failoverPair) one(ctx context.Context, clients *worker, found *failoverFound) error {
+	old, next := p.sides[p.active], p.sides[1-p.active]
+	next.change(func() { next.active = 0 })
+	killed, dead := old.kill()
+	p.sides[p.active] = nil
+	patience := time.AfterFunc(failoverMax, func() { _ = clients.cmd.Process.Kill() })
+	defer patience.Stop()
+	if err := clients.tell(failoverNews{Killed: killed, Dead: dead}); err != nil {
+		return err
+	}
+	if err := clients.hear(); err != nil {
+		return errors.Join(fmt.Errorf("bench: what clients have %v after the kill: %w", time.Duration(monotonic()-killed), err),
+			fmt.Errorf("the %s: %s", next.name, next.remarks()))
+	}
+	ctx1, cancel := context.WithTimeout(ctx, failoverMax)
+	defer cancel()
+	at, turn, err := next.awaitTurn(ctx1)
+	if err != nil {
+		return err
+	}
+	found.kill(dead-killed, at-killed, &turn, &clients.ready.Failover)
+	p.active = 1 - p.active
+	return p.start(ctx, 1-p.active)
+}
+
+// close ends the two.
+func (p *failoverPair) close() error {
+	var err error
+	for _, m := range p.sides {
+		if m != nil {
+			err = errors.Join(err, m.close())
+		}
+	}
+	return err
+}
+
+// fixedEndpoints returns tcp endpoints with ports that are free, and that the system
+// gives nobody else: a process that is killed comes back to its own. Whoever tries to
+// connect to a port of the range that connections get theirs from may meet itself there.
+func fixedEndpoints(n int) (endpoints []string, err error) {
+	const low = 10_000
+	high := 32_768
+	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
+		_, _ = fmt.Sscan(string(text), &high)
+	}
+	high = max(high, low+1000)
+	for tries := 0; len(endpoints) < n; tries++ {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", low+rand.IntN(high-low)))
+		switch {
+		case err == nil:
+			defer l.Close() // when all are there, so that none is there twice
+			endpoints = append(endpoints, "tcp://"+l.Addr().String())
+		case tries > 1000:
+			return nil, fmt.Errorf("bench: no free port: %w", err)
+		}
+	}
+	return endpoints, nil
+}

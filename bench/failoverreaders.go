@@ -1,0 +1,185 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/tapedeck/tapedeck/internal/zsock"
+)
+
+// failoverOrders is what clients of a pair are told.
+type failoverOrders struct {
+	Readers int `json:"readers,omitempty"`
+	Libzmq  int `json:"libzmq,omitempty"` // of these are SUB sockets of libzmq
+	// Clock is by how much records' times are ahead of the monotonic clock, ns.
+	Clock int64 `json:"clock,omitempty"`
+}
+
+// failoverQuiet is how long nothing may come at the end before what is missing counts
+// as lost.
+const failoverQuiet = 3 * time.Second
+
+// failoverReaders are readers of a pair of proxies, each connected to both, until the
+// measuring process says that it is the end.
+func failoverReaders(ctx context.Context, job *Job, say func(ready) error) (res Result, err error) {
+	ctx, stop := context.WithCancel(ctx)
+	came := make(chan struct{}, job.Failover.Readers)
+	readers := make([]*failoverReader, job.Failover.Readers)
+	var all sync.WaitGroup
+	ended := make(chan error, len(readers)*len(job.Endpoints))
+	defer func() {
+		stop()
+		all.Wait()
+		close(ended)
+		for failed := range ended {
+			err = errors.Join(err, failed)
+		}
+	}()
+	for i := range readers {
+		r := newFailoverReader(job.Topics, job.Failover.Clock, came)
+		readers[i] = r
+		if i < job.Failover.Libzmq {
+			all.Go(func() { ended <- r.libzmq(ctx, job.Endpoints) })
+			continue
+		}
+		for _, e := range job.Endpoints {
+			all.Go(func() { ended <- r.connection(e).run(ctx) })
+		}
+	}
+	if err := say(ready{}); err != nil {
+		return res, err
+	}
+	for {
+		n, err := job.hearNews()
+		if err != nil {
+			return res, err
+		}
+		if n.Killed == 0 {
+			return failoverEnd(readers, n.Sent)
+		}
+		for _, r := range readers {
+			r.await(n)
+		}
+		for range readers {
+			select {
+			case <-came:
+			case failed := <-ended:
+				return res, errors.Join(errors.New("bench: a reader ended"), failed)
+			}
+		}
+		var seen failoverSeen
+		for _, r := range readers {
+			r.mu.Lock()
+			seen.First, seen.Whole = append(seen.First, r.first), append(seen.Whole, r.whole)
+			r.mu.Unlock()
+		}
+		if err := say(ready{Failover: seen}); err != nil {
+			return res, err
+		}
+	}
+}
+
+// hearNews waits, in the worker, for what the measuring process tells next.
+func (job *Job) hearNews() (n failoverNews, err error) {
+	line, err := job.in.ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &n)
+	}
+	return n, err
+}
+
+// failoverEnd waits until every reader has everything, or nothing comes any more, and
+// adds up.
+func failoverEnd(readers []*failoverReader, sent uint64) (res Result, err error) {
+	var before uint64
+	for quiet := time.Now(); time.Since(quiet) < failoverQuiet; time.Sleep(time.Millisecond) {
+		var sum uint64
+		for _, r := range readers {
+			sum += r.records()
+		}
+		if sum >= sent*uint64(len(readers)) {
+			break
+		}
+		if sum != before {
+			before, quiet = sum, time.Now()
+		}
+	}
+	late := newHistogram()
+	for _, r := range readers {
+		t := r.end(sent)
+		res.Failover.merge(&t)
+		late.Merge(r.late)
+	}
+	res.Histogram, err = late.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	return res, err
+}
+
+// connection is a reader's connection to one of the two.
+func (r *failoverReader) connection(endpoint string) *subConn {
+	return &subConn{
+		endpoint: endpoint,
+		begin:    func() int64 { r.mu.Lock(); return r.begin() },
+		entry:    r.message,
+		end:      r.mu.Unlock,
+		made:     r.connected,
+	}
+}
+
+func (r *failoverReader) connected() {
+	r.mu.Lock()
+	r.tally.Connects++
+	r.mu.Unlock()
+}
+
+// libzmq receives by a SUB socket of libzmq that is connected to both.
+func (r *failoverReader) libzmq(ctx context.Context, endpoints []string) (err error) {
+	zctx, err := zsock.NewContext(zsock.NoCPU)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, zctx.Close()) }()
+	s, err := zctx.NewSocket(zsock.SUB, zsock.SocketConfig{ReceiveQueue: -1, RecvTimeout: 50 * time.Millisecond})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	err = s.Subscribe("")
+	for _, e := range endpoints {
+		err = errors.Join(err, s.Connect(e))
+	}
+	in := zsock.NewInbox()
+	defer in.Close()
+	for err == nil && ctx.Err() == nil {
+		if err = s.RecvMany(in, 1<<20, subBuffer); errors.Is(err, zsock.ErrAgain) {
+			err = nil
+			continue
+		}
+		if err == nil {
+			err = r.messages(in)
+		}
+	}
+	return err
+}
+
+// messages takes what libzmq has received.
+func (r *failoverReader) messages(in *zsock.Inbox) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.begin()
+	for frames := in.Next(); frames != nil; frames = in.Next() {
+		if len(frames)%3 != 0 {
+			return errPlainFrames
+		}
+		for ; len(frames) > 0; frames = frames[3:] {
+			if err := r.message(frames[0], frames[1], now); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/bench"
+)
+
+func newBenchFailover(f *benchFlags) *cobra.Command {
+	var (
+		cfg        bench.FailoverConfig
+		heartbeats []string
+	)
+	cmd := &cobra.Command{
+		Use:   "failover [PART...]",
+		Short: "How soon the other one of a pair serves when the active one is killed",
+		Long: `Kill the active one of a pair with kill -9, at random moments while records flow, and
+measure from each kill until each reader has the first record that only the other
+one can have sent. The killed one is started again, and when both are ready the next
+one is killed. Every reader drops what comes twice as docs/WIRE.md tells it, and checks
+every record: none may be missing, and none be handed on twice.
+
+The parts are:
+  lvc      two proxies that follow one publisher; readers are connected to both
+
+Both of a pair, and the readers, are processes of their own. Most readers speak ZMTP
+themselves, which takes a tenth of the processor time that libzmq takes, so that two cores carry
+twenty of them; --libzmq says how many do not.`,
+		Example: example("tapedeck bench failover lvc", "tapedeck bench failover lvc --heartbeat 100ms --kills 10 --rate 20000 --json"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 && !(len(args) == 1 && args[0] == "all") {
+				cfg.Parts = args
+			}
+			var err error
+			if cfg.Heartbeats, err = parseHeartbeats(heartbeats); err != nil {
+				return err
+			}
+			program, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			cfg.Program = []string{program}
+			if !cmd.Flags().Changed("runs") {
+				f.runs = 1 // of fifty kills
+			}
+			return f.run(cmd, func(ctx context.Context, env bench.Env) (*bench.Report, error) { return bench.Failover(ctx, env, cfg) })
+		},
+	}
+	fl := cmd.Flags()
+	fl.IntVar(&cfg.Kills, "kills", 0, "of each case (default 50)")
+	fl.StringSliceVar(&heartbeats, "heartbeat", []string{"default", "100ms"}, "of the pair; a case each")
+	fl.IntVar(&cfg.Readers, "readers", 0, "of the pair (default 20)")
+	fl.IntVar(&cfg.Libzmq, "libzmq", 0, "of these are SUB sockets of libzmq (default 2)")
+	fl.Float64Var(&cfg.Rate, "rate", 0, "records a second (default 100,000)")
+	fl.Float64Var(&cfg.Tick, "bursts", 0, "that the rate is sent in, a second (default 500)")
+	fl.IntVar(&cfg.Size, "size", 0, "bytes of a body (default 100)")
+	fl.IntVar(&cfg.Topics, "topics", 0, "that records are of (default 1000)")
+	fl.DurationVar(&cfg.Pause, "pause", 0, "between the pair being ready and a kill, at most (default 1s)")
+	fl.Uint64Var(&cfg.Seed, "seed", 0, "of these pauses (default: another one each time)")
+	return cmd
+}
+
+// parseHeartbeats takes times; "default" is that of the command, 0.
+func parseHeartbeats(texts []string) ([]time.Duration, error) {
+	var all []time.Duration
+	for _, text := range texts {
+		if text == "default" {
+			all = append(all, 0)
+			continue
+		}
+		d, err := time.ParseDuration(text)
+		if err != nil || d < time.Millisecond {
+			return nil, usagef("--heartbeat %s: want default, or a time such as 100ms", text)
+		}
+		all = append(all, d)
+	}
+	return all, nil
+}
