@@ -29,6 +29,8 @@ type Meter struct {
 	ticked    instantNs  // the last Tick
 	stuck     bool
 	stuckTime time.Duration // how long the call has taken, so far
+
+	idle idle
 }
 
 // Status is what a Meter says.
@@ -67,11 +69,17 @@ func NewMeter(l Limits) (*Meter, error) {
 // Observe takes in a message, a batch or a mark, at the moment at which the reader
 // takes it. Messages must come in the order of the shard.
 func (m *Meter) Observe(now Instant, h *wire.Header) Verdict {
+	at := instantNs(now.Mono)
+	waited := m.idle.waited(at, m.ticked, m.heard, m.limits.Stuck)
 	m.heard++
 	m.lag = m.skew.take(now, h.Send, h.Epoch != m.epoch && m.epoch != 0, !m.snail.in && !m.warn.in && !m.warn.turning)
 	m.epoch, m.next = h.Epoch, h.Next()
 	m.lastNow = now
-	m.judge(instantNs(now.Mono))
+	lag := m.lag
+	if m.idle.excuses(&m.skew, h, waited, lag) {
+		lag = 0
+	}
+	m.judge(at, lag)
 	return m.Verdict()
 }
 
@@ -96,6 +104,7 @@ func (m *Meter) Tick(now Instant, busySince wire.Nanos) Verdict {
 	at := instantNs(now.Mono)
 	asleep := time.Duration(at-m.ticked) >= m.limits.Stuck/2
 	m.lastNow, m.ticked = now, at
+	m.idle.saw(at, busySince != 0, asleep, m.heard)
 	if busySince == 0 || busySince != m.busy || asleep && !m.stuck {
 		m.free()
 		m.busy, m.busySeen = busySince, at
@@ -123,10 +132,10 @@ func (m *Meter) enter(c Cause) {
 }
 
 // judge moves the limits. Loss has made the snail's start anew.
-func (m *Meter) judge(now instantNs) {
+func (m *Meter) judge(now instantNs, lag time.Duration) {
 	was := m.snail.in
-	m.warn.take(now, m.lag, m.limits.Rise, m.limits.Fall)
-	if m.snail.take(now, m.lag, m.limits.Rise, m.limits.Fall); m.snail.in && !was {
+	m.warn.take(now, lag, m.limits.Rise, m.limits.Fall)
+	if m.snail.take(now, lag, m.limits.Rise, m.limits.Fall); m.snail.in && !was {
 		m.slow = CauseLag
 	}
 }

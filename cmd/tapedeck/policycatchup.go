@@ -27,7 +27,7 @@ func (l *slowLane) catchUp(now snail.Instant, h *wire.Header) {
 		l.past = catchingUp{on: true, best: behind}
 	}
 	later := behind - l.past.best
-	l.meter.Observe(now, &wire.Header{Epoch: st.Epoch, FirstSeq: st.Next, Send: now.Wall - wire.Nanos(st.Skew) - later})
+	l.meter.Observe(now, &wire.Header{Epoch: st.Epoch, FirstSeq: st.Next, PayloadSize: h.PayloadSize, Send: now.Wall - wire.Nanos(st.Skew) - later})
 }
 
 // mark takes note of a mark, which says how late the live stream is: nothing about a

@@ -8,14 +8,14 @@ import (
 )
 
 // meterRun is a publisher and its readers, each with a meter. Clocks are set, run
-// fast or slow, and another publisher takes over whose clock is far off. What must
-// hold:
+// fast or slow, another publisher takes over whose clock is far off, and the stream may
+// be a mark now and then and nothing else. What must hold:
 //
 //  1. Nobody is named who is well: a reader that takes every message soon after it
 //     came, and whose handler returns soon, has the verdict ok at all times.
 //  2. Who is late for long is named, and so is one whose handler does not return;
 //     once well for long, not any more.
-//  3. A meter whose messages are lost names its reader, once.
+//  3. A reader that loses records is named at once.
 type meterRun struct {
 	w         *World
 	limits    snail.Limits
@@ -36,10 +36,12 @@ type meterReader struct {
 	begun time.Duration // the handler's call, by the process's clock
 	work  time.Duration // how long the handler takes
 	slow  bool          // it is to be
+	next  wire.Seq
+	drops int // messages that are yet to be lost
 }
 
 func runMeter(w *World) {
-	r := &meterRun{w: w, epoch: 1, pause: one(w, 5*time.Millisecond, 20*time.Millisecond, 200*time.Millisecond)}
+	r := &meterRun{w: w, epoch: 1, pause: one(w, 5*time.Millisecond, 20*time.Millisecond, 200*time.Millisecond, time.Second)}
 	r.limits = snail.Limits{Lag: one(w, 700*time.Millisecond, time.Second, 3*time.Second)}
 	r.publisher = w.Process("publisher", func() {
 		r.publisher.Every(func() time.Duration { return w.Between(r.pause/2, r.pause*3/2) }, r.publish)
@@ -62,7 +64,7 @@ func (r *meterRun) reader() {
 	if err != nil {
 		r.w.Fail("limits %+v: %v", r.limits, err)
 	}
-	d := &meterReader{run: r, meter: m, work: r.w.Between(0, r.pause/4)}
+	d := &meterReader{run: r, meter: m, work: r.w.Between(0, min(r.pause/4, 50*time.Millisecond))}
 	d.p = r.w.Process("reader", func() {
 		d.p.Every(func() time.Duration { return r.limits.Lag / 10 }, d.tick)
 	})
@@ -78,6 +80,10 @@ func (r *meterRun) publish() {
 	r.next++
 	for _, d := range r.readers {
 		d.in.send(func() {
+			if d.drops > 0 {
+				d.drops--
+				return
+			}
 			d.queue = append(d.queue, h)
 			d.take()
 		})
@@ -91,6 +97,10 @@ func (d *meterReader) take() {
 	}
 	h := d.queue[0]
 	d.queue = d.queue[1:]
+	if h.FirstSeq > d.next && h.Epoch == d.run.epoch && d.next > 0 {
+		d.said(d.meter.Lose(d.instant(), uint64(h.FirstSeq-d.next)))
+	}
+	d.next = h.Next()
 	d.said(d.meter.Observe(d.instant(), &h))
 	d.busy, d.begun = true, d.p.Now()
 	d.p.After(d.work, func() {
@@ -151,14 +161,16 @@ func (r *meterRun) slowness() {
 	w, d := r.w, r.readers[0]
 	w.Run(5 * time.Second) // the clocks' estimates settle
 	d.slow = true
-	stuck := w.Chance(0.5)
 	work := d.work
-	if stuck {
+	switch w.IntN(3) {
+	case 0:
 		d.work = w.Between(5*r.limits.Lag, 10*r.limits.Lag)
-	} else {
+	case 1:
 		d.work = r.pause * 3 / 2 * 2
+	case 2:
+		d.drops = 1 + w.IntN(3)
 	}
-	w.Logf("%s 0 is slow: it takes %v for a message", d.p.name, d.work)
+	w.Logf("%s 0 is slow: it takes %v for a message, and loses %d", d.p.name, d.work, d.drops)
 	seen := snail.OK
 	named := w.RunUntil(20*r.limits.Lag, r.limits.Lag/20, func() bool {
 		seen = max(seen, d.meter.Verdict())
