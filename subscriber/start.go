@@ -20,25 +20,39 @@ func (m Missing) None() bool { return m.From == m.To }
 // not broken off. What is missing at its end is tail. This reader was there when the
 // new one began: what it has not seen of the beginning, since messages were lost
 // together with the first hello, is head.
+//
+// Where another publisher took over, its epoch may begin before the place that this
+// reader had come to in the one before: these records are repeats, and Take says so.
 func (s *Stream) Start(start *wire.SessionStart) (tail, head Missing) {
 	left := s.before
 	s.before = departure{}
-	if start == nil || left.epoch == 0 || left.epoch != start.PreviousEpoch || left.ended {
+	if start == nil || left.epoch == 0 || left.epoch != start.PreviousEpoch || left.ended && !start.TakesOver() {
 		return tail, head
 	}
-	s.broken--
+	if !left.ended {
+		s.broken--
+	}
+	had := max(left.next, left.repeat)
 	switch {
-	case start.PreviousNext > left.next:
-		tail = Missing{left.epoch, left.next, start.PreviousNext}
+	case start.PreviousNext > had:
+		tail = Missing{left.epoch, had, start.PreviousNext}
 		s.miss(tail)
-	case start.PreviousNext < left.next, start.PreviousHash != left.hash && !left.overlap:
+	case start.TakesOver() && start.PreviousNext < had:
+		s.repeat = had - start.PreviousNext
+	case start.PreviousNext != left.next: // within repeats that did not come
+		if start.PreviousNext < left.next {
+			s.diverged++
+		}
+	case start.PreviousHash != left.hash && !left.overlap && (start.PreviousHash != 0 || !start.TakesOver()):
 		s.diverged++
 	}
+	if s.start > s.repeat {
+		head = Missing{s.epoch, s.repeat, s.start}
+		s.miss(head)
+	}
 	if s.start > 0 {
-		head = Missing{s.epoch, 0, s.start}
 		s.start = 0
 		s.spoil()
-		s.miss(head)
 	}
 	return tail, head
 }

@@ -13,6 +13,7 @@ type Stream struct {
 	epoch    wire.Epoch
 	start    wire.Seq // sequence at which this reader joined the epoch
 	next     wire.Seq // sequence expected next
+	repeat   wire.Seq // records before it repeat what came in the epoch before
 	hash     wire.Hash
 	begun    bool // an epoch is known
 	spoiled  bool // not the publisher's batches one by one since the join
@@ -39,6 +40,7 @@ type Stream struct {
 type departure struct {
 	epoch   wire.Epoch // 0: there was none, or it is settled
 	next    wire.Seq
+	repeat  wire.Seq // as in Stream
 	hash    wire.Hash
 	overlap bool // as in Stream
 	ended   bool
@@ -49,7 +51,8 @@ const leftMax = 8
 
 // Step is what a header means for the stream.
 type Step struct {
-	// Skip is how many records at the batch's start have been delivered before.
+	// Skip is how many records at the batch's start have been delivered before, in
+	// this epoch or, where another publisher took over, in the one before.
 	// If Skip equals the header's Count there is nothing to deliver.
 	Skip uint32
 	// GapFrom and GapTo are the sequences that are missing before this batch,
@@ -75,11 +78,7 @@ func (s *Stream) Take(h *wire.Header) Step {
 		step.NewEpoch = true
 	}
 	if h.FirstSeq > s.next {
-		step.GapFrom, step.GapTo = s.next, h.FirstSeq
-		s.gaps++
-		s.lost += uint64(h.FirstSeq - s.next)
-		s.spoil()
-		s.next = h.FirstSeq
+		s.missBefore(h.FirstSeq, &step)
 	}
 	s.checkHash(h, &step)
 	if h.Bare() {
@@ -100,9 +99,26 @@ func (s *Stream) Take(h *wire.Header) Step {
 		s.spoil() // nothing may follow the end mark
 	}
 	s.hash = s.hash.Roll(h.Count, h.CRC)
+	if again := min(s.repeat, h.Next()); again > h.FirstSeq+wire.Seq(step.Skip) {
+		s.dups += uint64(again-h.FirstSeq) - uint64(step.Skip)
+		step.Skip = uint32(again - h.FirstSeq)
+	}
 	s.records += uint64(h.Count - step.Skip)
 	s.next = h.Next()
 	return step
+}
+
+// missBefore takes note that what comes before seq has not come. What would have been
+// a repeat is not missing.
+func (s *Stream) missBefore(seq wire.Seq, step *Step) {
+	step.GapFrom, step.GapTo = min(max(s.next, s.repeat), seq), seq
+	if step.GapFrom < seq {
+		s.gaps++
+		s.lost += uint64(seq - step.GapFrom)
+	}
+	s.spoil()
+	s.overlap = step.GapFrom == seq // nothing is missing, and the hash is not known
+	s.next = seq
 }
 
 // hasLeft reports whether an epoch was followed by another.
@@ -134,10 +150,10 @@ func (s *Stream) begin(h *wire.Header) {
 		if !s.ended {
 			s.broken++
 		}
-		s.before = departure{epoch: s.epoch, next: s.next, hash: s.hash, overlap: s.overlap, ended: s.ended}
+		s.before = departure{epoch: s.epoch, next: s.next, repeat: s.repeat, hash: s.hash, overlap: s.overlap, ended: s.ended}
 	}
 	s.begun, s.ended, s.agreed, s.early, s.spoiled, s.overlap = true, false, false, false, false, false
-	s.epoch, s.start, s.next, s.hash = h.Epoch, h.FirstSeq, h.FirstSeq, h.Hash
+	s.epoch, s.start, s.next, s.hash, s.repeat = h.Epoch, h.FirstSeq, h.FirstSeq, h.Hash, 0
 	s.epochs++
 }
 

@@ -40,7 +40,7 @@ type Session struct {
 // one before had come on this shard. That one has no end mark: a reader that was
 // in it sees by these numbers whether it has all of it.
 type SessionStart struct {
-	Reason   string `json:"reason"`             // "seek", "loop"
+	Reason   string `json:"reason"`             // "seek", "loop", "filter", "takeover"
 	At       Nanos  `json:"at,omitempty"`       // the place in the source where it goes on
 	Clock    string `json:"clock,omitempty"`    // that At is of: "receive", "event", "send"
 	Snapshot bool   `json:"snapshot,omitempty"` // each shard begins with the last values as of At
@@ -49,6 +49,16 @@ type SessionStart struct {
 	PreviousNext  Seq   `json:"previous_next"` // how many records the epoch before had on this shard
 	PreviousHash  Hash  `json:"previous_hash"` // rolling hash over all of them
 }
+
+// TakeoverReason is the reason of an epoch by which a publisher goes on with what
+// another one sent.
+const TakeoverReason = "takeover"
+
+// TakesOver reports whether the epoch goes on with what another publisher sent. It may
+// begin before the end of that one's: PreviousNext is then less than what a reader has,
+// and the difference is how many records at its beginning the reader has had. A
+// PreviousHash of 0 is not known then.
+func (s *SessionStart) TakesOver() bool { return s.Reason == TakeoverReason }
 
 // ErrSession: a hello's payload is not a session description.
 var ErrSession = errors.New("wire: hello payload is not a session description")
