@@ -18,6 +18,7 @@ type feed struct {
 	partial bool
 
 	seek    wire.Epoch // epoch that begins with the last values of another place, or 0
+	taken   wire.Epoch // epoch by which another publisher goes on with the one before, or 0
 	seeking bool       // they are coming in
 	heard   time.Time  // when the last of them came
 }
@@ -65,7 +66,11 @@ func (p *Proxy) HandleBatch(b *wire.Batch, skip uint32) error {
 // the last values of the place that a replay went to.
 func (p *Proxy) arriveLocked(f *feed, b *wire.Batch) {
 	if f.epoch != b.Epoch {
-		f.epoch, f.next, f.ended, f.seeking, f.partial = b.Epoch, b.FirstSeq, false, false, b.FirstSeq > 0
+		partial := b.FirstSeq > 0
+		if f.taken == b.Epoch && f.epoch != 0 {
+			partial = f.partial || f.seeking // what repeats at its beginning has come in the one before
+		}
+		f.epoch, f.next, f.ended, f.seeking, f.partial = b.Epoch, b.FirstSeq, false, false, partial
 		p.stats.Epochs++
 		// Who came in the middle of them cannot know what is not among them.
 		f.seeking = f.seek == b.Epoch && b.FirstSeq == 0
@@ -152,12 +157,17 @@ func (p *Proxy) HandleGap(shard int, epoch wire.Epoch, from, to wire.Seq) {
 // place of its source, with the last values as of there, takes away those that are
 // not among them.
 func (p *Proxy) HandleSession(shard int, epoch wire.Epoch, s *wire.Session) {
-	if shard < 0 || shard >= len(p.feeds) || s.Start == nil || !s.Start.Snapshot {
+	if shard < 0 || shard >= len(p.feeds) || s.Start == nil {
 		return
 	}
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
-	p.feeds[shard].seek = epoch
+	switch f := &p.feeds[shard]; {
+	case s.Start.TakesOver():
+		f.taken = epoch
+	case s.Start.Snapshot:
+		f.seek = epoch
+	}
 }
 
 // HandleEnd implements subscriber.Handler.

@@ -79,6 +79,7 @@ func (m *machine) next(now time.Duration) action {
 			break
 		}
 		m.leave(e.id)
+		m.epochs[1].takeUp(e)
 		m.epochs[0] = nil
 		m.epochs = m.epochs[1:]
 	}

@@ -6,21 +6,21 @@ import (
 	"github.com/tapedeck/tapedeck/wire"
 )
 
+// start takes note of how an epoch began.
+func (m *machine) start(id wire.Epoch, s *wire.SessionStart) {
+	if s.TakesOver() {
+		m.takesOver(id, s.PreviousEpoch, s.PreviousNext, s.PreviousHash)
+		return
+	}
+	m.follows(id, s.PreviousEpoch, s.PreviousNext, s.PreviousHash)
+}
+
 // follows takes note of what a publisher says about the epoch before one of its
 // own: that it ended at next, with that rolling hash, without an end mark.
 func (m *machine) follows(id, before wire.Epoch, next wire.Seq, hash wire.Hash) {
-	e := m.find(id)
-	if e == nil || before == 0 || before == id || m.wasLeft(before) {
-		return
-	}
-	p := m.find(before)
+	p := m.predecessor(id, before)
 	if p == nil {
-		if e.begun || m.opening || e.id == m.first {
-			return // nothing before it was asked for
-		}
-		// A whole epoch went by unseen.
-		p = &epoch{id: before, known: true, whole: true}
-		m.insertBefore(e, p)
+		return
 	}
 	m.extend(p, next)
 	if p.chained && p.liveNext == next && p.liveHash != hash {
@@ -31,6 +31,56 @@ func (m *machine) follows(id, before wire.Epoch, next wire.Seq, hash wire.Hash) 
 	}
 	p.ended, p.end = true, next
 	m.extend(p, next)
+}
+
+// repeat is how an epoch repeats the end of another publisher's: what it has from its
+// beginning on is what that one has from there on.
+type repeat struct {
+	of   wire.Epoch // 0: it repeats nothing
+	from wire.Seq
+}
+
+// takesOver is follows for an epoch of another publisher, which goes on where the one
+// before had come to next, and may have come further. The hash is 0 where it is not known.
+func (m *machine) takesOver(id, before wire.Epoch, next wire.Seq, hash wire.Hash) {
+	p := m.predecessor(id, before)
+	if p == nil {
+		return
+	}
+	m.find(id).repeat = repeat{before, next}
+	if hash != 0 && p.chained && p.liveNext == next && p.liveHash != hash {
+		m.diverge(p)
+	}
+	p.taken, p.ended = true, true
+	m.extend(p, next)
+}
+
+// takeUp lets an epoch begin behind what it repeats of the one before, which has been
+// delivered.
+func (e *epoch) takeUp(before *epoch) {
+	if e.repeat.of == before.id && before.next > e.repeat.from {
+		e.next = max(e.next, before.next-e.repeat.from)
+		e.top = max(e.top, e.next)
+	}
+}
+
+// predecessor returns the epoch that came before another one, as its publisher says; nil
+// where nothing is wanted of it.
+func (m *machine) predecessor(id, before wire.Epoch) *epoch {
+	e := m.find(id)
+	if e == nil || before == 0 || before == id || m.wasLeft(before) {
+		return nil
+	}
+	p := m.find(before)
+	if p == nil {
+		if e.begun || m.opening || e.id == m.first {
+			return nil // nothing before it was asked for
+		}
+		// A whole epoch went by unseen.
+		p = &epoch{id: before, known: true, whole: true}
+		m.insertBefore(e, p)
+	}
+	return p
 }
 
 func (m *machine) insertBefore(e, p *epoch) {

@@ -75,6 +75,8 @@ type epoch struct {
 	broken bool     // ended, but nobody knows whether there was more
 	whole  bool     // nothing is missing from sequence 0, or the start that was asked for, on
 	early  bool     // the publisher stopped before its source was through
+	taken  bool     // another publisher took over: it ends where the live stream left it
+	repeat repeat   // by which it took over
 
 	spent bool // all attempts of a gap: every server has said each time that it does not have it
 
@@ -240,6 +242,9 @@ func (m *machine) mark(id wire.Epoch, next wire.Seq) {
 // extend takes note that an epoch has the sequences below top.
 func (m *machine) extend(e *epoch, top wire.Seq) {
 	e.top = max(e.top, top)
+	if e.taken {
+		e.end = e.top
+	}
 	if e.ended && e.top > e.end {
 		// More than it is said to have.
 		m.count.Contradicted++

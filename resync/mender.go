@@ -95,7 +95,7 @@ func (s *mender) session(epoch wire.Epoch, about *wire.Session) {
 		if m.find(epoch) == nil && m.first != 0 {
 			m.mark(epoch, 0)
 		}
-		m.follows(epoch, p.PreviousEpoch, p.PreviousNext, p.PreviousHash)
+		m.start(epoch, p)
 	}
 	if len(m.epochs) > 0 && m.epochs[0].id == epoch && m.epochs[0].begun {
 		s.healer.next.HandleSession(s.number, epoch, about)

@@ -219,7 +219,7 @@ func (s *mender) open(starts []start, older []wire.Epoch) {
 	s.machine.open(starts, older)
 	for _, k := range s.sessions {
 		if p := k.about.Start; p != nil { // which counted for nothing while nobody knew where to begin
-			s.machine.follows(k.epoch, p.PreviousEpoch, p.PreviousNext, p.PreviousHash)
+			s.machine.start(k.epoch, p)
 		}
 	}
 	s.mu.Unlock()

@@ -13,23 +13,24 @@ import (
 // loop receives one shard. It owns its context and socket, and one locked
 // thread while it runs.
 type loop struct {
-	sub        *Subscriber
-	shard      int
-	socket     *zsock.Socket
-	stream     Stream
-	session    wire.Epoch // epoch whose session description was handed on
-	ready      bool       // the publisher was told that this reader receives
-	done       wire.Epoch // epoch whose end the publisher was told
-	warned     bool       // a refused frame has been reported
-	heard      bool       // a message of the stream has come since the clock was read
-	spoke      bool       // ... since the shard was last counted as quiet
-	quietSince time.Time  // the first of the receives since the last message that brought nothing
-	references references
-	report     reporting
-	step       stepping
-	message    *zsock.Message
-	batch      wire.Batch // of the message at hand; a variable would be moved to the heap for the handler
-	counters   counters
+	sub         *Subscriber
+	shard       int
+	socket      *zsock.Socket
+	stream      Stream
+	session     wire.Epoch // epoch whose session description was handed on
+	ready       bool       // the publisher was told that this reader receives
+	done        wire.Epoch // epoch whose end the publisher was told
+	unannounced wire.Epoch // of a pair: a later one whose hello has not come
+	warned      bool       // a refused frame has been reported
+	heard       bool       // a message of the stream has come since the clock was read
+	spoke       bool       // ... since the shard was last counted as quiet
+	quietSince  time.Time  // the first of the receives since the last message that brought nothing
+	references  references
+	report      reporting
+	step        stepping
+	message     *zsock.Message
+	batch       wire.Batch // of the message at hand; a variable would be moved to the heap for the handler
+	counters    counters
 }
 
 // multicastRate bounds what a multicast publisher may send, as far as this end has
@@ -62,11 +63,7 @@ func (l *loop) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.socket.Close()) }()
-	if err := l.socket.Connect(l.sub.cfg.Endpoints[l.shard]); err != nil {
-		return fmt.Errorf("subscriber: shard %d: %w", l.shard, err)
-	}
-	// Everything, so that a foreign publisher at the endpoint is noticed.
-	if err := l.socket.Subscribe(""); err != nil {
+	if err := l.connect(); err != nil {
 		return fmt.Errorf("subscriber: shard %d: %w", l.shard, err)
 	}
 	if err := l.step.open(l); err != nil {
@@ -74,6 +71,27 @@ func (l *loop) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, l.step.close()) }()
 	return l.receive(ctx)
+}
+
+func (l *loop) connect() error {
+	if err := l.socket.Connect(l.sub.cfg.Endpoints[l.shard]); err != nil {
+		return err
+	}
+	if pair := l.sub.cfg.Pair; pair != nil {
+		if err := l.socket.Connect(pair[l.shard]); err != nil {
+			return err
+		}
+	}
+	if l.sub.cfg.Watch {
+		for _, topic := range wire.MarkTopics() {
+			if err := l.socket.Subscribe(topic); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	// Everything, so that a foreign publisher at the endpoint is noticed.
+	return l.socket.Subscribe("")
 }
 
 func (l *loop) receive(ctx context.Context) (err error) {
@@ -200,6 +218,9 @@ func (l *loop) deliver(b *wire.Batch) error {
 			return nil
 		}
 	}
+	if l.sub.cfg.Pair != nil && !l.enters(&b.Header) {
+		return nil
+	}
 	step := l.stream.Take(&b.Header)
 	if step.Stale {
 		l.refuseStale(b.Epoch)
@@ -253,6 +274,24 @@ func (l *loop) deliver(b *wire.Batch) error {
 	return nil
 }
 
+// enters reports whether a message of a pair of publishers is of the epoch at hand, or
+// begins a later one: only its hello says what of it repeats.
+func (l *loop) enters(h *wire.Header) bool {
+	s := &l.stream
+	switch {
+	case !s.begun || h.Epoch == s.epoch || h.Flags&wire.FlagHello != 0 && h.Epoch > s.epoch:
+		return true
+	case h.Epoch < s.epoch || s.hasLeft(h.Epoch):
+		l.refuseStale(h.Epoch)
+	case l.unannounced != h.Epoch:
+		l.unannounced = h.Epoch
+		if err := l.socket.Subscribe(wire.HelloTopic()); err != nil {
+			l.refuse(err)
+		}
+	}
+	return false
+}
+
 // enter is called with an epoch's first message.
 func (l *loop) enter(b *wire.Batch) error {
 	l.ready = false
@@ -285,7 +324,7 @@ func (l *loop) takeHello(b *wire.Batch) error {
 			return err
 		}
 	}
-	if l.ready {
+	if l.ready || l.sub.cfg.Watch {
 		return nil
 	}
 	l.ready = true
@@ -296,7 +335,7 @@ func (l *loop) takeEnd(b *wire.Batch, step Step) error {
 	if step.Ended {
 		l.sub.handler.HandleEnd(l.shard, b.Epoch, l.stream.Complete())
 	}
-	if l.done == b.Epoch {
+	if l.done == b.Epoch || l.sub.cfg.Watch {
 		return nil
 	}
 	l.done = b.Epoch

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/tapedeck/tapedeck/internal/zsock"
 	"github.com/tapedeck/tapedeck/wire"
@@ -29,7 +30,8 @@ var errNotLate = errors.New("subscriber: in lock-step what stands before the wor
 
 // stepping is what a loop in lock-step has said to the publisher.
 type stepping struct {
-	topic string // what is subscribed to
+	topic string    // what is subscribed to
+	last  time.Time // of a pair: when something was said, or could have been
 	said  wire.ReaderStep
 	hello wire.Nanos                   // send time of the latest
 	bell  atomic.Pointer[zsock.Waiter] // rung when more has been handled; nil where nobody handles late
@@ -74,10 +76,18 @@ func (l *loop) recv() error {
 // further than it was, and that a hello has come. The new word comes before the old one goes, so that the
 // publisher always has one.
 func (p *stepping) send(l *loop) error {
-	if !l.sub.cfg.LockStep || !l.ready {
+	lock := l.sub.cfg.LockStep
+	if !l.ready || !lock && l.sub.cfg.Pair == nil {
 		return nil
 	}
-	at, ok := l.handled()
+	if !lock {
+		now := time.Now()
+		if now.Sub(p.last) < stepEvery {
+			return nil
+		}
+		p.last = now
+	}
+	at, ok := l.stepAt()
 	step := wire.ReaderStep{Epoch: at.Epoch, Next: at.Next, Hello: p.hello}
 	if !ok || step == p.said || at.Epoch != l.stream.epoch {
 		return nil // the publisher has left other epochs
@@ -93,6 +103,18 @@ func (p *stepping) send(l *loop) error {
 	}
 	p.topic, p.said = topic, step
 	return nil
+}
+
+// stepEvery is how often a reader of a pair says how far it has come at most.
+const stepEvery = 50 * time.Millisecond
+
+// stepAt is how far the reader has come: in lock-step what it has handled, and
+// otherwise what it has received, which is what it drops when it comes again.
+func (l *loop) stepAt() (at Position, ok bool) {
+	if l.sub.cfg.LockStep {
+		return l.handled()
+	}
+	return l.handedOver()
 }
 
 // handled is how far the shard has been handled.

@@ -47,6 +47,15 @@ type NoticeHandler interface {
 type Config struct {
 	// Endpoints to connect to, one per shard. At least one.
 	Endpoints []string
+	// Pair is where the same shards are at the other one of a pair of publishers, of
+	// which one sends at a time. The reader then says at intervals how far it has come, so
+	// that the other one knows where to go on, enters an epoch only by its hello, which
+	// says what repeats, and refuses one with a lesser number than that at hand: it is
+	// that of a publisher whose time is over. Default: there is one publisher.
+	Pair []string
+	// Watch makes this no reader: it takes hellos, heartbeats, end marks and notices,
+	// and no records, and tells the publisher nothing.
+	Watch bool
 	// Name of this reader, for people. Default "".
 	Name string
 	// QueueBytes is what a shard's receive queue in libzmq may hold, about, in
@@ -160,6 +169,9 @@ func New(cfg Config, h Handler) (*Subscriber, error) {
 	if n == 0 || n > 1<<16-1 {
 		return nil, fmt.Errorf("subscriber: %d endpoints, want 1 to 65535", n)
 	}
+	if cfg.Pair != nil && len(cfg.Pair) != n {
+		return nil, fmt.Errorf("subscriber: %d endpoints of the other publisher for %d shards", len(cfg.Pair), n)
+	}
 	for _, cpus := range [][]int{cfg.ReceiveCPUs, cfg.IOCPUs} {
 		if cpus != nil && len(cpus) != n {
 			return nil, fmt.Errorf("subscriber: %d CPUs for %d shards", len(cpus), n)
@@ -171,7 +183,7 @@ func New(cfg Config, h Handler) (*Subscriber, error) {
 	if cfg.QueueBytes < 0 || cfg.BatchBytes < 0 || cfg.Silence < 0 {
 		return nil, errors.New("subscriber: a size or time is negative")
 	}
-	cfg.Endpoints = slices.Clone(cfg.Endpoints)
+	cfg.Endpoints, cfg.Pair = slices.Clone(cfg.Endpoints), slices.Clone(cfg.Pair)
 	cfg.ReceiveCPUs, cfg.IOCPUs = slices.Clone(cfg.ReceiveCPUs), slices.Clone(cfg.IOCPUs)
 	if cfg.QueueBytes == 0 {
 		cfg.QueueBytes = queueBytesDefault

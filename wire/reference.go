@@ -76,6 +76,10 @@ var (
 	}
 )
 
+// MarkTopics returns what whoever wants marks and no records subscribes to. The slice is
+// not to be changed.
+func MarkTopics() []string { return referenceTopics[3:] }
+
 // ReferenceTopics returns what a reader that takes references subscribes to
 // instead of everything: all but copies. The slice is not to be changed.
 func ReferenceTopics() []string { return referenceTopics }
