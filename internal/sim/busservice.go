@@ -50,7 +50,11 @@ func (s *busService) boot() {
 	service, err := control.NewService(busServiceName, cfg, control.Command{Name: "do", Summary: "take effect",
 		Do: control.With(func(_ context.Context, r *control.Request, args *busArgs) (any, error) {
 			s.done[args.What], s.keys[control.Key{Client: r.Client, Number: r.Number}] = true, args.What
-			return busResult{args.What, s.run.did(args.What)}, nil
+			result := busResult{args.What, s.run.did(args.What)}
+			if s.run.w.bug == bugBusResult {
+				result.Times++
+			}
+			return result, nil
 		})})
 	if err != nil {
 		s.run.w.Fail("no service: %v", err)
@@ -115,6 +119,9 @@ func (l *busLedger) name(k control.Key) string { return fmt.Sprintf("%v-%d", k.C
 // Get implements control.ReplyStore.
 func (l *busLedger) Get(k control.Key) (control.StoredReply, bool, error) {
 	b, err := fsys.ReadFile(l.fs, "replies/"+l.name(k), 1<<20)
+	if l.s.run.w.bug == bugBusLedger {
+		err = fs.ErrNotExist
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return control.StoredReply{}, false, nil
 	}

@@ -114,5 +114,8 @@ func (f *lifeFile) Sync() error {
 	if err := f.l.alive(); err != nil {
 		return err
 	}
+	if f.l.p.w.bug == bugBusSync && f.l.p.name == "titanic" {
+		return nil
+	}
 	return f.File.Sync()
 }

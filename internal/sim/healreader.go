@@ -81,6 +81,9 @@ func (d *healReader) boot() {
 			d.shards[i].resume()
 		}
 	}
+	if r.w.bug == bugHealResume {
+		d.from = nil
+	}
 	var endpoints []string
 	for _, c := range r.recorders {
 		endpoints = append(endpoints, c.endpoint)
@@ -246,6 +249,10 @@ func (d *healReader) HandleSession(int, wire.Epoch, *wire.Session) {}
 // HandleEnd implements resync.Handler. It holds property 4.
 func (d *healReader) HandleEnd(shard int, epoch wire.Epoch, complete bool) {
 	w, s := d.run.w, &d.shards[shard]
+	if w.bug == bugHealEnd {
+		return
+	}
+	complete = complete || w.bug == bugHealComplete
 	e := d.run.epochs[d.run.known[epoch]]
 	got := s.at(d, epoch, e.sent[shard])
 	all := got.whole && got.lost == 0 && got.next == e.sent[shard] && !e.early
@@ -264,6 +271,9 @@ func (d *healReader) HandleEnd(shard int, epoch wire.Epoch, complete bool) {
 // warn holds property 2.
 func (d *healReader) warn(shard int, err error) {
 	w := d.run.w
+	if w.bug == bugHealSilent {
+		return
+	}
 	w.Logf("%s: %v", d.p.name, err)
 	d.lost = d.lost || errors.Is(err, resync.ErrSince)
 	var lost *resync.LostError

@@ -177,6 +177,8 @@ func (c *healRecorder) Read(_ context.Context, epoch wire.Epoch, shard int, from
 	switch {
 	case !any:
 		return wire.Batch{}, nil, resync.ErrUnknownEpoch
+	case c.run.w.bug == bugHealGone:
+		return wire.Batch{}, nil, resync.ErrGone
 	case from >= end && c.latest(at):
 		return wire.Batch{}, nil, resync.ErrNotYet
 	case !c.has(resync.Span{Epoch: epoch, Shard: shard, From: from, To: from + 1}):
@@ -185,7 +187,11 @@ func (c *healRecorder) Read(_ context.Context, epoch wire.Epoch, shard int, from
 	c.p.Sleep(c.run.w.Between(0, 5*time.Millisecond), nil)
 	b := wire.Batch{Header: wire.Header{Epoch: epoch, Shard: uint16(shard), Shards: uint16(c.run.shards), FirstSeq: from, FirstOrdinal: wire.Ordinal(from)}}
 	for seq, run := from, c.from(resync.Span{Epoch: epoch, Shard: shard, From: from, To: to}); run.From == from && seq < run.To; seq++ {
-		record := appendHealRecord(nil, epoch, shard, seq)
+		which := seq
+		if c.run.w.bug == bugHealRecord {
+			which++
+		}
+		record := appendHealRecord(nil, epoch, shard, which)
 		if most > 0 && len(b.Payload)+len(record) > most && b.Count > 0 {
 			break
 		}

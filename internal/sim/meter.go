@@ -97,11 +97,14 @@ func (d *meterReader) take() {
 	}
 	h := d.queue[0]
 	d.queue = d.queue[1:]
-	if h.FirstSeq > d.next && h.Epoch == d.run.epoch && d.next > 0 {
+	bug := d.run.w.bug
+	if bug != bugMeterLoss && h.FirstSeq > d.next && h.Epoch == d.run.epoch && d.next > 0 {
 		d.said(d.meter.Lose(d.instant(), uint64(h.FirstSeq-d.next)))
 	}
 	d.next = h.Next()
-	d.said(d.meter.Observe(d.instant(), &h))
+	if bug != bugMeterLag {
+		d.said(d.meter.Observe(d.instant(), &h))
+	}
 	d.busy, d.begun = true, d.p.Now()
 	d.p.After(d.work, func() {
 		d.busy = false
@@ -121,7 +124,11 @@ func (d *meterReader) tick() {
 const monoBegan = wire.Nanos(5_000_000_000)
 
 func (d *meterReader) instant() snail.Instant {
-	return snail.Instant{Wall: wire.Nanos(d.p.Wall()), Mono: monoBegan + wire.Nanos(d.p.Now())}
+	at := snail.Instant{Wall: wire.Nanos(d.p.Wall()), Mono: monoBegan + wire.Nanos(d.p.Now())}
+	if d.run.w.bug == bugMeterWall {
+		at.Mono = at.Wall
+	}
+	return at
 }
 
 // said holds property 1.

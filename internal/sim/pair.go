@@ -117,7 +117,9 @@ func (s *pairServer) boot() {
 	}
 	s.m = binarystar.NewMachine(binarystar.MachineConfig{Role: s.role, Expiry: s.run.expiry, Failback: s.run.failback, Epoch: s.epochs.Known()}, s.p.Now())
 	beat := func() time.Duration { return s.run.heartbeat }
-	s.p.Every(beat, s.say)
+	if s.run.w.bug != bugPairSilent {
+		s.p.Every(beat, s.say)
+	}
 	if s.votes {
 		s.p.Every(beat, func() {
 			if _, until := s.m.PeerState(); !s.active && s.p.Now() >= until {
@@ -155,6 +157,9 @@ func (s *pairServer) hear(frame []byte) {
 	if err != nil {
 		s.run.w.Fail("%v does not understand %q: %v", s.role, frame, err)
 	}
+	if s.run.w.bug == bugPairDeaf && s.active && state == binarystar.Active {
+		return
+	}
 	s.act(s.m.Peer(s.p.Now(), state, epoch))
 }
 
@@ -164,7 +169,10 @@ func (s *pairServer) act(out binarystar.Outcome) {
 		s.p.After(0, s.say)
 	}
 	_, known := s.m.State()
-	err := s.epochs.Keep(known)
+	var err error
+	if s.run.w.bug != bugPairForgets {
+		err = s.epochs.Keep(known)
+	}
 	switch out.Became {
 	case binarystar.Active:
 		s.run.w.Logf("%v: active in epoch %d: %s (kept: %v)", s.role, out.Epoch, out.Reason, err)
@@ -193,12 +201,18 @@ func (s *pairServer) request(answer func(epoch uint64, ok bool)) {
 	}
 	refused, out := s.m.Request(s.p.Now())
 	s.act(out)
+	if s.run.w.bug == bugPairAccepts {
+		refused = ""
+	}
 	state, epoch := s.m.State()
 	if refused == "" && (state != binarystar.Active || !s.active || epoch != s.epoch) {
 		s.run.w.Fail("the %v accepts a request, in state %v, epoch %d; active: %v, since epoch %d", s.role, state, epoch, s.active, s.epoch)
 	}
 	if refused == "" {
 		s.accepted++
+	}
+	if s.run.w.bug == bugPairPast && s.accepted > 5 {
+		epoch = 0
 	}
 	answer(epoch, refused == "")
 }

@@ -40,8 +40,12 @@ func Named(name string) (Scenario, error) {
 
 // Run runs the scenario with a seed. The error is a *Violation where a property did
 // not hold. What happens is written to trace, unless that is nil.
-func (s Scenario) Run(seed uint64, trace io.Writer) (err error) {
+func (s Scenario) Run(seed uint64, trace io.Writer) error { return s.with(noBug, seed, trace) }
+
+// with runs the scenario with a mistake in it.
+func (s Scenario) with(b bug, seed uint64, trace io.Writer) (err error) {
 	w := newWorld(seed, s.Name, trace)
+	w.bug = b
 	defer func() {
 		if r := recover(); r != nil {
 			v, ok := r.(violated)

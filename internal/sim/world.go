@@ -17,6 +17,7 @@ type World struct {
 	made   uint64 // events so far
 	events uint64 // events that happened
 	trace  io.Writer
+	bug    bug // noBug but in tests of properties
 
 	processes []*Process
 	bound     map[string]*port // by endpoint

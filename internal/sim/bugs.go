@@ -1,0 +1,31 @@
+package sim
+
+// bug is a mistake that a test makes on purpose, at the seam between a scenario and the
+// code that it runs, to see that the property that it breaks is looked at.
+type bug string
+
+const (
+	noBug bug = ""
+
+	bugPairForgets bug = "epochs are not kept"
+	bugPairAccepts bug = "passive servers accept requests"
+	bugPairDeaf    bug = "active servers do not hear that the other one is active"
+	bugPairPast    bug = "answers are said to be of an epoch before"
+	bugPairSilent  bug = "servers announce changes alone"
+
+	bugHealRecord   bug = "servers give the wrong record"
+	bugHealResume   bug = "what was saved is not used"
+	bugHealGone     bug = "servers say that what they have is gone"
+	bugHealSilent   bug = "readers do not say what is lost"
+	bugHealComplete bug = "readers say that incomplete epochs are complete"
+	bugHealEnd      bug = "readers do not hear of the end"
+
+	bugBusLedger bug = "the service does not look at the replies that it kept"
+	bugBusResult bug = "the service tells of another result"
+	bugBusSync   bug = "Titanic's disk keeps nothing that it says it does"
+	bugBusClose  bug = "clients do not close jobs"
+
+	bugMeterWall bug = "lag is counted by the clock that is set"
+	bugMeterLag  bug = "the meter sees no messages"
+	bugMeterLoss bug = "the meter sees no loss"
+)
