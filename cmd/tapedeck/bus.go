@@ -148,6 +148,9 @@ func (b *bus) told(err error, service, command string) error {
 	case errors.As(err, &unanswered) && unanswered.For(majordomo.ReasonNoWorker):
 		return withHint(fmt.Errorf("nobody on the bus at %s is the service %s", strings.Join(b.flags.endpoints, ", "), service),
 			"tapedeck serve is all of them")
+	case errors.As(err, &unanswered) && unanswered.For(majordomo.ReasonPassive):
+		return withHint(fmt.Errorf("no broker at %s serves: %s", strings.Join(b.flags.endpoints, ", "), strings.Join(unanswered.Reasons, ", ")),
+			"name both brokers of the pair; where one is gone for good, an operator promotes the other (docs/OPERATIONS.md)")
 	case errors.As(err, &unanswered):
 		if len(unanswered.Reasons) == 0 || len(unanswered.Endpoints) == 0 {
 			return b.flags.noAnswer()

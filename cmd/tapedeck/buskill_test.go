@@ -40,9 +40,23 @@ func TestBusKilled(t *testing.T) {
 	if testing.Short() {
 		rounds = 20
 	}
-	seed := testSeed(t)
 	dir := t.TempDir()
-	k := &busKill{T: t, dir: dir, bus: "ipc://" + filepath.Join(dir, "bus"), effects: filepath.Join(dir, "effects"), orders: map[string]*killOrder{}, lines: map[string]int{}}
+	k := newBusKill(t, dir, "ipc://"+filepath.Join(dir, "bus"))
+	k.add("broker", 1, func(int) *exec.Cmd { return k.serve("broker") })
+	k.add("jobs", 1, func(int) *exec.Cmd { return k.serveJobs() })
+	k.addUsers()
+	k.rounds(rounds, func(p *busPart, _ *rand.Rand) {
+		p.kill()
+		p.start()
+	})
+	k.end()
+	if k.counts["repeated"] == 0 && !testing.Short() {
+		t.Error("no worker was asked again for what it had done: this run shows little")
+	}
+}
+
+func newBusKill(t *testing.T, dir, bus string) *busKill {
+	k := &busKill{T: t, dir: dir, bus: bus, effects: filepath.Join(dir, "effects"), orders: map[string]*killOrder{}, lines: map[string]int{}}
 	k.more = sync.NewCond(&k.mu)
 	if err := os.Mkdir(filepath.Join(dir, "tapes"), 0o777); err != nil {
 		t.Fatal(err)
@@ -52,37 +66,41 @@ func TestBusKilled(t *testing.T) {
 	}
 	k.spawner = newSpawner(t)
 	t.Cleanup(k.killAll)
-	set := []string{"--set", "broker.heartbeat=" + killBeat.String(), "--set", fmt.Sprint("broker.liveness=", killLiveness), "--metrics", ""}
-	k.add("broker", 1, func(int) *exec.Cmd {
-		return exec.Command("tapedeck", append(set, "serve", "--only", "broker", "--bus", k.bus, "--tapes", filepath.Join(dir, "tapes"))...)
-	})
-	k.add("jobs", 1, func(int) *exec.Cmd {
-		return exec.Command("tapedeck", append(set, "serve", "--only", "jobs", "--bus", k.bus, "--tapes", filepath.Join(dir, "tapes"),
-			"--set", "jobs.retry=5ms", "--set", "jobs.retry_max=100ms", "--set", "jobs.at_once=16", "--set", "jobs.workers=4")...)
-	})
+	return k
+}
+
+// serve is a part of serve.
+func (k *busKill) serve(part string, more ...string) *exec.Cmd {
+	return exec.Command("tapedeck", append([]string{"serve", "--only", part, "--bus", k.bus, "--tapes", filepath.Join(k.dir, "tapes"), "--metrics", "",
+		"--set", "broker.heartbeat=" + killBeat.String(), "--set", fmt.Sprint("broker.liveness=", killLiveness)}, more...)...)
+}
+
+func (k *busKill) serveJobs(more ...string) *exec.Cmd {
+	return k.serve("jobs", append(more, "--set", "jobs.retry=5ms", "--set", "jobs.retry_max=100ms", "--set", "jobs.at_once=16", "--set", "jobs.workers=4")...)
+}
+
+// addUsers adds workers and clients.
+func (k *busKill) addUsers() {
 	k.add("worker", 2, func(int) *exec.Cmd {
 		cmd := exec.Command("tapedeck-test-worker")
 		cmd.Env = append(os.Environ(), killWorkerBus+"="+k.bus, killWorkerFile+"="+k.effects)
 		return cmd
 	})
 	k.add("client", 3, k.client)
-	rng := rand.New(rand.NewPCG(seed, 0))
+}
+
+// rounds lets work go on for a while and has something done to a part, again and again.
+func (k *busKill) rounds(n int, harm func(*busPart, *rand.Rand)) {
+	rng := rand.New(rand.NewPCG(testSeed(k.T), 0))
 	began := time.Now()
 	roles := []string{"broker", "jobs", "worker", "client"}
-	for range rounds {
+	for range n {
 		k.await(rng.IntN(60))
 		of := k.parts[roles[rng.IntN(len(roles))]]
-		p := of[rng.IntN(len(of))]
-		p.kill()
-		p.start()
+		harm(of[rng.IntN(len(of))], rng)
 		k.check()
 	}
-	took := time.Since(began)
-	k.end()
-	if k.counts["repeated"] == 0 && !testing.Short() {
-		t.Error("no worker was asked again for what it had done: this run shows little")
-	}
-	t.Logf("%d rounds in %v: killed %v; %d orders, %v, %d effects", rounds, took, k.kills(), len(k.orders), k.counts, len(k.lines))
+	k.Logf("%d rounds in %v: killed %v; %d orders, %v, %d effects", n, time.Since(began), k.kills(), len(k.orders), k.counts, len(k.lines))
 }
 
 // busKill is a bus whose parts are killed.

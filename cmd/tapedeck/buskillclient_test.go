@@ -72,7 +72,7 @@ func runKillClient() error {
 	}
 	var err error
 	if c.bus, err = majordomo.NewClient(majordomo.ClientConfig{
-		Endpoints: []string{c.Bus}, Timeout: 2 * time.Second, Backoff: time.Millisecond, BackoffMax: 50 * time.Millisecond,
+		Endpoints: strings.Split(c.Bus, ","), Heartbeat: killBeat, Timeout: 2 * time.Second, Backoff: time.Millisecond, BackoffMax: 50 * time.Millisecond,
 	}); err != nil {
 		return err
 	}

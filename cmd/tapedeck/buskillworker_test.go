@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -74,7 +75,7 @@ func runKillWorker() error {
 		return err
 	}
 	worker, err := majordomo.NewWorker(majordomo.WorkerConfig{
-		Endpoints: []string{os.Getenv(killWorkerBus)}, Service: killService, Handler: service.Handle, Concurrency: 4,
+		Endpoints: strings.Split(os.Getenv(killWorkerBus), ","), Service: killService, Handler: service.Handle, Concurrency: 4,
 		Heartbeat: killBeat, Liveness: killLiveness, Backoff: time.Millisecond, BackoffMax: killBeat,
 	})
 	if err != nil {

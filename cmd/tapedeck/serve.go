@@ -50,6 +50,13 @@ With --only some of them run here, and connect to the broker of another process 
   tapedeck serve --only state,decks --bus tcp://127.0.0.1:7400
   tapedeck serve --only recorder --bus tcp://127.0.0.1:7400
 
+Two brokers can be a pair, of which one takes over when the other one is gone; the
+settings are broker.pair and what begins so, and docs/OPERATIONS.md says how to run it:
+
+  tapedeck serve --only broker --bus tcp://127.0.0.1:7400,tcp://127.0.0.1:7401 \
+    --set broker.pair=primary --set broker.pair_bind=tcp://127.0.0.1:7402 \
+    --set broker.pair_peer=tcp://127.0.0.1:7403
+
 Whoever reaches the bus commands it, so serve listens to this machine alone. With
 --key and --authorized it listens wherever it is told, to those whose keys are
 allowed: tapedeck keys --help. Without, another address must be allowed, with --listen
@@ -71,7 +78,7 @@ eth1 (or an address, or "*"), beside being named for what is to be there, such a
 	fl.BoolVar(&f.print, "settings", false, "print the settings as they are, as such a file, and end")
 	fl.StringArrayVar(&f.set, "set", nil, "a setting as KEY=VALUE, such as decks.max=8; can be given again")
 	fl.StringSlice("only", nil, "parts that run here (default: all)")
-	fl.String("bus", d.bus, "endpoint of the control bus: bound where broker is among the parts, else connected to")
+	fl.String("bus", d.bus, "endpoint of the control bus: bound where broker is among the parts, else connected to; of a pair of brokers both, this one's first")
 	fl.StringSlice("listen", nil, "addresses beside this machine's own that may be listened on")
 	fl.String("tapes", d.tapes, "directory of the tapes")
 	fl.StringSlice("files", nil, "directories that jobs may read and write (default: that of the tapes)")
@@ -147,6 +154,7 @@ func runServe(ctx context.Context, cfg *serveConfig, out *output) error {
 		return joinStop(err, s)
 	}
 	out.remark("%s", s.serving().text())
+	close(s.begun)
 	failure := s.wait(ctx)
 	if failure == nil {
 		out.remark("stopping")

@@ -59,6 +59,9 @@ type serveConfig struct {
 		bytes           int64
 		services        int
 		workers         int
+
+		pair, pairBind, pairPeer    string
+		pairHeartbeat, pairFailback time.Duration
 	}
 	decks struct {
 		max      int
@@ -106,6 +109,7 @@ type serveConfig struct {
 		retry    time.Duration
 		retryMax time.Duration
 		expire   time.Duration
+		locked   string
 	}
 	replies struct {
 		max   int
@@ -128,6 +132,7 @@ func newServeConfig() *serveConfig {
 	b := &c.broker
 	b.heartbeat, b.liveness, b.life = 2500*time.Millisecond, 3, 30*time.Second
 	b.requests, b.bytes, b.requestBytes, b.services, b.workers = 100_000, 256<<20, 4<<20, 1024, 4096
+	b.pairHeartbeat = pairHeartbeat
 	d := &c.decks
 	d.max, d.address, d.ports, d.commands, d.speed, d.clock, d.resync = 64, "127.0.0.1", deckPorts, 16, "1x", "receive", "tcp://127.0.0.1:*"
 	c.state.bind, c.state.position, c.state.readers, c.state.readerTTL = stateDefault, 200*time.Millisecond, time.Second, 3*time.Second
@@ -137,6 +142,7 @@ func newServeConfig() *serveConfig {
 	l.plain, l.tapRate, l.maxTopics, l.maxBytes, l.queueSize = []string{plainDefault}, 10_000, 1_000_000, 1<<30, 64<<20
 	c.jobs.max, c.jobs.bytes, c.jobs.atOnce, c.jobs.workers = 10_000, 1<<30, 4, 2
 	c.jobs.retry, c.jobs.retryMax, c.jobs.expire = time.Second, time.Minute, 7*24*time.Hour
+	c.jobs.locked = lockedRefuse
 	c.replies.max, c.replies.bytes, c.replies.life = 65_536, 64<<20, 10*time.Minute
 	c.metrics.bind = metricsDefault
 	return c
@@ -164,8 +170,14 @@ func (c *serveConfig) check() error {
 	if c.state.readerTTL <= c.state.readers {
 		return usagef("state.reader_ttl %v: want more than state.readers, which is %v", c.state.readerTTL, c.state.readers)
 	}
+	if err := c.checkPair(); err != nil {
+		return err
+	}
+	if c.jobs.locked != lockedRefuse && c.jobs.locked != lockedWait {
+		return usagef("jobs.locked %q: want %q or %q", c.jobs.locked, lockedRefuse, lockedWait)
+	}
 	for key, e := range map[string][]string{
-		"bus": {c.bus}, "state.bind": {c.state.bind}, "decks.resync": {c.decks.resync}, "decks.address": {c.decks.address + ":0"}, "metrics.bind": {c.metrics.bind},
+		"bus": c.busEndpoints()[:1], "broker.pair_bind": {c.broker.pairBind}, "state.bind": {c.state.bind}, "decks.resync": {c.decks.resync}, "decks.address": {c.decks.address + ":0"}, "metrics.bind": {c.metrics.bind},
 		"lvc.plain": c.lvc.plain, "lvc.snapshot": {c.lvc.snapshot}, "lvc.clone": {c.lvc.clone}, "lvc.tap": {c.lvc.tap},
 	} {
 		if key == "bus" && !c.has(partBroker) {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/tapedeck/tapedeck/control"
 	"github.com/tapedeck/tapedeck/control/titanic"
-	"github.com/tapedeck/tapedeck/metrics"
 )
 
 // jobLife is how long a job may be at work: longer than any is.
@@ -34,38 +32,6 @@ type jobService struct {
 
 	mu    sync.Mutex
 	codes map[titanic.ID]control.Code // of replies, which do not change
-}
-
-// startJobs starts who does jobs before who hands them out. They stop the other way
-// round: what a worker says when it is told to stop is no job's reply.
-func (s *station) startJobs(context.Context) error {
-	c := &s.cfg.jobs
-	work := s.cfg.workDir(s.tapes.root)
-	ledger, err := openLedger(filepath.Join(work, "effects"), c.expire)
-	if err != nil {
-		return err
-	}
-	s.hold("effects", ledger.close)
-	s.start("effects kept", ledger.run, nil)
-	runner := &jobRunner{cfg: s.cfg, tapes: s.tapes, files: s.files, ledger: ledger, out: s.out, running: map[control.Key]context.CancelCauseFunc{}}
-	for name, command := range runner.services() {
-		cfg := control.ServiceConfig{Store: ledger, Patience: jobLife, Deadline: jobLife, StoreFailed: func(err error) { s.out.remark("warning: %v", err) }}
-		if err := s.serve(name, c.workers, cfg, command); err != nil {
-			return err
-		}
-	}
-	log, err := titanic.Open(titanic.Config{
-		Dir: filepath.Join(work, "jobs"), Endpoints: s.join, Context: s.inproc, Heartbeat: s.cfg.broker.heartbeat,
-		Dispatch: c.atOnce, DispatchEach: min(c.workers, c.atOnce), Timeout: jobLife, Retry: c.retry, RetryMax: c.retryMax,
-		Expire: c.expire, Remember: c.expire, Jobs: c.max, Bytes: c.bytes,
-	})
-	if err != nil {
-		return err
-	}
-	s.start(partJobs, log.Run, log.Close)
-	s.show(partJobs, func(sc *metrics.Scope) { sc.Jobs(log.Counters) })
-	s.jobs = &jobService{log: log, runner: runner, codes: map[titanic.ID]control.Code{}}
-	return s.serve(control.ServiceJob, 4, control.ServiceConfig{}, s.jobs.commands()...)
 }
 
 func (j *jobService) commands() []control.Command {

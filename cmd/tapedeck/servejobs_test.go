@@ -151,17 +151,17 @@ func TestJobCancel(t *testing.T) {
 	}
 	rec := s.addJob("record", control.RecordArgs{RecorderStart: control.RecorderStart{Connect: "tcp://127.0.0.1:1", Tape: "y.tape"}, For: "1h"}, control.JobAdd{})
 	for running := false; !running; {
-		s.jobs.runner.mu.Lock()
-		running = len(s.jobs.runner.running) == 1
-		s.jobs.runner.mu.Unlock()
+		s.jobs.Load().runner.mu.Lock()
+		running = len(s.jobs.Load().runner.running) == 1
+		s.jobs.Load().runner.mu.Unlock()
 	}
 	if c := ask[control.JobState](s, control.ServiceJob, "cancel", control.JobOf{ID: rec.ID}); c.State != "cancelled" {
 		t.Errorf("%+v", c)
 	}
 	for running := true; running; { // it lets go of the stream and its tape
-		s.jobs.runner.mu.Lock()
-		running = len(s.jobs.runner.running) == 1
-		s.jobs.runner.mu.Unlock()
+		s.jobs.Load().runner.mu.Lock()
+		running = len(s.jobs.Load().runner.running) == 1
+		s.jobs.Load().runner.mu.Unlock()
 	}
 	done := s.addJob("import", control.ImportArgs{File: synthArgs, Tape: "z.tape"}, control.JobAdd{})
 	s.waitJob(done.ID)

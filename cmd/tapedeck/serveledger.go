@@ -63,7 +63,7 @@ func openLedger(dir string, keep time.Duration) (*jobLedger, error) {
 	}
 	lock, err := fsys.OS{}.Lock(dir)
 	if errors.Is(err, fsys.ErrLocked) {
-		return nil, withHint(fmt.Errorf("%s: another process has the jobs of this directory", dir), "--work names another directory")
+		return nil, withHint(fmt.Errorf("%s: another process has the jobs of this directory: %w", dir, err), "--work names another directory; with jobs.locked=wait this one takes over when that has ended")
 	}
 	if err != nil {
 		return nil, err

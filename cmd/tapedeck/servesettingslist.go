@@ -43,7 +43,7 @@ func timeSetting(key string, into *time.Duration, low time.Duration, what string
 func (c *serveConfig) processSettings() []setting {
 	return []setting{
 		textSetting("parts", &c.parts, "what runs in this process: "+strings.Join(serveParts, ", ")),
-		textSetting("bus", &c.bus, "endpoint of the control bus: bound where broker is among the parts, else connected to"),
+		textSetting("bus", &c.bus, "endpoint of the control bus: bound where broker is among the parts, else connected to; of a pair of brokers both, separated by a comma, first the one that is bound"),
 		textSetting("listen", &c.listen, `addresses beside this machine's own (loopback) that may be listened on, such as "eth1", "10.0.0.2" or "*": whoever reaches the bus commands it`),
 		textSetting("tapes", &c.tapes, "directory of the tapes: commands reach none outside of it"),
 		textSetting("files", &c.files, "directories that import jobs may read and export jobs may write; none: the directory of the tapes"),
@@ -69,6 +69,11 @@ func (c *serveConfig) brokerSettings() []setting {
 		sizeSetting("broker.request_bytes", &c.broker.requestBytes, 1<<10, "bytes of one request"),
 		numberSetting("broker.services", &c.broker.services, 1, 1<<20, "services that can be there at once"),
 		numberSetting("broker.workers", &c.broker.workers, 1, 1<<20, "workers that can be there at once"),
+		textSetting("broker.pair", &c.broker.pair, `which of a pair of brokers this one is: "primary" or "backup"; "": it is alone`),
+		textSetting("broker.pair_bind", &c.broker.pairBind, "endpoint where this one announces itself to the other one, best on a link of their own"),
+		textSetting("broker.pair_peer", &c.broker.pairPeer, "endpoint where the other one announces itself"),
+		timeSetting("broker.pair_heartbeat", &c.broker.pairHeartbeat, time.Millisecond, "between announcements; one that is silent for two of them is gone; the same on both"),
+		timeSetting("broker.pair_failback", &c.broker.pairFailback, 0, "how long a primary must have been well before the backup gives the work back to it; 0s: it does not"),
 	}
 }
 
@@ -137,6 +142,7 @@ func (c *serveConfig) jobsSettings() []setting {
 		timeSetting("jobs.retry", &c.jobs.retry, time.Millisecond, "pause before a job is tried again; it doubles up to jobs.retry_max"),
 		timeSetting("jobs.retry_max", &c.jobs.retryMax, time.Millisecond, "longest pause before a job is tried again"),
 		timeSetting("jobs.expire", &c.jobs.expire, time.Second, "how long a job and its result are kept"),
+		textSetting("jobs.locked", &c.jobs.locked, `what to do while another process has the jobs in work: "refuse" to start, or "wait" until it has ended, and take them over`),
 	}
 }
 

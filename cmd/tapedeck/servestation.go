@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,33 +23,33 @@ import (
 type station struct {
 	*supervisor
 	cfg     *serveConfig
-	out     *output // of the parts: remarks alone
+	out     *output       // of the parts: remarks alone
+	said    *output       // of the process: messages, once what serves has been said
+	begun   chan struct{} // closed then
 	started time.Time
 	tapes   *tapesDir
 	files   *fileRoots
 
 	inproc *zsock.Context // of a broker in this process
-	bus    string         // where others find the broker
+	bus    string         // where others find the broker, or those of a pair
 	join   []string       // where this process does
 	broker *majordomo.Broker
+	pair   *brokerPair // nil: the broker is none of a pair
 
 	board     *cloneBoard
 	decks     *deckHouse
 	recorders *recorderHouse
 	lvc       *lvcHandler
 	refills   []*tapeRefills
-	jobs      *jobService
+	jobs      atomic.Pointer[jobService] // nil: another process has them, or nobody
 	services  []*control.Service
 	shown     *metricsService // nil: nothing is
 }
 
-// inprocBus is the broker's endpoint for workers of its own process.
-const inprocBus = "inproc://tapedeck-bus"
-
 // openStation starts the parts, one after the other. Where one cannot be had, those
 // before it are stopped again.
 func openStation(ctx context.Context, cfg *serveConfig, out *output) (_ *station, err error) {
-	s := &station{supervisor: newSupervisor(), cfg: cfg, out: partOutput(out), started: time.Now()}
+	s := &station{supervisor: newSupervisor(), cfg: cfg, out: partOutput(out), said: out, begun: make(chan struct{}), started: time.Now()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.stop())
@@ -69,7 +70,7 @@ func openStation(ctx context.Context, cfg *serveConfig, out *output) (_ *station
 		{partJobs, s.startJobs}, {partStatus, s.startStatus},
 	} {
 		if part.name == partBroker && !cfg.has(partBroker) {
-			s.bus, s.join = cfg.bus, []string{cfg.bus}
+			s.bus, s.join = cfg.bus, cfg.busEndpoints()
 		}
 		if !cfg.has(part.name) {
 			continue
@@ -96,39 +97,17 @@ func (w remarkWriter) Write(p []byte) (int, error) {
 	return w.out.err.Write(p)
 }
 
-func (s *station) startBroker(context.Context) error {
-	b := &s.cfg.broker
-	var err error
-	if s.inproc, err = zsock.NewContext(zsock.NoCPU); err != nil {
-		return err
-	}
-	s.hold("inproc", s.inproc.Close)
-	lives := map[string]time.Duration{}
-	for _, service := range []string{control.ServiceJobImport, control.ServiceJobExport, control.ServiceJobRecord} {
-		lives[service] = jobLife
-	}
-	var may func(string, bool, []byte, [][]byte) bool
-	if l := locks.Load(); l != nil && l.door != nil {
-		may = l.may
-	}
-	s.broker, err = majordomo.NewBroker(majordomo.BrokerConfig{
-		May:       may,
-		Endpoints: []string{s.cfg.bus, inprocBus}, Context: s.inproc,
-		Heartbeat: b.heartbeat, Liveness: b.liveness, Life: b.life, Lives: lives,
-		Services: b.services, Requests: b.requests, ServiceRequests: b.requests, Bytes: int(b.bytes), RequestBytes: int(b.requestBytes),
-		WorkersMax: b.workers,
-	})
-	if err != nil {
-		return withHint(err, "is another serve running? --bus chooses another endpoint")
-	}
-	s.bus, s.join = s.broker.Endpoints()[0], []string{inprocBus}
-	s.start(partBroker, s.broker.Run, s.broker.Close)
-	s.show(partBroker, func(sc *metrics.Scope) { sc.Broker(s.broker) })
-	return nil
-}
-
 // serve puts a service on the bus. commands are carried out at once, up to a number.
 func (s *station) serve(name string, atOnce int, cfg control.ServiceConfig, commands ...control.Command) error {
+	service, err := s.serveBy(s.supervisor, name, atOnce, cfg, commands...)
+	if err == nil {
+		s.services = append(s.services, service)
+	}
+	return err
+}
+
+// serveBy is serve for a part that has a supervisor of its own.
+func (s *station) serveBy(by *supervisor, name string, atOnce int, cfg control.ServiceConfig, commands ...control.Command) (*control.Service, error) {
 	if cfg.Replies == 0 {
 		r := &s.cfg.replies
 		cfg.Replies, cfg.Bytes, cfg.Life = r.max, r.bytes, r.life
@@ -139,18 +118,17 @@ func (s *station) serve(name string, atOnce int, cfg control.ServiceConfig, comm
 	}
 	service, err := control.NewService(name, cfg, commands...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	w, err := majordomo.NewWorker(majordomo.WorkerConfig{
 		Endpoints: s.join, Context: s.inproc, Service: name, Handler: service.Handle, Concurrency: atOnce,
 		Heartbeat: s.cfg.broker.heartbeat, Liveness: s.cfg.broker.liveness, Work: work, BackoffMax: time.Second,
 	})
 	if err != nil {
-		return errors.Join(err, service.Close())
+		return nil, errors.Join(err, service.Close())
 	}
-	s.services = append(s.services, service)
-	s.start(name, w.Run, service.Close)
-	return nil
+	by.start(name, w.Run, service.Close)
+	return service, nil
 }
 
 func (s *station) startState(context.Context) error {

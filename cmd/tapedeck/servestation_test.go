@@ -56,7 +56,7 @@ func serveFor(t *testing.T, settings ...string) *stationTest {
 func busClient(t *testing.T, bus string) *control.Client {
 	t.Helper()
 	// A service may come a moment after its broker.
-	c, err := majordomo.NewClient(majordomo.ClientConfig{Endpoints: []string{bus}, Tries: 20})
+	c, err := majordomo.NewClient(majordomo.ClientConfig{Endpoints: strings.Split(bus, ","), Tries: 20})
 	if err != nil {
 		t.Fatal(err)
 	}

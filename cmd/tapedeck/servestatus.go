@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,7 +24,7 @@ type statusService struct {
 const statusPatience = time.Second
 
 func (s *station) startStatus(context.Context) error {
-	client, err := majordomo.NewClient(majordomo.ClientConfig{Endpoints: s.join, Context: s.inproc, Timeout: statusPatience, Tries: 1})
+	client, err := majordomo.NewClient(majordomo.ClientConfig{Endpoints: s.join, Context: s.inproc, Local: s.broker != nil, Timeout: statusPatience, Tries: 1})
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func (v *statusService) gather(ctx context.Context, whole bool) control.Status {
 
 // bus is the broker as it is.
 func (v *statusService) bus(ctx context.Context) control.BusState {
-	b := control.BusState{Endpoints: []string{v.s.bus}, Services: []control.ServiceState{}}
+	b := control.BusState{Endpoints: strings.Split(v.s.bus, ","), Services: []control.ServiceState{}}
 	if v.s.broker != nil {
 		for _, service := range v.s.broker.State().Services {
 			b.Services = append(b.Services, control.ServiceState(service))
@@ -111,8 +112,8 @@ func (v *statusService) recorders(ctx context.Context) []control.RecorderState {
 }
 
 func (v *statusService) jobs(ctx context.Context) control.JobCounts {
-	if v.s.jobs != nil {
-		return v.s.jobs.counts()
+	if jobs := v.s.jobs.Load(); jobs != nil {
+		return jobs.counts()
 	}
 	var list control.JobList
 	_ = v.asker.Do(ctx, control.ServiceJob, "list", nil, &list) // nobody there: no jobs

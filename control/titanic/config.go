@@ -21,6 +21,8 @@ type Config struct {
 	// Context that an inproc broker is in; it is borrowed until Run returns.
 	// Default: one of its own.
 	Context *zsock.Context
+	// Local: a broker lives in this process; see majordomo.ClientConfig.
+	Local bool
 	// Dispatch is how many jobs are asked for at once, and DispatchEach how many of
 	// one service. Default 16, and half of Dispatch.
 	Dispatch, DispatchEach int

@@ -29,7 +29,7 @@ func (t *Titanic) Run(ctx context.Context) error {
 		d.group.Wait()
 		return nil
 	}
-	client, err := majordomo.NewClient(majordomo.ClientConfig{Endpoints: t.cfg.Endpoints, Context: t.cfg.Context,
+	client, err := majordomo.NewClient(majordomo.ClientConfig{Endpoints: t.cfg.Endpoints, Context: t.cfg.Context, Local: t.cfg.Local,
 		Timeout: t.cfg.Timeout, Tries: 1, Outstanding: t.cfg.Dispatch + probesMax + 1, ReplyBytes: t.cfg.JobBytes})
 	if err != nil {
 		return err
