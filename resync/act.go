@@ -114,7 +114,7 @@ func (m *machine) deliverHeld(e *epoch) action {
 		}
 		m.held -= h.size
 		skip := uint32(e.next - h.batch.FirstSeq)
-		m.delivered(e, &h.batch, skip, h.refill)
+		m.delivered(e, &h.batch, skip, h.refill, h.server)
 		m.out = h
 		return action{do: doDeliver, hold: h, skip: skip}
 	}

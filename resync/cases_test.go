@@ -579,17 +579,19 @@ func TestOpenKeepsWhatCameBetween(t *testing.T) {
 }
 
 // TestMuteServerIsNoAnswer: where one of the servers did not answer, it may have what
-// the others do not know: the next gap has all its attempts.
+// the others do not know: the next gap has all its attempts. Others do not wait for it.
 func TestMuteServerIsNoAnswer(t *testing.T) {
 	m := newTester(2)
 	for first := wire.Seq(0); first < 3000; first += 1000 {
 		m.bring(7, first, 10, false)
 	}
-	asked := map[wire.Seq]int{}
+	asked := map[wire.Seq][2]int{}
 	for len(m.epochs[0].held) > 0 {
 		for _, a := range m.pump() {
 			if a.do == doRequest {
-				asked[a.span.From]++
+				n := asked[a.span.From]
+				n[a.server]++
+				asked[a.span.From] = n
 				m.failed(m.now, a.id, failure{reason: []Reason{ReasonNoAnswer, ReasonUnknown}[a.server]})
 			}
 		}
@@ -597,7 +599,9 @@ func TestMuteServerIsNoAnswer(t *testing.T) {
 			m.now = max(m.now, at)
 		}
 	}
-	if len(asked) != 2 || asked[10] != 2*3 || asked[1010] != 2*3 {
-		t.Errorf("asked %v times", asked)
+	for _, n := range asked {
+		if len(asked) != 2 || n[0] != 3 || n[1] <= 3 {
+			t.Errorf("asked %v times", asked)
+		}
 	}
 }

@@ -9,14 +9,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tapedeck/tapedeck/control/freelance"
 	"github.com/tapedeck/tapedeck/internal/zsock"
 )
 
 // ClientConfig is what a Client is made from. The zero value of a field means its
 // default.
 type ClientConfig struct {
-	// Endpoints of the servers, in the order in which they are asked. At least
-	// one.
+	// Endpoints of the servers, the best first. At least one. Who is asked is chosen by
+	// who is alive, and who answers: a freelance.Chooser knows it for all requests.
 	Endpoints []string
 	// Context that inproc servers share; it is borrowed until Run returns. Default: one
 	// of its own.
@@ -32,6 +33,10 @@ type ClientConfig struct {
 	// Silence is after how long a server that owes an answer, and does not even
 	// answer a ping, is taken for gone. Default 2 s.
 	Silence time.Duration
+	// Switch is after how long a silence a server that owes an answer is left for another
+	// one, where that has spoken since, and this one has not failed before. Default a
+	// quarter of Silence.
+	Switch time.Duration
 	// Attempts is how often every server is asked in vain, in Find, Snapshot and
 	// Refill, before they fail. Default 5.
 	Attempts int
@@ -45,7 +50,7 @@ func (c *ClientConfig) fill() error {
 		return errors.New("resync: no endpoint of a server")
 	}
 	if c.WindowBytes < 0 || c.ChunkBytes < 0 || c.ChunkBytes > MessageMax || c.Deadline < 0 || c.Silence < 0 ||
-		c.Attempts < 0 || c.Backoff < 0 || c.BackoffMax < 0 {
+		c.Switch < 0 || c.Attempts < 0 || c.Backoff < 0 || c.BackoffMax < 0 {
 		return errors.New("resync: a size, time or number is negative or too large")
 	}
 	c.Endpoints = slices.Clone(c.Endpoints)
@@ -53,6 +58,7 @@ func (c *ClientConfig) fill() error {
 	c.ChunkBytes = or(c.ChunkBytes, 256<<10)
 	c.Deadline = or(c.Deadline, 10*time.Second)
 	c.Silence = or(c.Silence, 2*time.Second)
+	c.Switch = or(c.Switch, c.Silence/4)
 	c.Attempts = or(c.Attempts, 5)
 	c.Backoff = or(c.Backoff, 50*time.Millisecond)
 	c.BackoffMax = max(or(c.BackoffMax, 2*time.Second), c.Backoff)
@@ -72,6 +78,8 @@ func or[T comparable](v, def T) T {
 var (
 	// ErrNoAnswer: a server said nothing for ClientConfig.Silence.
 	ErrNoAnswer = errors.New("resync: the server does not answer")
+	// ErrStuck: a server answers pings, and not the request.
+	ErrStuck = errors.New("resync: the server answers pings, and not the request")
 	// ErrForgotten: a server has forgotten a request, by a restart or because the
 	// connection broke.
 	ErrForgotten = errors.New("resync: the server has lost the request")
@@ -101,8 +109,10 @@ type Client struct {
 	servers []*server
 	world   zsock.World // nil: the world
 	now     func() time.Time
+	begun   time.Time
 
 	mu      sync.Mutex // guards what follows, and the outboxes and streams' queues
+	chooser *freelance.Chooser
 	last    RequestID
 	streams map[RequestID]*stream
 	order   []*stream     // the same, in the order of their ids
@@ -121,7 +131,11 @@ type server struct {
 	outbox   [][][]byte // messages to be sent; guarded by Client.mu
 	pending  int        // requests without an end; guarded by Client.mu
 	heard    time.Time  // something came, or the server began to owe an answer
+	spoke    time.Time  // something came
+	pinged   time.Time  // while it was not asked for anything
 	run      uint64     // what its pongs say, to tell restarts
+
+	requests, bytes, lacked uint64 // see ServerStats; guarded by Client.mu
 }
 
 // NewClient checks cfg. Nothing is opened before Run.
@@ -134,9 +148,14 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		c.world = cfg.Context.World()
 		c.now = func() time.Time { return time.Unix(0, 0).Add(c.world.Now()) }
 	}
+	c.begun = c.now()
+	if c.world != nil {
+		c.begun = time.Unix(0, 0) // so that since is the world's time
+	}
 	for _, e := range cfg.Endpoints {
 		c.servers = append(c.servers, &server{endpoint: e})
 	}
+	c.chooser = freelance.NewChooser(len(c.servers), restFirst, restMost)
 	return c, nil
 }
 
@@ -241,12 +260,13 @@ func (c *Client) begin(server int, want Command, encode func(id RequestID) ([][]
 	c.streams[s.id] = s
 	c.order = append(c.order, s)
 	srv := c.servers[server]
+	srv.requests++
 	now := c.now()
 	if srv.pending == 0 {
 		srv.heard = now
 	}
 	srv.pending++
-	s.heard = now
+	s.heard, s.brought = now, now
 	c.sendLocked(server, frames...)
 	return s
 }

@@ -18,7 +18,7 @@ const (
 	// because no connection stands.
 	sendAgain = 5 * time.Millisecond
 	// pings go out when a request has been silent for a part of
-	// ClientConfig.Silence.
+	// ClientConfig.Silence, or for half of ClientConfig.Switch.
 	pingsPerSilence = 8
 )
 
@@ -33,7 +33,10 @@ func (c *Client) serve(ctx context.Context, waiter *zsock.Waiter) error {
 		if err != nil {
 			return err
 		}
-		timeout := c.tend(c.now())
+		timeout, idle := c.tend(c.now())
+		if err := c.ping(idle); err != nil {
+			return err
+		}
 		if waiting {
 			timeout = sendAgain
 		}
@@ -76,21 +79,38 @@ func (c *Client) flush() (waiting bool, err error) {
 	return waiting, nil
 }
 
+// ping pings servers that are not asked for anything. Who is not connected misses it.
+func (c *Client) ping(idle []*server) error {
+	for _, s := range idle {
+		if err := s.socket.SendFrames(AppendPing(nil, 0)); err != nil && !errors.Is(err, zsock.ErrAgain) {
+			return fmt.Errorf("resync: %s: %w", s.endpoint, err)
+		}
+	}
+	return nil
+}
+
 // tend pings where it is silent and gives up servers that do not even answer
-// that. It returns for how long nothing of the kind is due; below 0: for ever.
-func (c *Client) tend(now time.Time) time.Duration {
+// that. It returns for how long nothing of the kind is due; below 0: for ever; and which
+// servers are to be pinged of which nothing is asked.
+func (c *Client) tend(now time.Time) (time.Duration, []*server) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.streams) == 0 {
-		return zsock.Forever
+		return zsock.Forever, nil
 	}
-	interval := c.cfg.Silence / pingsPerSilence
+	interval := max(min(c.cfg.Silence/pingsPerSilence, c.cfg.Switch/2), time.Millisecond)
 	for i := 0; i < len(c.order); i++ {
 		s := c.order[i]
 		srv := c.servers[s.server]
-		if now.Sub(srv.heard) > c.cfg.Silence {
+		if c.silent(s.server, now) {
 			c.giveUp(s.server, now)
 			i = -1 // some are no more
+			continue
+		}
+		if c.stuck(s, now) {
+			c.sendLocked(s.server, AppendCancel(nil, s.id))
+			c.finish(s, nil, fmt.Errorf("%w: %s", ErrStuck, srv.endpoint))
+			i = -1
 			continue
 		}
 		if now.Sub(s.heard) >= interval && now.Sub(s.pinged) >= interval {
@@ -101,12 +121,13 @@ func (c *Client) tend(now time.Time) time.Duration {
 			}
 		}
 	}
-	return interval
+	return interval, c.idle(now, interval)
 }
 
 // giveUp fails every request of a server that does not answer. c.mu is held.
 func (c *Client) giveUp(server int, now time.Time) {
 	c.noAnswer.Add(1)
+	c.chooser.Failed(server, c.since())
 	c.servers[server].outbox = nil
 	c.servers[server].heard = now
 	for _, s := range slices.Clone(c.order) {
@@ -125,7 +146,9 @@ func (c *Client) receive(i int) error {
 		err := c.servers[i].socket.Recv(m)
 		c.mu.Lock()
 		if err == nil {
-			c.servers[i].heard = c.now()
+			now := c.now()
+			c.servers[i].heard, c.servers[i].spoke = now, now
+			c.chooser.Heard(i, now.Sub(c.begun)+c.cfg.Silence)
 			m = c.route(i, m)
 		}
 		c.recycle(m)
@@ -158,12 +181,16 @@ func (c *Client) route(server int, m *zsock.Message) *zsock.Message {
 		return m
 	}
 	s.heard = c.servers[server].heard
+	s.brought = s.heard
 	switch head.Command {
 	case CommandError:
 		e, err := ParseError(m.Frame(0), m.Frame(1))
 		if err != nil {
 			c.violated(s, err)
 			return m
+		}
+		if lacking(&e) {
+			c.servers[server].lacked++
 		}
 		c.finish(s, nil, &e)
 		return m
@@ -178,6 +205,7 @@ func (c *Client) route(server int, m *zsock.Message) *zsock.Message {
 	case s.want:
 		size := len(m.Frame(1)) + len(m.Frame(2))
 		c.bytes.Add(uint64(size))
+		c.servers[server].bytes += uint64(size)
 		s.queued += int64(size)
 		// A server that sends beyond what was granted could fill the memory: what
 		// is queued never exceeds the window by more than a message, or it breaks

@@ -152,9 +152,8 @@ func NewHealer(cfg HealerConfig, next Handler) (*Healer, error) {
 	}
 	begun := time.Now()
 	h := &Healer{cfg: cfg, next: next, now: func() time.Duration { return time.Since(begun) }, quiet: make(chan struct{}, 1)}
-	if cfg.Client != nil && cfg.Client.world != nil {
-		h.world = cfg.Client.world
-		h.now = h.world.Now
+	if cfg.Client != nil {
+		h.world, h.now = cfg.Client.world, cfg.Client.since
 	}
 	h.refills, _ = next.(RefillHandler)
 	h.notices, _ = next.(NoticeHandler)
@@ -162,7 +161,7 @@ func NewHealer(cfg HealerConfig, next Handler) (*Healer, error) {
 		patience: cfg.Patience, whole: cfg.Start.Epoch,
 		healed: func(took time.Duration) { h.healed.Record(int64(took)) }}
 	if cfg.Client != nil {
-		mc.servers = cfg.Client.Servers()
+		mc.servers, mc.chooser = cfg.Client.Servers(), choice{cfg.Client}
 	}
 	for i := range cfg.Shards {
 		mc.seed = cfg.Seed + uint64(i)
@@ -331,6 +330,23 @@ type HealerStats struct {
 	Missing   int    // shards that miss something now, or wait to begin
 	Completed uint64 // ends that were told as complete
 	Partial   uint64 // ends that were not
+}
+
+// Refilled is how many records were delivered from refills of each server, in the order
+// of the Client's endpoints. It waits for a delivery at most.
+func (h *Healer) Refilled() []uint64 {
+	var by []uint64
+	if h.cfg.Client != nil {
+		by = make([]uint64, h.cfg.Client.Servers())
+	}
+	for _, s := range h.shards {
+		s.mu.Lock()
+		for i, n := range s.machine.refilled {
+			by[i] += n
+		}
+		s.mu.Unlock()
+	}
+	return by
 }
 
 // HealTimes counts how long it took until everything of a gap was handed over, from

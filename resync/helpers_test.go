@@ -16,6 +16,7 @@ import (
 type faults struct {
 	heard   chan Command                         // while deaf: what was said in vain
 	deaf    bool                                 // take nothing in, answer nothing
+	keeps   bool                                 // have requests, and send nothing for them
 	forget  func(r *RefillRequest) bool          // lose this request
 	fail    func(r *RefillRequest) *RequestError // answer this instead
 	damage  func(head, payload []byte)           // of each chunk
@@ -178,7 +179,7 @@ func (s *testServer) take(socket *zsock.Socket, running []*testRequest, peer []b
 
 // send sends the next message of a request and reports whether it was the last.
 func (s *testServer) send(ctx context.Context, socket *zsock.Socket, r *testRequest) bool {
-	if r.credit <= 0 && !s.faults.greedy || s.faults.deaf {
+	if r.credit <= 0 && !s.faults.greedy || s.faults.deaf || s.faults.keeps {
 		return false
 	}
 	if r.values >= 0 {

@@ -7,6 +7,7 @@ import "github.com/tapedeck/tapedeck/wire"
 type holding struct {
 	batch  wire.Batch
 	refill bool
+	server int    // that a refill came from
 	buf    []byte // payload and order lie here
 	size   int64  // counted against the bound, bytes
 }

@@ -3,6 +3,7 @@ package resync
 import (
 	"time"
 
+	"github.com/tapedeck/tapedeck/control/freelance"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -34,6 +35,9 @@ type machine struct {
 	gap    gap
 	random uint64 // state of the jitter
 	count  Counters
+
+	bringer  int      // the server whose refill is offered
+	refilled []uint64 // records delivered from refills, by server
 }
 
 const (
@@ -47,8 +51,9 @@ const (
 
 type machineConfig struct {
 	servers   int                 // how many can be asked
+	chooser   chooser             // of the servers; nil: one of the machine's own
 	holdBytes int64               // bound of what is held
-	attempts  int                 // requests in a row that bring nothing before it is given up
+	attempts  int                 // requests in a row to each server that bring nothing, before it is given up
 	backoff   time.Duration       // before the second round of servers; doubles
 	backoffTo time.Duration       // the longest
 	patience  time.Duration       // how long a request may bring nothing
@@ -78,6 +83,8 @@ type epoch struct {
 	taken  bool     // another publisher took over: it ends where the live stream left it
 	repeat repeat   // by which it took over
 
+	lacking []bool // by server: it has said that it lacks this epoch, or what was asked for of it; nil: none has
+
 	spent bool // all attempts of a gap: every server has said each time that it does not have it
 
 	// The live stream's rolling hash, in the order in which its batches came.
@@ -87,7 +94,11 @@ type epoch struct {
 }
 
 func newMachine(shard int, cfg machineConfig) *machine {
-	return &machine{cfg: cfg, shard: shard, random: cfg.seed, gap: gap{gone: make([]wire.Seq, cfg.servers)}}
+	if cfg.chooser == nil {
+		cfg.chooser = freelance.NewChooser(cfg.servers, restFirst, restMost)
+	}
+	return &machine{cfg: cfg, shard: shard, random: cfg.seed, gap: gap{servers: make([]asking, cfg.servers)},
+		refilled: make([]uint64, cfg.servers)}
 }
 
 // verdict is what is to be done with the batch at hand.
@@ -134,14 +145,15 @@ func (m *machine) offer(b *wire.Batch, refill bool) verdict {
 		return verdict{}
 	case front && fits:
 		skip := uint32(e.next - b.FirstSeq)
-		m.delivered(e, b, skip, refill)
+		m.delivered(e, b, skip, refill, m.bringer)
 		return verdict{what: deliver, skip: skip}
 	}
 	return m.keep(e, b, refill)
 }
 
-// delivered takes note that b, less its first skip records, goes to the handler.
-func (m *machine) delivered(e *epoch, b *wire.Batch, skip uint32, refill bool) {
+// delivered takes note that b, less its first skip records, goes to the handler, and
+// which server a refill came from.
+func (m *machine) delivered(e *epoch, b *wire.Batch, skip uint32, refill bool, server int) {
 	m.count.Repeated += uint64(skip)
 	e.next = b.Next()
 	if !refill && m.splice.Epoch == 0 {
@@ -149,6 +161,7 @@ func (m *machine) delivered(e *epoch, b *wire.Batch, skip uint32, refill bool) {
 	}
 	if refill {
 		m.count.Refilled += uint64(b.Count - skip)
+		m.refilled[server] += uint64(b.Count - skip)
 		m.count.RefillBytes += uint64(len(b.Payload) + len(b.Order))
 	}
 }
@@ -186,7 +199,7 @@ func (m *machine) keep(e *epoch, b *wire.Batch, refill bool) verdict {
 	m.held += size
 	m.count.Held++
 	m.count.HeldPeak = max(m.count.HeldPeak, m.held)
-	h.refill = refill
+	h.refill, h.server = refill, m.bringer
 	return verdict{what: hold, hold: h}
 }
 

@@ -180,6 +180,13 @@ func (s *sim) check() {
 	if last := s.epochs[len(s.epochs)-1]; !last.ended {
 		s.fail("the end was not told")
 	}
+	by := uint64(0)
+	for _, n := range s.m.refilled {
+		by += n
+	}
+	if by != s.m.count.Refilled {
+		s.fail("%v refilled by server, %d in all", s.m.refilled, s.m.count.Refilled)
+	}
 	if s.m.count.Diverged != 0 || s.m.count.Contradicted != 0 {
 		s.fail("diverged %d, contradicted %d", s.m.count.Diverged, s.m.count.Contradicted)
 	}

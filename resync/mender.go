@@ -24,7 +24,8 @@ type mender struct {
 	err      error // of the Handler: nothing is delivered after it
 	at       Span  // how far the Handler has taken
 	sessions []session
-	stream   *stream // of the request that runs
+	stream   *stream   // of the request that runs
+	over     []*stream // cancelled ones, which the mender's goroutine closes: it may have a message of theirs in hand
 
 	completed, partial uint64
 }
@@ -170,8 +171,9 @@ func (s *mender) perform(a action) {
 		s.wake() // to look at it, where the receive loop is who does this
 	case doCancel:
 		if s.stream != nil && s.stream.asked == a.id {
-			s.stream.close()
-			s.stream = nil
+			s.stream.cancel()
+			s.over, s.stream = append(s.over, s.stream), nil
+			s.wake()
 		}
 	case doLost:
 		h.next.HandleGap(s.number, a.span.Epoch, a.span.From, a.span.To)
@@ -229,6 +231,7 @@ func (s *mender) run(ctx context.Context) error {
 		stream := s.stream
 		at, timed := s.machine.wake()
 		idle := s.machine.idle()
+		s.closeOver()
 		s.mu.Unlock()
 		did := a.do != doNothing
 		if stream != nil {
@@ -294,30 +297,31 @@ func (s *mender) drink(st *stream) bool {
 	case something:
 		b, err := st.chunk()
 		if err != nil {
-			s.over(st, func(m *machine, now time.Duration) { m.failed(now, st.asked, failureOf(err)) })
+			s.ended(st, func(m *machine, now time.Duration) { m.failed(now, st.asked, failureOf(err)) })
 			return true
 		}
 		s.mu.Lock()
 		if s.stream == st {
 			s.machine.progress(s.healer.now(), st.asked)
 		}
+		s.machine.bringer = st.server
 		_ = s.take(b, true) // kept, and seen by run
 		s.mu.Unlock()
 	case through:
 		good := st.checked() == nil
 		if !good && st.digest.Records == 0 {
-			s.over(st, func(m *machine, now time.Duration) { m.failed(now, st.asked, failure{reason: ReasonBad}) })
+			s.ended(st, func(m *machine, now time.Duration) { m.failed(now, st.asked, failure{reason: ReasonBad}) })
 			return true
 		}
-		s.over(st, func(m *machine, now time.Duration) { m.done(now, st.asked, st.end.Next, st.end.Ended, good) })
+		s.ended(st, func(m *machine, now time.Duration) { m.done(now, st.asked, st.end.Next, st.end.Ended, good) })
 	case broken:
-		s.over(st, func(m *machine, now time.Duration) { m.failed(now, st.asked, failureOf(st.err)) })
+		s.ended(st, func(m *machine, now time.Duration) { m.failed(now, st.asked, failureOf(st.err)) })
 	}
 	return true
 }
 
-// over lets the machine take note of how the request that runs has ended.
-func (s *mender) over(st *stream, note func(m *machine, now time.Duration)) {
+// ended lets the machine take note of how the request that runs has ended.
+func (s *mender) ended(st *stream, note func(m *machine, now time.Duration)) {
 	s.mu.Lock()
 	if s.stream == st {
 		note(s.machine, s.healer.now())
@@ -330,10 +334,21 @@ func (s *mender) over(st *stream, note func(m *machine, now time.Duration)) {
 func (s *mender) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.closeOver()
 	if s.stream != nil {
 		s.stream.close()
 		s.stream = nil
 	}
+}
+
+// closeOver closes requests that were cancelled. s.mu is held; only the mender's
+// goroutine calls it.
+func (s *mender) closeOver() {
+	for i, st := range s.over {
+		st.close()
+		s.over[i] = nil
+	}
+	s.over = s.over[:0]
 }
 
 // failureOf is what an error of a request means to the machine.
@@ -344,6 +359,9 @@ func failureOf(err error) failure {
 	}
 	if errors.Is(err, ErrNoAnswer) || errors.Is(err, ErrForgotten) || errors.Is(err, ErrClosed) {
 		return failure{reason: ReasonNoAnswer}
+	}
+	if errors.Is(err, ErrStuck) {
+		return failure{reason: ReasonSlow}
 	}
 	return failure{reason: ReasonBad}
 }

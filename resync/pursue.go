@@ -24,12 +24,12 @@ type gap struct {
 	open    bool
 	since   time.Duration
 	to      wire.Seq // Open: what lies behind the last known sequence is asked for
-	tries   int      // requests in a row that brought nothing
-	mute    bool     // one of them was not answered with what the server has
+	again   bool     // the last request brought nothing
+	mute    bool     // one of those that brought nothing was not answered with what the server has
+	rounds  int      // of all servers, since something came
 	retryAt time.Duration
-	server  int        // to ask next
-	gone    []wire.Seq // per server: sequences below are not to be had there
-	reason  Reason     // of the last failure
+	servers []asking
+	reason  Reason // of the last failure
 }
 
 // bridge is how many records between two gaps are asked for again, so that both
@@ -82,16 +82,14 @@ func (m *machine) pursue(now time.Duration, e *epoch, to, first wire.Seq) action
 	if now < g.retryAt {
 		return action{}
 	}
-	for g.gone[g.server] > e.next {
-		g.server = (g.server + 1) % m.cfg.servers // hopeless has seen that there is one
-	}
+	server := m.choose(now, e) // hopeless has seen that there is one
 	m.asked++
-	m.ask = ask{id: m.asked, server: g.server, epoch: e.id, from: e.next, to: to, got: e.next, deadline: now + m.cfg.patience}
+	m.ask = ask{id: m.asked, server: server, epoch: e.id, from: e.next, to: to, got: e.next, deadline: now + m.cfg.patience}
 	m.count.Requests++
-	if g.tries > 0 {
+	if g.again {
 		m.count.Retries++
 	}
-	return action{do: doRequest, id: m.ask.id, server: g.server, span: m.span(e, e.next, to)}
+	return action{do: doRequest, id: m.ask.id, server: server, span: m.span(e, e.next, to)}
 }
 
 func (m *machine) span(e *epoch, from, to wire.Seq) Span {
@@ -99,8 +97,13 @@ func (m *machine) span(e *epoch, from, to wire.Seq) Span {
 }
 
 func (m *machine) openGap(now time.Duration, to wire.Seq) {
-	clear(m.gap.gone)
-	m.gap = gap{open: true, since: now, to: to, server: m.gap.server, gone: m.gap.gone}
+	m.gap = gap{open: true, since: now, to: to, servers: m.gap.servers}
+	clear(m.gap.servers)
+	for i := range m.gap.servers {
+		if m.cfg.chooser.Resting(i, now) {
+			m.gap.servers[i].due = now + restFirst
+		}
+	}
 	if to != Open {
 		m.count.Gaps++
 	}
@@ -124,16 +127,20 @@ func (m *machine) hopeless(e *epoch, first wire.Seq) (until wire.Seq, reason Rea
 		return first, ReasonNoServer
 	}
 	until, had := Open, first // had: what a server says that it has behind a hole begins there
-	for _, gone := range g.gone {
-		until = min(until, gone)
-		if gone > e.next {
-			had = min(had, gone)
+	enough, rounds := true, m.rounds(e)
+	for i := range g.servers {
+		s := &g.servers[i]
+		until = min(until, s.gone)
+		if s.open(e.next) {
+			enough = enough && s.failures >= rounds
+		} else {
+			had = min(had, s.gone)
 		}
 	}
 	switch {
 	case until > e.next:
 		return min(until, first), g.reason
-	case g.tries >= m.rounds(e)*m.cfg.servers:
+	case enough:
 		e.spent = e.spent || !g.mute
 		return had, g.reason
 	}
@@ -208,6 +215,11 @@ func (m *machine) done(now time.Duration, id uint64, next wire.Seq, ended, good 
 		e.ended, e.end, e.broken = true, e.next, !ended
 		e.whole = e.whole && ended
 	}
+	var reason Reason
+	if !good {
+		reason = ReasonBad
+	}
+	m.noted(now, m.ask.server, e, reason, e.next > m.ask.from)
 	m.ask = ask{}
 }
 
@@ -227,37 +239,37 @@ func (m *machine) failed(now time.Duration, id uint64, f failure) {
 	server, from, to, e, g := m.ask.server, m.ask.from, m.ask.to, m.epochs[0], &m.gap
 	stale := e.id != m.ask.epoch
 	m.ask = ask{}
-	if stale || !g.open {
+	if stale {
+		return
+	}
+	brought := e.next > from
+	m.noted(now, server, e, f.reason, brought)
+	if !g.open {
 		return
 	}
 	switch {
 	case f.reason == ReasonRefused:
-		g.gone[server] = Open
+		g.servers[server].gone = Open
 	case f.reason != ReasonGone:
 	case f.next > e.next:
 		f.reason = ReasonShort // what is gone comes later; what was sent before was lost
 	case f.skip == 0:
-		g.gone[server] = to
+		g.servers[server].gone = to
 	case f.skip > e.next:
-		g.gone[server] = f.skip
+		g.servers[server].gone = f.skip
 	default:
 		return // what is gone has come by another way meanwhile
 	}
 	g.reason = f.reason
-	if e.next > from {
-		g.tries, g.mute = 0, false // it has brought something
+	if brought {
+		g.rounds, g.mute = 0, false
+		for i := range g.servers {
+			g.servers[i].failures = 0
+		}
 	}
+	g.again = true
 	g.mute = g.mute || f.reason != ReasonUnknown && f.reason != ReasonNotYet && f.reason != ReasonGone
-	g.tries++
-	g.server = (server + 1) % m.cfg.servers
-	wait := time.Duration(0)
-	if g.tries%m.cfg.servers == 0 {
-		wait = m.pause(g.tries/m.cfg.servers - 1)
-	}
-	if g.server == server {
-		wait = max(wait, min(f.wait, m.cfg.backoffTo))
-	}
-	g.retryAt = now + wait
+	g.retryAt = m.vain(now, server, e, f)
 }
 
 // pause is how long to wait before round n+1: it doubles, and is drawn from its

@@ -9,9 +9,9 @@ import (
 	"github.com/tapedeck/tapedeck/wire"
 )
 
-// each asks one server after the other until one answers, round after round with
-// growing pauses, and returns the last error when all rounds were in vain. Servers
-// that refuse, or have removed what is wanted, are not asked again.
+// each asks one server after the other until one answers, the best first, round after
+// round with growing pauses, and returns the last error when all rounds were in vain.
+// Servers that refuse, or have removed what is wanted, are not asked again.
 func (c *Client) each(ctx context.Context, ask func(server int) error) error {
 	hopeless := make([]bool, len(c.servers))
 	pause := c.cfg.Backoff
@@ -26,15 +26,18 @@ func (c *Client) each(ctx context.Context, ask func(server int) error) error {
 			}
 			pause = min(2*pause, c.cfg.BackoffMax)
 		}
-		for i := range c.servers {
-			if hopeless[i] {
-				continue
-			}
+		for left := slices.Clone(hopeless); slices.Contains(left, false); {
+			i := choice{c}.Pick(c.since(), func(i int) bool { return left[i] })
+			left[i] = true
 			err := ask(i)
 			var final *finalError
 			if err == nil || ctx.Err() != nil || errors.Is(err, ErrClosed) || errors.As(err, &final) {
+				if err == nil {
+					c.ended(i, nil)
+				}
 				return err
 			}
+			c.ended(i, err)
 			last = err
 			var answer *RequestError
 			if errors.As(err, &answer) {

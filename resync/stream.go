@@ -20,13 +20,14 @@ type stream struct {
 	ready  chan struct{} // something has arrived, or it is over
 
 	// Guarded by the Client's lock.
-	queue  []*zsock.Message
-	queued int64 // bytes granted and used, by what is queued or in hand
-	over   bool  // nothing more comes: end or err
-	end    *End
-	err    error
-	heard  time.Time
-	pinged time.Time
+	queue   []*zsock.Message
+	queued  int64 // bytes granted and used, by what is queued or in hand
+	over    bool  // nothing more comes: end or err
+	end     *End
+	err     error
+	heard   time.Time
+	brought time.Time // something other than a pong came, or what had come was taken
+	pinged  time.Time
 
 	// Of the goroutine that takes.
 	current *zsock.Message
@@ -96,6 +97,7 @@ func (s *stream) giveBack() {
 	s.used += size
 	s.current = nil
 	c := s.client
+	s.brought = c.now()
 	c.recycle(m)
 	if s.over || s.used < c.cfg.WindowBytes/4 {
 		return
@@ -122,15 +124,28 @@ func (s *stream) await(ctx context.Context) (state, error) {
 	}
 }
 
-// close lets go of everything; a request that still runs is cancelled.
+// cancel ends a request that still runs. What has arrived stays, until close. Any
+// goroutine may call it.
+func (s *stream) cancel() {
+	s.client.mu.Lock()
+	defer s.client.mu.Unlock()
+	s.cancelLocked()
+}
+
+func (s *stream) cancelLocked() {
+	if c := s.client; !s.over {
+		c.sendLocked(s.server, AppendCancel(nil, s.id))
+		c.finish(s, nil, ErrClosed)
+	}
+}
+
+// close lets go of everything; a request that still runs is cancelled. Only the goroutine
+// that takes calls it.
 func (s *stream) close() {
 	c := s.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !s.over {
-		c.sendLocked(s.server, AppendCancel(nil, s.id))
-		c.finish(s, nil, ErrClosed)
-	}
+	s.cancelLocked()
 	s.giveBack()
 	for _, m := range s.queue {
 		c.recycle(m)

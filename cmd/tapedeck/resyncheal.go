@@ -26,7 +26,7 @@ const healAttemptsDefault = 10
 
 func (f *healFlags) add(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringVar(&f.servers, "resync", "", "endpoints, separated by commas, to ask for what was missed: of record or play --resync-bind, or of resync")
+	fl.StringVar(&f.servers, "resync", "", "endpoints, separated by commas, the best first, to ask for what was missed: of record or play --resync-bind, or of resync")
 	fl.IntVar(&f.attempts, "resync-attempts", healAttemptsDefault, "how often every endpoint is asked in vain before records are given up")
 }
 
@@ -140,6 +140,40 @@ type healPlace struct {
 	Seq   wire.Seq   `json:"seq"`
 }
 
+// healServer is what one server of --resync did.
+type healServer struct {
+	Endpoint string `json:"endpoint"`
+	Refilled uint64 `json:"refilled"` // records
+	Requests uint64 `json:"requests"`
+	Lacked   uint64 `json:"lacked"` // ... answered with not having it
+	Failed   uint64 `json:"failed"` // times that it did not answer, brought nothing, or failed
+	Bytes    uint64 `json:"bytes"`
+}
+
+// servers is what each server did.
+func (h *healing) servers() []healServer {
+	var list []healServer
+	refilled := h.Refilled()
+	for i, s := range h.client.ServerStats() {
+		list = append(list, healServer{Endpoint: s.Endpoint, Refilled: refilled[i], Requests: s.Requests, Lacked: s.Lacked, Failed: s.Failed, Bytes: s.Bytes})
+	}
+	return list
+}
+
+// by says which servers have healed something, where there are several.
+func (s *healSummary) by() string {
+	if len(s.Servers) < 2 || s.Refilled == 0 {
+		return ""
+	}
+	var list []string
+	for _, v := range s.Servers {
+		if v.Refilled > 0 {
+			list = append(list, fmt.Sprintf("%s from %s", thousands(v.Refilled), v.Endpoint))
+		}
+	}
+	return " (" + strings.Join(list, ", ") + ")"
+}
+
 // healSummary is the part of a summary that tells what healing did.
 type healSummary struct {
 	Refilled uint64            `json:"refilled"` // records that were asked for
@@ -156,7 +190,8 @@ type healSummary struct {
 	Retries  uint64            `json:"retries"`
 	Evicted  uint64            `json:"evicted"`
 	HeldPeak int64             `json:"held_bytes_peak"`
-	Partial  uint64            `json:"partial_epochs"` // ended, and not whole
+	Partial  uint64            `json:"partial_epochs"`      // ended, and not whole
+	Servers  []healServer      `json:"by_server,omitempty"` // in the order of --resync
 	Begun    []healPlace       `json:"begun,omitempty"`
 	Spliced  []healPlace       `json:"spliced,omitempty"` // the first record of each shard that came live
 
@@ -176,7 +211,7 @@ func (h *healing) outcome(in subscriber.Summary) (subscriber.Summary, *healSumma
 		Refilled: st.Refilled, Live: sum.records - min(st.Refilled, sum.records), Gaps: st.Gaps, Healed: st.Healed, GaveUp: st.GaveUp,
 		Lost: sum.lost, LostBy: lostBy(&st.Counters), Twice: sum.twice, Unsaid: sum.unsaid, Repeated: st.Repeated,
 		Requests: st.Requests, Retries: st.Retries, Evicted: st.Evicted, HeldPeak: st.HeldPeak, Partial: st.Partial,
-		Begun: places(h.ledger.begins()), whole: sum.lost+sum.unsaid+sum.twice+st.Broken == 0,
+		Servers: h.servers(), Begun: places(h.ledger.begins()), whole: sum.lost+sum.unsaid+sum.twice+st.Broken == 0,
 	}
 	if st.Refilled > 0 {
 		heal.Spliced = places(h.Splices())
@@ -262,7 +297,7 @@ func (s *healSummary) text() string {
 	if s == nil {
 		return ""
 	}
-	text := fmt.Sprintf("; %s from the tape, %s live", count(s.Refilled, "record"), thousands(s.Live))
+	text := fmt.Sprintf("; %s from the tape%s, %s live", count(s.Refilled, "record"), s.by(), thousands(s.Live))
 	if len(s.Spliced) > 0 {
 		var at []string
 		for _, p := range s.Spliced[:min(len(s.Spliced), placesShown)] {

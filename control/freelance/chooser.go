@@ -6,8 +6,9 @@ import "time"
 // durations since some start. It belongs to one goroutine.
 //
 // A server that is alive and has not failed of late comes first; of those the first
-// in the list. One that fails rests for a while, which doubles with each failure and
-// ends with an answer. When all rest, the one that has rested longest is asked: to ask
+// in the list. Where nobody is known to be alive, who has not failed since its last
+// answer comes first. One that fails rests for a while, which doubles with each failure
+// and ends with an answer. When all rest, the one whose rest ends first is asked: to ask
 // somebody is better than to ask nobody.
 type Chooser struct {
 	rest, restMax time.Duration
@@ -55,6 +56,17 @@ func (c *Chooser) Alive(i int, now time.Duration) bool {
 	return c.servers[i].heard && now < c.servers[i].expires
 }
 
+// Resting reports whether a server has failed, and is left alone for a while.
+func (c *Chooser) Resting(i int, now time.Duration) bool { return c.servers[i].rests > now }
+
+// Failures is how often a server has failed since its last answer.
+func (c *Chooser) Failures(i int) int { return c.servers[i].failures }
+
+// Counts is how often a server has answered, and how often it has failed.
+func (c *Chooser) Counts(i int) (answered, failed uint64) {
+	return c.servers[i].answered, c.servers[i].failed
+}
+
 // Pick returns the server to ask; tried says which have been asked for this request
 // already, and are asked again only when all have. It returns -1 where there are no
 // servers.
@@ -79,5 +91,8 @@ func (c *Chooser) better(i, j int, now time.Duration, tried func(int) bool) bool
 	} else if a {
 		return c.servers[i].rests < c.servers[j].rests
 	}
-	return c.Alive(i, now) && !c.Alive(j, now)
+	if a, b := c.Alive(i, now), c.Alive(j, now); a || b {
+		return a && !b
+	}
+	return c.servers[i].failures == 0 && c.servers[j].failures > 0
 }

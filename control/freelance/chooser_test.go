@@ -23,6 +23,8 @@ func TestChooser(t *testing.T) {
 		{"who failed rests, alive or not", func(c *Chooser) { c.Heard(0, 1000); c.Failed(0, 0) }, 1, nil, 1},
 		{"and is asked again then", func(c *Chooser) { c.Heard(0, 1000); c.Failed(0, 0) }, 100, nil, 0},
 		{"twice as long the second time", func(c *Chooser) { c.Heard(0, 1000); c.Failed(0, 0); c.Failed(0, 0) }, 199, nil, 1},
+		{"nobody alive: who has not failed since", func(c *Chooser) { c.Failed(0, 0) }, 100, nil, 1},
+		{"who failed and speaks again", func(c *Chooser) { c.Failed(0, 0); c.Heard(0, 1000) }, 100, nil, 0},
 		{"an answer ends the rest", func(c *Chooser) { c.Failed(0, 0); c.Failed(0, 0); c.Answered(0) }, 1, nil, 0},
 		{"all rest: the one whose rest ends first", func(c *Chooser) { c.Failed(0, 9); c.Failed(1, 5); c.Failed(2, 7) }, 10, nil, 1},
 		{"not who was tried", func(c *Chooser) { c.Heard(0, 1000) }, 1, []int{0}, 1},
@@ -43,8 +45,12 @@ func TestChooser(t *testing.T) {
 	for range 200 {
 		c.Failed(0, 0)
 	}
-	if c.Pick(999, none) == 0 || c.Pick(1000, none) != 0 {
+	if !c.Resting(0, 999) || c.Resting(0, 1000) || c.Failures(0) != 200 {
 		t.Error("a rest is not as long as it may be at most")
+	}
+	c.Answered(0)
+	if answered, failed := c.Counts(0); answered != 1 || failed != 200 || c.Failures(0) != 0 || c.Resting(0, 0) {
+		t.Errorf("answered %d, failed %d, %d failures since", answered, failed, c.Failures(0))
 	}
 	if NewChooser(0, 1, 1).Pick(0, none) != -1 {
 		t.Error("picked one of none")

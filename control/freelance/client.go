@@ -204,8 +204,8 @@ func (c *Client) Servers() []ServerStatus {
 	now := c.now()
 	list := make([]ServerStatus, len(c.cfg.Endpoints))
 	for i, e := range c.cfg.Endpoints {
-		s := &c.chooser.servers[i]
-		list[i] = ServerStatus{Endpoint: e, Alive: c.chooser.Alive(i, now), Resting: s.rests > now, Answered: s.answered, Failed: s.failed}
+		answered, failed := c.chooser.Counts(i)
+		list[i] = ServerStatus{Endpoint: e, Alive: c.chooser.Alive(i, now), Resting: c.chooser.Resting(i, now), Answered: answered, Failed: failed}
 	}
 	return list
 }

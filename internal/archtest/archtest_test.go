@@ -34,7 +34,7 @@ var rules = []rule{
 	{"feed/publisher", []string{"wire", "shard", "snail", "internal/zsock", "internal/latency"}, "publishing is order, sequence and send time; where records come from is another's"},
 	{"feed/publisher/faults", []string{"wire"}, "what a bad network does to which message is decided from numbers alone: no clock, no socket"},
 	{"subscriber", []string{"wire", "shard", "internal/zsock", "internal/prefix"}, "recorder, lvc, resync and snail attach through Handler"},
-	{"resync", []string{"wire", "internal/zsock", "internal/latency", "control/pirate"}, "it heals a stream through Handler and asks a server; what is read, cmd hands over as Refills"},
+	{"resync", []string{"wire", "internal/zsock", "internal/latency", "control/pirate", "control/freelance"}, "it heals a stream through Handler and asks servers; what is read, cmd hands over as Refills"},
 	{"control", []string{"control/majordomo", "control/pirate", "internal/zsock"}, "the words of the bus, and who says them: what the commands do, cmd hands over as functions"},
 	{"control/pirate", []string{"internal/zsock"}, "requests and replies are bytes to it: what they mean is their handlers' business"},
 	{"control/majordomo", []string{"internal/zsock", "control/pirate"}, "a broker knows names of services, not what they do"},
