@@ -79,19 +79,10 @@ func (c *Client) Find(ctx context.Context, t wire.Nanos, clock string) ([]Span, 
 	}
 	var spans []Span
 	err := c.each(ctx, func(server int) error {
-		s := c.begin(server, CommandSpans, func(id RequestID) ([][]byte, error) {
-			b, err := AppendFind(nil, &FindRequest{ID: id, Time: t, Clock: clock, Deadline: c.cfg.Deadline})
-			return [][]byte{b}, err
-		})
+		s := c.beginFind(server, t, clock)
 		defer s.close()
-		st, err := s.await(ctx)
-		switch {
-		case err != nil:
-			return err
-		case st != something:
-			return s.err
-		}
-		_, spans, err = ParseSpans(s.current.Frame(0), s.current.Frame(1))
+		var err error
+		spans, err = s.spans(ctx)
 		return err
 	})
 	return spans, err

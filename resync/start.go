@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/tapedeck/tapedeck/wire"
@@ -30,10 +29,11 @@ func (h *Healer) openAt(ctx context.Context, t wire.Nanos, clock string) error {
 	if err != nil {
 		return fmt.Errorf("resync: find where to begin: %w", err)
 	}
-	found, err := h.cfg.Client.Find(ctx, t, clock)
+	lists, err := h.cfg.Client.findAll(ctx, t, clock)
 	if err != nil {
 		return fmt.Errorf("resync: find where to begin: %w", err)
 	}
+	found := merge(lists, func(e wire.Epoch) bool { return slices.ContainsFunc(all, func(s Span) bool { return s.Epoch == e }) })
 	for _, s := range h.shards {
 		starts, known := startsOf(found, s.number), startsOf(all, s.number)
 		for i := 1; i < len(starts); i++ {
@@ -101,84 +101,6 @@ func (h *Healer) openBehind(ctx context.Context) error {
 // ErrSince: a reader that goes on where it was before cannot find out which epochs came
 // since. It goes on with what the live stream shows.
 var ErrSince = errors.New("resync: which epochs came since the positions is not known")
-
-// surveys is how often a server is asked for what it has until the live stream shows
-// something of it.
-const surveys = 5
-
-// survey asks which epochs there are. What a server names has its place beside what the
-// live stream shows only where both have an epoch in common, which takes a moment for
-// who has just come: either may be behind the other.
-func (h *Healer) survey(ctx context.Context, clock string) ([]Span, error) {
-	pause := h.cfg.Backoff
-	for n := 1; ; n++ {
-		all, err := h.cfg.Client.Find(ctx, wire.NanosMin, clock)
-		if err != nil {
-			return nil, err
-		}
-		shown, common := h.common(all)
-		if common {
-			return all, nil
-		}
-		if n == surveys {
-			if shown {
-				h.cfg.Warn(-1, fmt.Errorf("%w: the server that answers does not know the epoch that the stream is in", ErrSince))
-			}
-			return all, nil
-		}
-		if err := h.cfg.Client.sleep(ctx, pause); err != nil {
-			return nil, err
-		}
-		pause = min(2*pause, h.cfg.BackoffMax)
-	}
-}
-
-// common reports whether the live stream has shown anything, and whether every shard's
-// has shown an epoch that is among the spans.
-func (h *Healer) common(all []Span) (shown, common bool) {
-	common = true
-	for _, s := range h.shards {
-		s.mu.Lock()
-		known := false
-		for _, e := range s.machine.epochs {
-			shown = true
-			known = known || slices.ContainsFunc(all, func(k Span) bool { return k.Epoch == e.id })
-		}
-		s.mu.Unlock()
-		common = common && known
-	}
-	return shown, common
-}
-
-// orderOf is the order of all epochs in spans, as the shards' orders say it. Where they
-// do not, the lesser number is first: a publisher that is not told otherwise takes the
-// time for its epoch.
-func orderOf(spans []Span) []wire.Epoch {
-	behind := map[wire.Epoch]map[wire.Epoch]bool{} // by epoch, those that come before it
-	last := map[int]wire.Epoch{}                   // by shard
-	for _, s := range spans {
-		if behind[s.Epoch] == nil {
-			behind[s.Epoch] = map[wire.Epoch]bool{}
-		}
-		if before, ok := last[s.Shard]; ok && before != s.Epoch {
-			behind[s.Epoch][before] = true
-		}
-		last[s.Shard] = s.Epoch
-	}
-	var order []wire.Epoch
-	left := slices.Sorted(maps.Keys(behind))
-	for len(left) > 0 {
-		// Where the shards contradict each other the least is as good as any.
-		i := max(slices.IndexFunc(left, func(e wire.Epoch) bool { return len(behind[e]) == 0 }), 0)
-		e := left[i]
-		left = slices.Delete(left, i, i+1)
-		order = append(order, e)
-		for _, after := range left {
-			delete(behind[after], e)
-		}
-	}
-	return order
-}
 
 // startsOf are the beginnings of the epochs of a shard, in order. An epoch with a
 // hole is one epoch.
