@@ -113,7 +113,7 @@ func TestServed(t *testing.T) {
 		}
 	}
 	for _, n := range []uint64{1, 2, 2} {
-		if _, err := s.count(context.Background(), &control.Request{}, &countArgs{n}); err != nil {
+		if _, err := s.count(context.Background(), &control.Request{}, &countArgs{Number: n}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -193,6 +193,7 @@ func (s *served) note(what []byte) {
 // countArgs are those of the command.
 type countArgs struct {
 	Number uint64 `json:"n"`
+	At     int64  `json:"at,omitempty"` // of the result: when it was counted; monotonic, ns
 }
 
 // count is the command.
@@ -205,5 +206,5 @@ func (s *served) count(_ context.Context, _ *control.Request, args *countArgs) (
 		s.tally.Twice++
 	}
 	s.done[args.Number] = true
-	return args, nil
+	return &countArgs{args.Number, monotonic()}, nil
 }

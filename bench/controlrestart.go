@@ -205,7 +205,7 @@ func giveCommands(ctx context.Context, c *majordomo.Client, a *answers, atOnce i
 		all.Go(func() {
 			for place, ok := a.next(); ok; place, ok = a.next() {
 				var result countArgs
-				err := commander.Do(ctx, benchService, benchCommand, countArgs{uint64(place)}, &result)
+				err := commander.Do(ctx, benchService, benchCommand, countArgs{Number: uint64(place)}, &result)
 				a.note(place, result.Number, err)
 			}
 		})

@@ -13,22 +13,24 @@ import (
 // FailoverConfig says what Failover measures. The zero value of a field means its
 // default.
 type FailoverConfig struct {
-	Parts      []string        // of "lvc". Default: all
-	Program    []string        // tapedeck, with arguments that go before a command
-	Kills      int             // of each case; default 50
-	Heartbeats []time.Duration // of a case each; 0 is the default of the command. Default: 0, 100 ms
-	Readers    int             // or clients; default 20
-	Libzmq     int             // of the readers are SUB sockets of libzmq; the others speak ZMTP themselves. Default 2
-	Rate       float64         // records a second; default 100,000
-	Tick       float64         // bursts a second that the rate is sent in; default 500
-	Size       int             // of a body, bytes; default 100
-	Topics     int             // default 1000
-	Pause      time.Duration   // between everything being ready and a kill, at most; default 1 s
-	Seed       uint64          // of these pauses; default: of the clock
+	Parts       []string        // of "lvc", "broker". Default: all
+	Program     []string        // tapedeck, with arguments that go before a command
+	Kills       int             // of each case; default 50
+	Heartbeats  []time.Duration // of a case each; 0 is the default of the command. Default: 0, 100 ms
+	Readers     int             // or clients; default 20
+	Libzmq      int             // of the readers of a proxy are SUB sockets of libzmq; the others speak ZMTP themselves. Default 2
+	Rate        float64         // records a second; default 100,000
+	Tick        float64         // bursts a second that the rate is sent in; default 500
+	Size        int             // of a body, bytes; default 100
+	Topics      int             // default 1000
+	Outstanding int             // commands of all clients that are on their way at once; default 1000
+	AtOnce      int             // of those that workers have in hand at once; default 16
+	Pause       time.Duration   // between everything being ready and a kill, at most; default 1 s
+	Seed        uint64          // of these pauses; default: of the clock
 }
 
 func (cfg *FailoverConfig) fill() error {
-	parts := []string{partLVC}
+	parts := []string{partLVC, partBroker}
 	if cfg.Parts == nil {
 		cfg.Parts = parts
 	}
@@ -47,22 +49,27 @@ func (cfg *FailoverConfig) fill() error {
 	def(&cfg.Tick, min(500, cfg.Rate))
 	def(&cfg.Size, 100)
 	def(&cfg.Topics, 1000)
+	def(&cfg.Outstanding, 1000)
+	def(&cfg.AtOnce, 16)
 	def(&cfg.Pause, time.Second)
 	def(&cfg.Seed, uint64(time.Now().UnixNano()))
 	if len(cfg.Program) == 0 {
 		return fmt.Errorf("bench: whose pairs: there is no program")
 	}
 	if len(cfg.Heartbeats) == 0 || slices.Min(cfg.Heartbeats) < 0 || cfg.Kills < 1 || cfg.Readers < 1 || cfg.Libzmq < 0 || cfg.Libzmq > cfg.Readers ||
-		cfg.Tick <= 0 || cfg.Tick > cfg.Rate || cfg.Size < 8 || cfg.Topics < 1 || cfg.Topics > 100_000 || cfg.Pause < 0 {
-		return fmt.Errorf("bench: heartbeats %v, %d kills, %d readers, %d of them of libzmq, %v bursts of %v records a second, bodies of %d bytes, %d topics, pauses of %v: "+
-			"want a heartbeat, a kill, a reader, a record a burst, 8 bytes, a topic, or more",
-			cfg.Heartbeats, cfg.Kills, cfg.Readers, cfg.Libzmq, cfg.Tick, cfg.Rate, cfg.Size, cfg.Topics, cfg.Pause)
+		cfg.Tick <= 0 || cfg.Tick > cfg.Rate || cfg.Size < 8 || cfg.Topics < 1 || cfg.Topics > 100_000 || cfg.Outstanding < 1 || cfg.AtOnce < 1 || cfg.Pause < 0 {
+		return fmt.Errorf("bench: heartbeats %v, %d kills, %d readers, %d of them of libzmq, %v bursts of %v records a second, bodies of %d bytes, %d topics, %d commands, %d in hand, pauses of %v: "+
+			"want a heartbeat, a kill, a reader, a record a burst, 8 bytes, a topic, a command, or more",
+			cfg.Heartbeats, cfg.Kills, cfg.Readers, cfg.Libzmq, cfg.Tick, cfg.Rate, cfg.Size, cfg.Topics, cfg.Outstanding, cfg.AtOnce, cfg.Pause)
 	}
 	return nil
 }
 
 // The parts that can be a pair.
-const partLVC = "lvc"
+const (
+	partLVC    = "lvc"
+	partBroker = "broker"
+)
 
 // Failover kills the active one of a pair, again and again, at random moments while
 // records or requests flow, and measures from each kill until each reader or client has
@@ -77,7 +84,7 @@ func Failover(ctx context.Context, env Env, cfg FailoverConfig) (*Report, error)
 	def(&env.Runs, 1)
 	rep := &Report{Mode: "failover", Created: time.Now().UTC(), Machine: thisMachine(env.Version), Config: map[string]any{
 		"kills": cfg.Kills, "readers": cfg.Readers, "libzmq_readers": cfg.Libzmq, "rate": cfg.Rate, "bursts_per_second": cfg.Tick,
-		"body_bytes": cfg.Size, "topics": cfg.Topics, "pause_ns": cfg.Pause, "seed": cfg.Seed, "runs": env.Runs,
+		"body_bytes": cfg.Size, "topics": cfg.Topics, "outstanding": cfg.Outstanding, "at_once": cfg.AtOnce, "pause_ns": cfg.Pause, "seed": cfg.Seed, "runs": env.Runs,
 	}}
 	cases := cfg.cases()
 	for run := range env.Runs {
@@ -99,6 +106,7 @@ func Failover(ctx context.Context, env Env, cfg FailoverConfig) (*Report, error)
 	}
 	for i := range cases {
 		rep.Cases = append(rep.Cases, cases[i].tally.done())
+		rep.Notes = append(rep.Notes, cases[i].tally.notes...)
 	}
 	return rep, nil
 }
@@ -120,9 +128,12 @@ func (c *failoverCase) heartbeatText() string {
 
 func (cfg *FailoverConfig) cases() []failoverCase {
 	var cases []failoverCase
+	run := map[string]func(*failoverPair, context.Context, *tally) error{
+		partLVC: (*failoverPair).lvc, partBroker: (*failoverPair).broker,
+	}
 	for _, part := range cfg.Parts {
 		for _, h := range cfg.Heartbeats {
-			c := failoverCase{part: part, heartbeat: h, run: (*failoverPair).lvc}
+			c := failoverCase{part: part, heartbeat: h, run: run[part]}
 			c.tally = newTally(Label{"part", part}, Label{"heartbeat", c.heartbeatText()})
 			cases = append(cases, c)
 		}

@@ -28,7 +28,7 @@ func (p *failoverPair) lvc(ctx context.Context, tl *tally) (err error) {
 		return err
 	}
 	p.arguments = func(side int) []string {
-		return []string{"lvc", "--shards", strings.Join(pub.Endpoints(), ","), "--plain", plain[side], "--name", sideNames[side]}
+		return append([]string{"lvc", "--shards", strings.Join(pub.Endpoints(), ","), "--plain", plain[side], "--name", sideNames[side]}, p.flags(side)...)
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 	if err := p.begin(ctx); err != nil {

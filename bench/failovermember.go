@@ -20,6 +20,7 @@ type memberSaid struct {
 	Epoch   uint64 `json:"epoch"`
 	Ready   bool   `json:"ready"` // it could take over
 	Readers int    `json:"readers"`
+	Workers int    `json:"workers"`
 	Kept    struct {
 		Reach    int64 `json:"reach_ns"`
 		Messages int   `json:"messages"`

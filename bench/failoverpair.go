@@ -20,7 +20,7 @@ type failoverPair struct {
 	say       func(format string, args ...any)
 	moments   *rand.Rand
 
-	arguments func(side int) []string // of the command, beside those of every pair
+	arguments func(side int) []string // the command
 	links     []string                // where the two announce themselves
 	sides     [2]*member              // the primary and the backup; nil: not started
 	active    int
@@ -48,17 +48,22 @@ func (p *failoverPair) begin(ctx context.Context) (err error) {
 
 // start starts one of the two.
 func (p *failoverPair) start(ctx context.Context, side int) (err error) {
-	state := filepath.Join(p.dir, sideNames[side])
-	if err := os.MkdirAll(state, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(p.dir, sideNames[side]), 0o700); err != nil {
 		return err
 	}
 	program := append(p.cfg.Program[:len(p.cfg.Program):len(p.cfg.Program)], p.arguments(side)...)
-	program = append(program, "--json", "--pair", sideNames[side], "--pair-bind", p.links[side], "--pair-peer", p.links[1-side], "--pair-dir", state)
-	if p.heartbeat != 0 {
-		program = append(program, "--heartbeat", p.heartbeat.String())
-	}
 	p.sides[side], err = startMember(ctx, sideNames[side], p.part, program)
 	return err
+}
+
+// flags are those of every command that can be one of a pair.
+func (p *failoverPair) flags(side int) []string {
+	flags := []string{"--json", "--pair", sideNames[side], "--pair-bind", p.links[side], "--pair-peer", p.links[1-side],
+		"--pair-dir", filepath.Join(p.dir, sideNames[side])}
+	if p.heartbeat != 0 {
+		flags = append(flags, "--heartbeat", p.heartbeat.String())
+	}
+	return flags
 }
 
 // await waits until one is active and the other one passive, and both are as wanted.

@@ -8,49 +8,6 @@ import (
 	"github.com/tapedeck/tapedeck/wire"
 )
 
-// failoverTally is what readers and clients of a pair found, all together.
-type failoverTally struct {
-	Records   uint64 `json:"records"`    // that were new
-	CameTwice uint64 `json:"came_twice"` // and were dropped by epoch, shard and sequence
-	Repeated  uint64 `json:"repeated"`   // handed on though the same record had been before
-	Wrong     uint64 `json:"wrong"`      // not what was published at their sequence
-	Missing   uint64 `json:"missing"`    // never came
-	Foreign   uint64 `json:"foreign"`    // of another epoch
-	Values    uint64 `json:"values"`     // last values
-	Notices   uint64 `json:"notices"`    // by which a server said that it is active or passive
-	Pieces    int    `json:"pieces"`     // beyond a hole, the most at once
-	Connects  uint64 `json:"connects"`   // connections that were made
-}
-
-func (t *failoverTally) merge(o *failoverTally) {
-	t.Records += o.Records
-	t.CameTwice += o.CameTwice
-	t.Repeated += o.Repeated
-	t.Wrong += o.Wrong
-	t.Missing += o.Missing
-	t.Foreign += o.Foreign
-	t.Values += o.Values
-	t.Notices += o.Notices
-	t.Pieces = max(t.Pieces, o.Pieces)
-	t.Connects += o.Connects
-}
-
-// failoverNews is what the measuring process tells clients of a pair: a kill, or the
-// end.
-type failoverNews struct {
-	Killed int64  `json:"killed,omitempty"` // when the signal was sent; monotonic, ns
-	Dead   int64  `json:"dead,omitempty"`   // when the process was gone
-	Sent   uint64 `json:"sent,omitempty"`   // at the end: records of all
-}
-
-// failoverSeen is what they answer to a kill: when the first record or reply came to
-// each that the killed process cannot have sent, and when nothing was missing any more;
-// from the kill, ns; 0: not yet.
-type failoverSeen struct {
-	First []int64 `json:"first,omitempty"`
-	Whole []int64 `json:"whole,omitempty"`
-}
-
 // failoverReader is a client of both proxies of a pair, as any program could be one: it
 // drops what comes twice by the rule of docs/WIRE.md, section 12, and checks what is
 // left against what was published.
@@ -77,11 +34,18 @@ func newFailoverReader(topics int, clock int64, came chan<- struct{}) *failoverR
 	return &failoverReader{topics: uint64(topics), clock: clock, late: newHistogram(), came: came}
 }
 
-// await has the reader measure a kill.
+// await implements failoverClient.
 func (r *failoverReader) await(n failoverNews) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.news, r.first, r.whole = n, 0, 0
+}
+
+// saw implements failoverClient.
+func (r *failoverReader) saw() (first, whole int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.first, r.whole
 }
 
 // begin is called with the lock held before the messages of a read, and returns the

@@ -2,9 +2,7 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -18,6 +16,10 @@ type failoverOrders struct {
 	Libzmq  int `json:"libzmq,omitempty"` // of these are SUB sockets of libzmq
 	// Clock is by how much records' times are ahead of the monotonic clock, ns.
 	Clock int64 `json:"clock,omitempty"`
+	// Of clients that give commands: how many each has on their way, and after what
+	// silence it looks for the other broker.
+	AtOnce    int           `json:"at_once,omitempty"`
+	Heartbeat time.Duration `json:"heartbeat,omitempty"`
 }
 
 // failoverQuiet is how long nothing may come at the end before what is missing counts
@@ -27,70 +29,29 @@ const failoverQuiet = 3 * time.Second
 // failoverReaders are readers of a pair of proxies, each connected to both, until the
 // measuring process says that it is the end.
 func failoverReaders(ctx context.Context, job *Job, say func(ready) error) (res Result, err error) {
-	ctx, stop := context.WithCancel(ctx)
-	came := make(chan struct{}, job.Failover.Readers)
+	f := newFailoverClients(ctx, job.Failover.Readers)
+	defer func() { err = errors.Join(err, f.stop()) }()
 	readers := make([]*failoverReader, job.Failover.Readers)
-	var all sync.WaitGroup
-	ended := make(chan error, len(readers)*len(job.Endpoints))
-	defer func() {
-		stop()
-		all.Wait()
-		close(ended)
-		for failed := range ended {
-			err = errors.Join(err, failed)
-		}
-	}()
 	for i := range readers {
-		r := newFailoverReader(job.Topics, job.Failover.Clock, came)
+		r := newFailoverReader(job.Topics, job.Failover.Clock, f.came)
 		readers[i] = r
+		f.add(r)
 		if i < job.Failover.Libzmq {
-			all.Go(func() { ended <- r.libzmq(ctx, job.Endpoints) })
+			f.run(func(ctx context.Context) error { return r.libzmq(ctx, job.Endpoints) })
 			continue
 		}
 		for _, e := range job.Endpoints {
-			all.Go(func() { ended <- r.connection(e).run(ctx) })
+			f.run(r.connection(e).run)
 		}
 	}
 	if err := say(ready{}); err != nil {
 		return res, err
 	}
-	for {
-		n, err := job.hearNews()
-		if err != nil {
-			return res, err
-		}
-		if n.Killed == 0 {
-			return failoverEnd(readers, n.Sent)
-		}
-		for _, r := range readers {
-			r.await(n)
-		}
-		for range readers {
-			select {
-			case <-came:
-			case failed := <-ended:
-				return res, errors.Join(errors.New("bench: a reader ended"), failed)
-			}
-		}
-		var seen failoverSeen
-		for _, r := range readers {
-			r.mu.Lock()
-			seen.First, seen.Whole = append(seen.First, r.first), append(seen.Whole, r.whole)
-			r.mu.Unlock()
-		}
-		if err := say(ready{Failover: seen}); err != nil {
-			return res, err
-		}
+	sent, err := f.serve(job, say)
+	if err != nil {
+		return res, err
 	}
-}
-
-// hearNews waits, in the worker, for what the measuring process tells next.
-func (job *Job) hearNews() (n failoverNews, err error) {
-	line, err := job.in.ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &n)
-	}
-	return n, err
+	return failoverEnd(readers, sent)
 }
 
 // failoverEnd waits until every reader has everything, or nothing comes any more, and

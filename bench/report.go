@@ -62,6 +62,7 @@ type tally struct {
 	labels []Label
 	values map[string][]float64
 	hists  map[string]*hdrhistogram.Histogram
+	notes  []string
 }
 
 func newTally(labels ...Label) *tally {
@@ -71,6 +72,9 @@ func newTally(labels ...Label) *tally {
 func (t *tally) add(metric string, value float64) {
 	t.values[metric] = append(t.values[metric], value)
 }
+
+// note adds what no figure says.
+func (t *tally) note(text string) { t.notes = append(t.notes, text) }
 
 // addHist adds a run's histogram under a name and its percentiles as metrics.
 func (t *tally) addHist(name string, h *hdrhistogram.Histogram) {

@@ -235,7 +235,8 @@ var roles = map[string]func(ctx context.Context, job *Job, say func(ready) error
 	"deck-readers": deckReaders,
 	"deck-timed":   deckTimed,
 
-	"failover-readers": failoverReaders,
+	"failover-readers":    failoverReaders,
+	"failover-commanders": failoverCommanders,
 }
 
 // usage returns the CPU time and the peak resident set of this process. The

@@ -277,6 +277,9 @@ func printBench(out *output, rep *bench.Report) error {
 			err = out.message("bench."+rep.Mode, flatten(&rep.Cases[i]), caseText(&rep.Cases[i]))
 		}
 	}
+	for _, note := range rep.Notes {
+		out.remark("%s", note)
+	}
 	return err
 }
 
