@@ -69,6 +69,7 @@ func (cfg *FailoverConfig) fill() error {
 const (
 	partLVC    = "lvc"
 	partBroker = "broker"
+	partDeck   = "deck"
 )
 
 // Failover kills the active one of a pair, again and again, at random moments while
@@ -129,7 +130,7 @@ func (c *failoverCase) heartbeatText() string {
 func (cfg *FailoverConfig) cases() []failoverCase {
 	var cases []failoverCase
 	run := map[string]func(*failoverPair, context.Context, *tally) error{
-		partLVC: (*failoverPair).lvc, partBroker: (*failoverPair).broker,
+		partLVC: (*failoverPair).lvc, partBroker: (*failoverPair).broker, partDeck: (*failoverPair).deck,
 	}
 	for _, part := range cfg.Parts {
 		for _, h := range cfg.Heartbeats {

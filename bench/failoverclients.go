@@ -21,6 +21,7 @@ type failoverTally struct {
 	Notices   uint64 `json:"notices"`    // by which a server said that it is active or passive
 	Pieces    int    `json:"pieces"`     // beyond a hole, the most at once
 	Connects  uint64 `json:"connects"`   // connections that were made
+	Reached   uint64 `json:"reached"`    // numbers up to the greatest that came
 	Complete  int    `json:"complete"`   // readers that could prove that they have everything of the last epoch
 	// Of clients that make requests.
 	Requests uint64 `json:"requests"`
@@ -40,6 +41,7 @@ func (t *failoverTally) merge(o *failoverTally) {
 	t.Notices += o.Notices
 	t.Pieces = max(t.Pieces, o.Pieces)
 	t.Connects += o.Connects
+	t.Reached = max(t.Reached, o.Reached)
 	t.Complete += o.Complete
 	t.Requests += o.Requests
 	t.Answered += o.Answered

@@ -235,8 +235,9 @@ var roles = map[string]func(ctx context.Context, job *Job, say func(ready) error
 	"deck-readers": deckReaders,
 	"deck-timed":   deckTimed,
 
-	"failover-readers":    failoverReaders,
-	"failover-commanders": failoverCommanders,
+	"failover-readers":     failoverReaders,
+	"failover-commanders":  failoverCommanders,
+	"failover-subscribers": failoverSubscribers,
 }
 
 // usage returns the CPU time and the peak resident set of this process. The

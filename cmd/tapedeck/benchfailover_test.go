@@ -25,21 +25,41 @@ func benchFailover(t *testing.T, args ...string) map[string]map[string]any {
 
 // TestBenchFailover: pairs of real processes, whose active one is killed.
 func TestBenchFailover(t *testing.T) {
-	seen := benchFailover(t, "lvc", "--kills", "2", "--readers", "3", "--libzmq", "1", "--rate", "2000", "--topics", "50")
-	lvc := seen["lvc"]
-	for metric, want := range map[string]float64{"kills": 2, "lost_records": 0, "repeated_records": 0, "wrong_records": 0} {
-		if got, ok := lvc[metric].(float64); !ok || got != want {
-			t.Errorf("%s is %v, want %v", metric, lvc[metric], want)
+	seen := benchFailover(t, "all", "--kills", "2", "--readers", "3", "--libzmq", "1", "--rate", "2000", "--topics", "50",
+		"--outstanding", "30", "--at-once", "4")
+	if len(seen) != 2 {
+		t.Fatalf("%d parts, want 2", len(seen))
+	}
+	zero := map[string][]string{
+		"lvc":    {"lost_records", "repeated_records", "wrong_records"},
+		"broker": {"lost_requests", "effects_twice"},
+	}
+	above := map[string][]string{
+		"lvc":    {"late_p50_ns", "sent_per_second", "pair_notices", "sent_records"},
+		"broker": {"requests", "requests_per_second"},
+	}
+	for part, m := range seen {
+		if m["kills"] != 2.0 {
+			t.Errorf("%s: %v kills", part, m["kills"])
+		}
+		for _, metric := range zero[part] {
+			if got, ok := m[metric].(float64); !ok || got != 0 {
+				t.Errorf("%s: %s is %v", part, metric, m[metric])
+			}
+		}
+		for _, metric := range append(above[part], "first_p50_ns", "first_max_ns", "last_first_max_ns", "whole_max_ns", "active_p50_ns", "ready_again_p50_ns") {
+			if got, ok := m[metric].(float64); !ok || got <= 0 {
+				t.Errorf("%s: %s is %v", part, metric, m[metric])
+			}
 		}
 	}
-	for _, metric := range []string{"first_p50_ns", "first_max_ns", "last_first_max_ns", "whole_max_ns", "active_p50_ns", "late_p50_ns", "sent_per_second", "pair_notices"} {
-		if got, ok := lvc[metric].(float64); !ok || got <= 0 {
-			t.Errorf("%s is %v", metric, lvc[metric])
-		}
-	}
-	sent, _ := lvc["sent_records"].(float64)
-	if delivered, _ := lvc["delivered_records"].(float64); sent == 0 || delivered != 3*sent {
+	sent, _ := seen["lvc"]["sent_records"].(float64)
+	if delivered, _ := seen["lvc"]["delivered_records"].(float64); delivered != 3*sent {
 		t.Errorf("%v records of %v were delivered to 3 readers", delivered, sent)
+	}
+	requests, _ := seen["broker"]["requests"].(float64)
+	if effects, _ := seen["broker"]["effects"].(float64); effects != requests {
+		t.Errorf("%v commands, %v effects", requests, effects)
 	}
 }
 

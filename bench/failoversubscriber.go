@@ -1,0 +1,138 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/tapedeck/tapedeck/subscriber"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// failoverSubscribers are readers of a pair of players, until both have ended.
+func failoverSubscribers(ctx context.Context, job *Job, say func(ready) error) (res Result, err error) {
+	f := newFailoverClients(ctx, job.Failover.Readers)
+	readers := make([]*pairReader, job.Failover.Readers)
+	for i := range readers {
+		r := &pairReader{topics: uint64(job.Topics), came: f.came}
+		sub, err := subscriber.New(subscriber.Config{
+			Endpoints: job.Endpoints[:1], Pair: job.Endpoints[1:], Name: fmt.Sprint("reader ", i), QueueBytes: 16 << 20,
+		}, r)
+		if err != nil {
+			return res, err
+		}
+		readers[i] = r
+		f.add(r)
+		f.run(sub.Run)
+	}
+	if err := say(ready{}); err != nil {
+		return res, err
+	}
+	if _, err := f.serve(job, say); err != nil {
+		f.cancel()
+		return res, fmt.Errorf("%w: %w", err, f.stop())
+	}
+	f.running.Wait() // the stream ends
+	for _, r := range readers {
+		r.mu.Lock()
+		res.Failover.merge(&r.tally)
+		res.Epochs = max(res.Epochs, uint64(len(r.epochs)))
+		r.mu.Unlock()
+	}
+	return res, f.stop()
+}
+
+// pairReader takes what a subscriber of a pair of players hands on, and checks that it
+// is the tape, record for record.
+type pairReader struct {
+	topics uint64
+	came   chan<- struct{}
+
+	mu     sync.Mutex
+	tally  failoverTally
+	epochs []epochBegun
+	news   failoverNews // the kill that is awaited; Killed 0: none
+	first  int64
+}
+
+// epochBegun is an epoch, and when its first record was handed on that had not come
+// before; monotonic, ns.
+type epochBegun struct {
+	epoch wire.Epoch
+	at    int64
+}
+
+// HandleBatch implements subscriber.Handler.
+func (r *pairReader) HandleBatch(b *wire.Batch, skip uint32) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tally.CameTwice += uint64(min(skip, b.Count))
+	w := b.Records()
+	for w.Next() {
+		if skip > 0 {
+			skip--
+			continue
+		}
+		rec := w.Record()
+		n, ok := topicNumber(rec.Topic())
+		number := uint64(rec.TopicSeq())*r.topics + uint64(n)
+		switch {
+		case !ok:
+			r.tally.Wrong++
+		case number < r.tally.Reached:
+			r.tally.Repeated++
+		default:
+			r.tally.Missing += number - r.tally.Reached
+			r.tally.Reached = number + 1
+			r.tally.Records++
+		}
+	}
+	if skip < b.Count && (len(r.epochs) == 0 || r.epochs[len(r.epochs)-1].epoch != b.Epoch) {
+		r.epochs = append(r.epochs, epochBegun{b.Epoch, monotonic()})
+		r.look()
+	}
+	return w.Err()
+}
+
+// look looks whether the first record has come that the killed player cannot have
+// sent: the first of an epoch that began behind the kill. The lock is held.
+func (r *pairReader) look() {
+	i := slices.IndexFunc(r.epochs, func(e epochBegun) bool { return e.at > r.news.Killed })
+	if r.news.Killed != 0 && r.first == 0 && i >= 0 {
+		r.first = r.epochs[i].at - r.news.Killed
+		r.came <- struct{}{}
+	}
+}
+
+// await implements failoverClient.
+func (r *pairReader) await(n failoverNews) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.news, r.first = n, 0
+	r.look()
+}
+
+// saw implements failoverClient. What comes is in order, so what is missing with the
+// first record never comes.
+func (r *pairReader) saw() (first, whole int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.first, r.first
+}
+
+// HandleGap implements subscriber.Handler. Gaps show in the numbers of records.
+func (*pairReader) HandleGap(int, wire.Epoch, wire.Seq, wire.Seq) {}
+
+// HandleSession implements subscriber.Handler.
+func (*pairReader) HandleSession(int, wire.Epoch, *wire.Session) {}
+
+// HandleEnd implements subscriber.Handler.
+func (r *pairReader) HandleEnd(_ int, _ wire.Epoch, complete bool) {
+	if !complete {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tally.Complete++
+}
