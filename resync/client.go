@@ -135,6 +135,8 @@ type server struct {
 	pinged   time.Time  // while it was not asked for anything
 	run      uint64     // what its pongs say, to tell restarts
 
+	surveyed int // finds that want every server's answer; guarded by Client.mu
+
 	requests, bytes, lacked uint64 // see ServerStats; guarded by Client.mu
 }
 

@@ -86,7 +86,7 @@ func (c *Client) silent(i int, now time.Time) bool {
 	if silence > c.cfg.Silence {
 		return true
 	}
-	if silence <= c.cfg.Switch || c.chooser.Failures(i) > 0 {
+	if silence <= c.cfg.Switch || c.chooser.Failures(i) > 0 || c.servers[i].surveyed > 0 {
 		return false
 	}
 	for j, s := range c.servers {

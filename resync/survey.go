@@ -90,6 +90,8 @@ func (c *Client) findAll(ctx context.Context, t wire.Nanos, clock string) ([][]S
 		)
 		for _, i := range c.indexes() {
 			if all || rested(i) {
+				c.survey(i, 1)
+				defer c.survey(i, -1)
 				streams[i] = c.beginFind(i, t, clock)
 				defer streams[i].close()
 			}
@@ -114,6 +116,14 @@ func (c *Client) findAll(ctx context.Context, t wire.Nanos, clock string) ([][]S
 		}
 	}
 	return nil, last
+}
+
+// survey says that one more find, or one less, wants a server's answer: where to begin is
+// worth the wait until it is taken for gone.
+func (c *Client) survey(server, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.servers[server].surveyed += n
 }
 
 // indexes are those of the servers.
