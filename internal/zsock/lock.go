@@ -84,7 +84,7 @@ func (s *Socket) lockBind(endpoint string) error {
 	}
 	s.bound = true
 	domain := s.side().channel
-	errs := []error{s.z.SetCurveServer(1), s.z.SetCurveSecretkey(l.Secret)}
+	errs := []error{s.z.SetCurveServer(1), s.z.SetCurveSecretkey(l.Secret), s.lockedMax()}
 	if l.Check != nil {
 		errs = append(errs, s.context.authenticate(), s.z.SetZapDomain(domain))
 	}
@@ -105,7 +105,21 @@ func (s *Socket) lockConnect(endpoint string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.z.SetCurveServerkey(key), s.z.SetCurvePublickey(l.Public), s.z.SetCurveSecretkey(l.Secret), s.watch())
+	return errors.Join(s.z.SetCurveServerkey(key), s.z.SetCurvePublickey(l.Public), s.z.SetCurveSecretkey(l.Secret), s.lockedMax(), s.watch())
+}
+
+const (
+	curveGreetingMax = 1024 // a bound of the commands of CURVE's handshake, metadata included
+	curveOverhead    = 64   // a bound of what encryption adds to a message
+)
+
+// lockedMax makes room for what CURVE adds to messages, and for its handshake: libzmq
+// bounds what comes in before it is decrypted, and commands like messages.
+func (s *Socket) lockedMax() error {
+	if s.messageMax == 0 {
+		return nil
+	}
+	return s.z.SetMaxmsgsize(max(s.messageMax+curveOverhead, curveGreetingMax))
 }
 
 // locking is what a context has for its lock.

@@ -168,6 +168,27 @@ func TestLockedSubscription(t *testing.T) {
 	}
 }
 
+// TestLockSmallMessages: a socket that takes only small messages can greet others in
+// private, and takes those that are as large as it said.
+func TestLockSmallMessages(t *testing.T) {
+	server, friend := newPair(t), newPair(t)
+	pull := lockedSocket(t, lockedContext(t, server.lockTo(server)), PULL, SocketConfig{MessageMax: 100})
+	at, err := pull.Bind("tcp://127.0.0.1:*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	push := lockedSocket(t, lockedContext(t, friend.lockTo(server)), PUSH, SocketConfig{MessageMax: 1})
+	if err := push.Connect(at); err != nil {
+		t.Fatal(err)
+	}
+	if err := push.SendFrames(make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+	if frames, err := pull.RecvFrames(); err != nil || len(frames[0]) != 100 {
+		t.Fatalf("%d frames, %v", len(frames), err)
+	}
+}
+
 // TestLockInProcess: what stays in the process needs no keys.
 func TestLockInProcess(t *testing.T) {
 	server := newPair(t)

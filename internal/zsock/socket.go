@@ -72,8 +72,9 @@ type Socket struct {
 	context          *Context // nil: of this process alone
 	lock             *Lock    // nil: none
 	channel          string
-	bound, connected bool // by endpoints that are locked
-	watched          bool // by a monitor
+	bound, connected bool  // by endpoints that are locked
+	watched          bool  // by a monitor
+	messageMax       int64 // of its configuration
 }
 
 // NewSocket opens a socket, with the context's lock.
@@ -120,7 +121,7 @@ func (s *Socket) configure(cfg SocketConfig) error {
 	set(cfg.ReceiveQueue, s.z.SetRcvhwm)
 	set(cfg.SendBuffer, s.z.SetSndbuf)
 	set(cfg.RecvBuffer, s.z.SetRcvbuf)
-	if cfg.MessageMax != 0 {
+	if s.messageMax = cfg.MessageMax; cfg.MessageMax != 0 {
 		errs = append(errs, s.z.SetMaxmsgsize(cfg.MessageMax))
 	}
 	if cfg.NoDrop {
