@@ -19,6 +19,7 @@ var documented = []any{
 	RecorderOf{}, RecorderStart{}, RecorderState{}, RecorderList{}, RecordDump{},
 	JobOf{}, JobAdd{}, JobAdded{}, JobState{}, JobList{}, ImportArgs{}, ExportArgs{}, RecordArgs{},
 	Status{}, BusState{}, ServiceState{}, LVCState{}, ResyncState{}, JobCounts{}, Limits{},
+	PairState{}, PairLink{}, PairPromote{},
 }
 
 func readDoc(t *testing.T) string {

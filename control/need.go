@@ -19,6 +19,7 @@ var looks = map[string]map[string]Need{
 	ServiceRecorder: {"status": NeedLook},
 	ServiceStatus:   {"status": NeedLook},
 	ServiceJob:      {"list": NeedLook, "show": NeedLook, "wait": NeedLook},
+	ServicePair:     {"state": NeedLook},
 }
 
 // NeedOf returns what a command of a service takes.

@@ -8,6 +8,7 @@ const (
 	ServiceReaders  = "readers"
 	ServiceStatus   = "status"
 	ServiceJob      = "job"
+	ServicePair     = "pair" // on a bus of its own: docs/CONTROL.md, section 15
 	// Workers of jobs: the command run, with the job's Args.
 	ServiceJobImport = "job.import"
 	ServiceJobExport = "job.export"

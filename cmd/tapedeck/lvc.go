@@ -41,7 +41,7 @@ type lvcFlags struct {
 	name      string
 	readers   bool
 	snapshot  snapshotFlags
-	pair      pairFlags
+	pair      lvcPairFlags
 	heal      healFlags
 	metrics   metricsFlags // of the command alone
 	lag       bool         // measure it, for metrics
@@ -251,7 +251,7 @@ func (h *lvcHandler) attach(in subscriber.Config, client *resync.Client, f *heal
 // serve runs the proxy to its end, and says what it did.
 func (h *lvcHandler) serve(ctx context.Context) error {
 	p, out := h.Proxy, h.out
-	serving := &lvcServing{Shards: h.shards, Plain: p.Endpoints(), Tap: p.TapEndpoint(), snapshotServing: h.snapshots.serving(), Warm: p.Stats().Topics, Pair: h.pair.endpoint()}
+	serving := &lvcServing{Shards: h.shards, Plain: p.Endpoints(), Tap: p.TapEndpoint(), snapshotServing: h.snapshots.serving(), Warm: p.Stats().Topics, Pair: h.pair.endpoint(), Bus: h.pair.busEndpoint()}
 	out.remark("%s", serving.text())
 	if err := out.message("lvc.serving", serving, ""); err != nil {
 		return errors.Join(err, p.Close(), h.snapshots.close())
@@ -405,6 +405,7 @@ type lvcServing struct {
 	snapshotServing
 	Warm int    `json:"warm_topics"`
 	Pair string `json:"pair,omitempty"` // where it announces itself
+	Bus  string `json:"pair_bus,omitempty"`
 }
 
 func (s *lvcServing) text() string {

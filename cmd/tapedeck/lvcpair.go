@@ -3,18 +3,56 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"github.com/tapedeck/tapedeck/control/binarystar"
 	"github.com/tapedeck/tapedeck/lvc"
 )
 
+// lvcPairFlags are the flags of a proxy that is one of a pair.
+type lvcPairFlags struct {
+	pairFlags
+	keep  time.Duration
+	bytes string
+}
+
+func (f *lvcPairFlags) add(fl *pflag.FlagSet) {
+	f.pairFlags.add(fl)
+	fl.DurationVar(&f.keep, "pair-keep", 0, "what a passive one keeps to send again when it takes over (default: 4 heartbeats and 500ms)")
+	fl.StringVar(&f.bytes, "pair-bytes", "128MiB", "memory for that at most")
+}
+
+// keepFor is how far back a passive proxy goes: over the other one's silence before
+// it counts, the vote, and what the other one had not sent yet.
+func (f *lvcPairFlags) keepFor() time.Duration {
+	if f.keep > 0 {
+		return f.keep
+	}
+	return 4*f.heartbeat + 500*time.Millisecond
+}
+
+func (f *lvcPairFlags) check() error {
+	if err := f.pairFlags.check(); err != nil {
+		return err
+	}
+	switch {
+	case !f.on() && f.keep != 0:
+		return usagef("--pair says which of a pair this one is: primary or backup")
+	case f.keep < 0:
+		return usagef("--pair-keep %v: want a time such as 1s", f.keep)
+	case f.keep > 0 && f.keep < 2*f.heartbeat:
+		return usagef("--pair-keep %v: a takeover takes as long as two heartbeats, %v", f.keep, 2*f.heartbeat)
+	}
+	return nil
+}
+
 // lvcPair is a proxy's half of a pair: it makes the proxy active and passive. A nil
 // one is no pair, and always active.
 type lvcPair struct {
-	*binarystar.Pair
+	*pairLink
 	handler *lvcHandler
 	warned  sync.Once // of a voter that cannot reach its own proxy
 	ready   bool      // what the proxy keeps reaches back for long enough; of run alone
@@ -22,8 +60,8 @@ type lvcPair struct {
 }
 
 // standby is what a passive proxy keeps; nil without --pair.
-func (f *pairFlags) standby() (*lvc.Standby, error) {
-	if err := f.check(); err != nil || f.role == "" {
+func (f *lvcPairFlags) standby() (*lvc.Standby, error) {
+	if err := f.check(); err != nil || !f.on() {
 		return nil, err
 	}
 	s := &lvc.Standby{Keep: f.keepFor()}
@@ -35,8 +73,8 @@ func (f *pairFlags) standby() (*lvc.Standby, error) {
 }
 
 // open opens the link to the other one, for a proxy that is open; nil without --pair.
-func (f *pairFlags) open(h *lvcHandler) (*lvcPair, error) {
-	if f.role == "" {
+func (f *lvcPairFlags) open(h *lvcHandler) (*lvcPair, error) {
+	if !f.on() {
 		return nil, nil
 	}
 	p := &lvcPair{handler: h, keep: f.keepFor()}
@@ -45,8 +83,8 @@ func (f *pairFlags) open(h *lvcHandler) (*lvcPair, error) {
 	cfg.OnActive, cfg.OnPassive = p.onActive, p.onPassive
 	h.snapshots.silent.Store(true)
 	var err error
-	if p.Pair, err = binarystar.New(cfg); err != nil {
-		return nil, withHint(err, "--pair-bind and --pair-peer say where the two of a pair talk")
+	if p.pairLink, err = f.pairFlags.open("lvc", cfg); err != nil {
+		return nil, err
 	}
 	h.snapshots.values.pair = p
 	f.warnOfOnePath(h.out, p.Endpoints())
@@ -61,6 +99,13 @@ func (p *lvcPair) endpoint() string {
 		return ""
 	}
 	return p.Endpoint()
+}
+
+func (p *lvcPair) busEndpoint() string {
+	if p == nil {
+		return ""
+	}
+	return p.bus.endpoint()
 }
 
 // vote tries a client's way. That it fails while there are no clients is as it should be.
@@ -176,8 +221,5 @@ func (p *lvcPair) close() error {
 	if p == nil {
 		return nil
 	}
-	if err := p.Close(); err != nil {
-		return fmt.Errorf("pair: %w", err)
-	}
-	return nil
+	return p.Close()
 }

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -10,16 +14,15 @@ import (
 	"github.com/tapedeck/tapedeck/control/binarystar"
 )
 
-// pairFlags are the flags of a server that is one of a pair.
+// pairFlags are the flags of a server that is one of a pair, whatever it serves.
 type pairFlags struct {
 	role      string
 	bind      string
 	peer      string
 	heartbeat time.Duration
 	failback  time.Duration
-	keep      time.Duration
-	bytes     string
 	dir       string
+	bus       string
 }
 
 // pairHeartbeat is the default: who is gone is missed for one to two of them, and
@@ -32,24 +35,17 @@ func (f *pairFlags) add(fl *pflag.FlagSet) {
 	fl.StringVar(&f.peer, "pair-peer", "", "endpoint where the other one announces itself")
 	fl.DurationVar(&f.heartbeat, "heartbeat", pairHeartbeat, "time between announcements to the other one; one that is silent for two of them is gone; the same on both")
 	fl.DurationVar(&f.failback, "pair-failback", 0, "give the work back to a primary that has been well for so long (0: never)")
-	fl.DurationVar(&f.keep, "pair-keep", 0, "what a passive one keeps to send again when it takes over (default: 4 heartbeats and 500ms)")
-	fl.StringVar(&f.bytes, "pair-bytes", "128MiB", "memory for that at most")
 	fl.StringVar(&f.dir, "pair-dir", "", "directory where the pair's epoch is kept over restarts (default: nowhere)")
+	fl.StringVar(&f.bus, "pair-bus", "", "endpoint where tapedeck pair asks this one how it stands, and promotes it (default: nowhere)")
 }
 
-// keepFor is how far back a passive server goes: over the other one's silence before
-// it counts, the vote, and what the other one had not sent yet.
-func (f *pairFlags) keepFor() time.Duration {
-	if f.keep > 0 {
-		return f.keep
-	}
-	return 4*f.heartbeat + 500*time.Millisecond
-}
+// on reports whether the server is one of a pair.
+func (f *pairFlags) on() bool { return f.role != "" }
 
 // check refuses what makes no pair.
 func (f *pairFlags) check() error {
 	switch {
-	case f.role == "" && (f.bind != "" || f.peer != "" || f.dir != "" || f.failback != 0 || f.keep != 0):
+	case f.role == "" && (f.bind != "" || f.peer != "" || f.dir != "" || f.bus != "" || f.failback != 0):
 		return usagef("--pair says which of a pair this one is: primary or backup")
 	case f.role == "":
 		return nil
@@ -57,10 +53,8 @@ func (f *pairFlags) check() error {
 		return usagef("--pair %s: want primary or backup", f.role)
 	case f.bind == "" || f.peer == "":
 		return usagef("--pair needs --pair-bind and --pair-peer")
-	case f.heartbeat < time.Millisecond || f.failback < 0 || f.keep < 0:
-		return usagef("--heartbeat, --pair-failback and --pair-keep: want a time such as 1s")
-	case f.keep > 0 && f.keep < 2*f.heartbeat:
-		return usagef("--pair-keep %v: a takeover takes as long as two heartbeats, %v", f.keep, 2*f.heartbeat)
+	case f.heartbeat < time.Millisecond || f.failback < 0:
+		return usagef("--heartbeat and --pair-failback: want a time such as 1s")
 	}
 	return nil
 }
@@ -75,6 +69,60 @@ func (f *pairFlags) config(out *output) binarystar.Config {
 		cfg.Role = binarystar.Backup
 	}
 	return cfg
+}
+
+// pairLink is a server's half of a pair, with the bus where an operator asks for it.
+type pairLink struct {
+	*binarystar.Pair
+	bus *pairBus // nil without --pair-bus
+}
+
+// open opens the link, and the bus. part says what is served: lvc, deck, broker.
+func (f *pairFlags) open(part string, cfg binarystar.Config) (*pairLink, error) {
+	p, err := binarystar.New(cfg)
+	if err != nil {
+		return nil, withHint(err, "--pair-bind and --pair-peer say where the two of a pair talk")
+	}
+	l := &pairLink{Pair: p}
+	if f.bus != "" {
+		if l.bus, err = openPairBus(f.bus, part, p); err != nil {
+			return nil, errors.Join(withHint(err, "--pair-bus says where tapedeck pair asks"), p.Close())
+		}
+	}
+	return l, nil
+}
+
+// Run keeps the link, and answers on the bus, until ctx ends.
+func (l *pairLink) Run(ctx context.Context) error {
+	if l.bus == nil {
+		return l.Pair.Run(ctx)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		wg     sync.WaitGroup
+		busErr error
+	)
+	wg.Go(func() {
+		defer cancel()
+		busErr = l.bus.run(ctx)
+	})
+	err := l.Pair.Run(ctx)
+	cancel()
+	wg.Wait()
+	return errors.Join(err, busErr)
+}
+
+// Close closes what open has opened, after Run.
+func (l *pairLink) Close() error {
+	var err error
+	if l.bus != nil {
+		err = l.bus.close()
+	}
+	if err = errors.Join(err, l.Pair.Close()); err != nil {
+		return fmt.Errorf("pair: %w", err)
+	}
+	return nil
 }
 
 // warnOfOnePath warns where the pair's link goes over an interface that clients come

@@ -50,7 +50,7 @@ per shard counting up.`,
 		cmds      []*cobra.Command
 	}{
 		{"in", "Onto a tape:", []*cobra.Command{newImport(), newRecord()}},
-		{"stream", "From a tape to subscribers:", []*cobra.Command{newPlay(), newSub(), newServe(), newLVC(), newTap(), newResync(), newResyncWorker()}},
+		{"stream", "From a tape to subscribers:", []*cobra.Command{newPlay(), newSub(), newServe(), newLVC(), newPair(), newTap(), newResync(), newResyncWorker()}},
 		{"look", "Look at a tape:", []*cobra.Command{newInfo(), newCat(), newLast(), newVerify()}},
 		{"work", "Work on tapes:", []*cobra.Command{newCut(), newMerge(), newCompact(), newMarks(), newRepair(), newExport()}},
 		{"bus", "Command a tapedeck serve:", []*cobra.Command{newDeck(), newRecorder(), newTapes(), newReaders(), newJob(), newStatus()}},
