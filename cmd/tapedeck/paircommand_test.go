@@ -51,7 +51,7 @@ func startPairedLVC(t *testing.T, dir, role string, more ...string) (p *process,
 	at := func(kind, role string) string { return "ipc://" + filepath.Join(dir, kind+role) }
 	other := map[string]string{"primary": "backup", "backup": "primary"}[role]
 	p = start(t, append([]string{"lvc", "--json", "--shards", at("shard", ""), "--plain", at("plain", role), "--pair", role, "--pair-bind", at("link", role),
-		"--pair-peer", at("link", other), "--pair-bus", at("bus", role), "--heartbeat", "100ms"}, more...)...)
+		"--pair-peer", at("link", other), "--pair-bus", at("bus", role), "--heartbeat", "2s"}, more...)...)
 	return p, at("bus", role)
 }
 
