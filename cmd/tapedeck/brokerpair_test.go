@@ -1,13 +1,24 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/control"
+	"github.com/tapedeck/tapedeck/control/majordomo"
 )
 
 // pairedBrokers are the endpoints of two brokers, and of their link.
@@ -64,5 +75,230 @@ func (p *busPart) signal(s syscall.Signal) {
 	p.k.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil {
 		p.k.Fatal(err)
+	}
+}
+
+// brokerMember is one broker of a pair in a process of its own, with what it said last.
+type brokerMember struct {
+	*process
+	mu    sync.Mutex
+	more  *sync.Cond
+	said  brokerPairStatus
+	ended bool
+}
+
+func (p *pairedBrokers) start(t *testing.T, i int, dir string, heartbeat time.Duration) *brokerMember {
+	t.Helper()
+	m := &brokerMember{process: start(t, append(append([]string{"serve", "--only", "broker", "--json", "--tapes", dir, "--metrics", "",
+		"--set", "broker.life=1h"}, p.arguments(i)...), "--set", "broker.pair_heartbeat="+heartbeat.String())...)}
+	m.more = sync.NewCond(&m.mu)
+	go func() {
+		first := ""
+		for lines := bufio.NewScanner(m.stdout); lines.Scan(); {
+			var line struct {
+				Type string `json:"message_type"`
+				brokerPairStatus
+			}
+			m.mu.Lock()
+			if err := json.Unmarshal(lines.Bytes(), &line); err == nil && line.Type == "broker.pair" {
+				m.said = line.brokerPairStatus
+			}
+			if first == "" {
+				if first = line.Type; first != "serve.serving" {
+					t.Errorf("the first message is %s", first)
+				}
+			}
+			m.more.Broadcast()
+			m.mu.Unlock()
+		}
+		m.mu.Lock()
+		m.ended = true
+		m.more.Broadcast()
+		m.mu.Unlock()
+	}()
+	return m
+}
+
+// await waits until the broker is in a state, and knows so many workers.
+func (m *brokerMember) await(state string, workers int) {
+	m.t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for m.said.State != state || m.said.Workers != workers {
+		if m.ended {
+			m.t.Fatalf("the broker ended before it was %s: %s", state, m.stderr)
+		}
+		m.more.Wait()
+	}
+}
+
+// pairOnce is a service that does each command once, and tells when.
+type pairOnce struct {
+	mu   sync.Mutex
+	done map[control.Key]int
+}
+
+type pairDone struct {
+	At time.Time `json:"at"` // of the doing
+}
+
+const pairWorkers = 4
+
+func (o *pairOnce) run(t *testing.T, endpoints []string) {
+	t.Helper()
+	service, err := control.NewService("once", control.ServiceConfig{}, control.Command{Name: "do", Summary: "take effect", Do: func(_ context.Context, r *control.Request) (any, error) {
+		at := time.Now()
+		o.mu.Lock()
+		o.done[control.Key{Client: r.Client, Number: r.Number}]++
+		o.mu.Unlock()
+		time.Sleep(time.Millisecond) // it is work, so that requests are outstanding
+		return pairDone{at}, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := majordomo.NewWorker(majordomo.WorkerConfig{Endpoints: endpoints, Service: "once", Handler: service.Handle, Concurrency: pairWorkers, BackoffMax: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-ended, service.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// pairLoad is a client with a thousand commands under way, each of which is followed by
+// another one.
+type pairLoad struct {
+	t       *testing.T
+	client  *control.Client
+	lanes   sync.WaitGroup
+	stop    atomic.Bool
+	answers atomic.Int64
+
+	mu    sync.Mutex
+	after time.Time     // the first that was done after this
+	took  chan struct{} // closed when it was answered
+}
+
+const pairOutstanding = 1000
+
+func startPairLoad(t *testing.T, endpoints []string) *pairLoad {
+	t.Helper()
+	m, err := majordomo.NewClient(majordomo.ClientConfig{Endpoints: endpoints, Outstanding: pairOutstanding, Timeout: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &pairLoad{t: t, client: control.NewClient(m)}
+	for range pairOutstanding {
+		l.lanes.Go(func() {
+			for !l.stop.Load() {
+				var done pairDone
+				if err := l.client.Do(context.Background(), "once", "do", nil, &done); err != nil {
+					if !l.stop.Load() {
+						t.Errorf("a command: %v", err)
+					}
+					return
+				}
+				l.answers.Add(1)
+				l.answered(done.At)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		l.stop.Store(true)
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+		l.lanes.Wait()
+	})
+	return l
+}
+
+func (l *pairLoad) answered(at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.took != nil && at.After(l.after) {
+		close(l.took)
+		l.took = nil
+	}
+}
+
+// await is closed when a command has been answered that was done after a moment.
+func (l *pairLoad) await(after time.Time) <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.after, l.took = after, make(chan struct{})
+	return l.took
+}
+
+// TestBrokerPairTakesOver: the active one of a pair of brokers is killed, and at last
+// stopped, with a thousand commands outstanding: each is answered, and done once, in less
+// time than clients of one broker wait.
+func TestBrokerPairTakesOver(t *testing.T) {
+	kills := 5
+	if testing.Short() {
+		kills = 1
+	}
+	for _, heartbeat := range []time.Duration{100 * time.Millisecond, pairHeartbeat} {
+		t.Run(heartbeat.String(), func(t *testing.T) {
+			dir := t.TempDir()
+			p := newPairedBrokers(dir)
+			members := [2]*brokerMember{p.start(t, 0, dir, heartbeat), p.start(t, 1, dir, heartbeat)}
+			o := &pairOnce{done: map[control.Key]int{}}
+			o.run(t, p.bus[:])
+			members[0].await("active", pairWorkers)
+			load := startPairLoad(t, p.bus[:])
+			rng := rand.New(rand.NewPCG(testSeed(t), 0))
+			active := 0
+			var times []time.Duration
+			takeover := func(harm func(*brokerMember)) {
+				members[1-active].await("passive", pairWorkers)
+				members[active].await("active", pairWorkers)
+				time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond) // the moments are the test's input
+				began := time.Now()
+				harm(members[active])
+				<-load.await(time.Now())
+				times = append(times, time.Since(began))
+				active = 1 - active
+			}
+			for range kills {
+				takeover(func(m *brokerMember) {
+					m.signal(syscall.SIGKILL)
+					m.code()
+				})
+				members[1-active] = p.start(t, 1-active, dir, heartbeat)
+			}
+			killed := slices.Clone(times)
+			takeover(func(m *brokerMember) { m.signal(syscall.SIGSTOP) })
+			members[1-active].signal(syscall.SIGCONT)
+			members[1-active].await("passive", pairWorkers) // it yields
+			load.stop.Store(true)
+			load.lanes.Wait()
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			for key, n := range o.done {
+				if n != 1 {
+					t.Errorf("%v was done %d times", key, n)
+				}
+			}
+			if got := load.answers.Load(); got != int64(len(o.done)) {
+				t.Errorf("%d commands were done, and %d answered", len(o.done), got)
+			}
+			slices.Sort(killed)
+			t.Logf("%d commands, %d outstanding; kill to a reply to what was done after it: median %v, longest %v; of one that was stopped %v",
+				len(o.done), pairOutstanding, killed[len(killed)/2], killed[len(killed)-1], times[len(times)-1])
+			for _, m := range members {
+				m.signal(syscall.SIGINT)
+				if code := m.code(); code != 0 {
+					t.Errorf("exit code %d: %s", code, m.stderr)
+				}
+			}
+		})
 	}
 }
