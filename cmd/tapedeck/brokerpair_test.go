@@ -302,3 +302,52 @@ func TestBrokerPairTakesOver(t *testing.T) {
 		})
 	}
 }
+
+// TestBrokerPairOfOthers: a client and workers written from the specifications work with
+// the pair, also where the active one is killed. Their requests carry no numbers, so they
+// hear nothing from the passive one, and go by their timeout; the worker of each broker
+// is another one.
+func TestBrokerPairOfOthers(t *testing.T) {
+	interpreter := pythonWithZMQ(t)
+	const peers = "../../control/majordomo/testdata/"
+	dir := t.TempDir()
+	p := newPairedBrokers(dir)
+	members := [2]*brokerMember{p.start(t, 0, dir, killBeat), p.start(t, 1, dir, killBeat)}
+	for _, bus := range p.bus {
+		startProgram(t, interpreter, peers+"mdp_worker.py", bus, "shout", "2500", "3")
+	}
+	members[0].await("active", 1)
+	members[1].await("passive", 1)
+	const count = 100
+	// It begins at the passive one.
+	client := startProgram(t, interpreter, peers+"mdp_pair_client.py", p.bus[1], p.bus[0], "shout", fmt.Sprint(count), "250")
+	lines := bufio.NewScanner(client.stdout)
+	for i := range count {
+		if !lines.Scan() || lines.Text() != fmt.Sprintf("REQUEST %d", i) {
+			t.Fatalf("reply %d is %q\n%s", i, lines.Text(), client.stderr)
+		}
+		if i == count/2 {
+			members[0].signal(syscall.SIGKILL)
+			members[0].code()
+		}
+	}
+	moved := 0
+	if !lines.Scan() {
+		t.Fatal(client.stderr)
+	}
+	if _, err := fmt.Sscanf(lines.Text(), "moved %d", &moved); err != nil || moved < 2 {
+		t.Errorf("the client ends with %q, want that it went to the other broker twice", lines.Text())
+	}
+	members[1].await("active", 1)
+}
+
+func pythonWithZMQ(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"python3", "/usr/bin/python3"} {
+		if exec.Command(name, "-c", "import zmq").Run() == nil {
+			return name
+		}
+	}
+	t.Skip("no python3 with zmq: install python3-zmq to run peers in another language")
+	return ""
+}
