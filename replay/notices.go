@@ -17,8 +17,11 @@ type Noticer interface {
 }
 
 const (
-	noticeEvery     = time.Second
-	noticeTopicsMax = 16 << 10 // bytes of prefixes that a notice lists
+	noticeEvery = time.Second
+	// pairedNoticeEvery is how often one that is paired says where it is: where it said so
+	// last, another one begins to look for the place where readers are.
+	pairedNoticeEvery = 250 * time.Millisecond
+	noticeTopicsMax   = 16 << 10 // bytes of prefixes that a notice lists
 )
 
 // voice is how a player says where it is.
@@ -91,6 +94,9 @@ func (p *Player) notice(st State) wire.DeckNotice {
 	}
 	if st.Looping {
 		d.Loop, d.Round = &wire.DeckLoop{From: st.LoopFrom, To: st.LoopTo}, st.Round
+	}
+	if p.cfg.Paired {
+		d.Stream = p.deckStream(&d)
 	}
 	room := noticeTopicsMax
 	for i, prefix := range st.Topics {

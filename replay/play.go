@@ -13,7 +13,7 @@ import (
 func (p *Player) perform(run context.Context) error {
 	for {
 		err := p.stretch(run, func(ctx context.Context) error {
-			if err := p.cfg.Publisher.WaitReaders(ctx, p.cfg.Wait); err != nil {
+			if err := p.awaitReaders(ctx); err != nil {
 				return err
 			}
 			return p.awaitHandled(ctx)
@@ -27,6 +27,9 @@ func (p *Player) perform(run context.Context) error {
 		break
 	}
 	p.waiting, p.voice.command = false, "play"
+	if p.takeover != nil {
+		p.voice.command = "takeover"
+	}
 	p.show()
 	p.voice.command = ""
 	return p.play(run)
@@ -214,6 +217,7 @@ func (p *Player) standStill() {
 	if p.pace != nil && p.pace.anchored {
 		p.resume = tapeTime{p.pace.timeAt(p.wait.now()), true}
 		p.pace.anchored = false
+		p.progress.clock.stands(p.resume.at)
 	}
 }
 
@@ -223,6 +227,7 @@ func (p *Player) unanchor() {
 		p.pace.anchored = false
 	}
 	p.resume = tapeTime{}
+	p.progress.clock.stands(0)
 }
 
 // step sends what is left of a Step.

@@ -87,6 +87,9 @@ type Config struct {
 	// ends. The same tape then gives the same batches whatever the speed. Default 0: it
 	// is not.
 	Barrier int
+	// Paired makes the player tell another one of the same tape, in its notices, what
+	// that needs to go on in its place; see Follower.
+	Paired bool
 	// Hold keeps the player at the end of the last pass, where it can seek back,
 	// until Stop or the end of the context.
 	Hold bool
@@ -129,6 +132,8 @@ type Progress struct {
 	Bytes    atomic.Uint64
 	Time     atomic.Int64 // tape time of the latest record, ns
 	Squeezed atomic.Int64 // idle tape time that was left out, ns
+
+	clock tapeClock
 }
 
 // Report is what a run did.
@@ -200,6 +205,8 @@ type Player struct {
 	lockstep
 	voice voice
 
+	takeover *takeover // how Run begins, where it goes on with another player's stream
+
 	stepping *order // a Step that is not through, or nil
 	steps    int    // that it has left
 	stepped  int    // that it has made
@@ -229,6 +236,9 @@ func New(cfg Config) (*Player, error) {
 	if cfg.Tape != nil {
 		t := NewTapeSource(cfg.Tape)
 		p.source, p.asTape, p.ordinals.numbering = t, cfg.Shards == cfg.Tape.Shards(), t.numbers
+	}
+	if cfg.Paired {
+		p.voice.every = pairedNoticeEvery
 	}
 	p.ordinals.span = p.source.Span()
 	p.setTopics(newTopics(cfg.Topics))
@@ -313,11 +323,16 @@ func (p *Player) Run(ctx context.Context) (Report, error) {
 	p.wall = wire.NanosOf(time.Now())
 	p.whole = context.WithoutCancel(ctx)
 	run := p.orders.open(ctx, p.wait)
-	if pub, ok := p.cfg.Publisher.(interface{ Epoch() wire.Epoch }); ok {
+	if pub, ok := p.cfg.Publisher.(interface{ Epoch() wire.Epoch }); ok && p.takeover == nil {
 		p.nameEpoch(pub.Epoch())
 	}
 	quiet := p.speak()
-	err = p.perform(run)
+	if p.takeover != nil {
+		err = p.takeUp(run)
+	}
+	if err == nil {
+		err = p.perform(run)
+	}
 	p.finish(run)
 	quiet()
 	if err == nil {

@@ -86,6 +86,7 @@ func (p *Player) takeAll(ctx context.Context, w Walk) error {
 func (p *Player) lastStep(rec wire.Record) bool {
 	p.steps, p.stepped = p.steps-1, p.stepped+1
 	p.resume = tapeTime{p.time(rec), true}
+	p.progress.clock.stands(p.resume.at)
 	return p.steps == 0
 }
 
@@ -121,6 +122,7 @@ func (p *Player) untilDue(ctx context.Context, t wire.Nanos, now int64) (int64, 
 		}
 		now = p.wait.now()
 		p.pace.anchor(start, now)
+		p.progress.clock.runs(p.pace.tape, p.wall+wire.Nanos(p.pace.mono))
 	}
 	due := p.pace.due(t)
 	if due <= now {
@@ -238,6 +240,7 @@ func (p *Player) flush(ctx context.Context, s int) error {
 	if len(b.dues) > 0 {
 		now := p.wait.now()
 		p.pace.sent(b.dues, now)
+		p.progress.clock.runs(p.pace.tape, p.wall+wire.Nanos(p.pace.mono))
 	}
 	p.sent(s, b.first, b.last, b.time)
 	b.Release()

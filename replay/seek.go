@@ -149,6 +149,7 @@ func (p *Player) begin(ctx context.Context) error {
 	p.startEpoch(s.place+wire.Ordinal(pass)*p.ordinals.span, lastPlace{place: s.place, known: !p.cfg.NoSnapshot})
 	p.status.lanesAre(false)
 	p.ended, p.resume = false, tapeTime{}
+	p.progress.clock.stands(0)
 	p.progress.Time.Store(int64(s.time))
 	return p.begun(pub.Epoch(), s.order)
 }

@@ -15,7 +15,7 @@ const DeckTopic = OperatorPrefix + "deck"
 type DeckNotice struct {
 	Time    Nanos  `json:"time"`              // when it was so, by the player's wall clock
 	Session string `json:"session,omitempty"` // name of the deck
-	// Command is what brought the change about: "play" at the start, "seek",
+	// Command is what brought the change about: "play" at the start, "takeover", "seek",
 	// "pause", "resume", "step", "speed", "loop", "unloop", "filter", "squeeze", "stop",
 	// or "end" at the tape's end. Empty where it says how things stand, once a second.
 	Command string `json:"command,omitempty"`
@@ -38,6 +38,37 @@ type DeckNotice struct {
 	SqueezeNs     int64  `json:"squeeze_ns,omitempty"`  // what longer idle stretches last
 	SqueezedNs    int64  `json:"squeezed_ns,omitempty"` // idle tape time that was left out so far
 	Records       uint64 `json:"records"`               // sent so far, last values not counted
+	// Stream is what another player of the same source needs to go on in the place of
+	// this one; nil where it is not one of a pair.
+	Stream *DeckStream `json:"stream,omitempty"`
+}
+
+// DeckStream says how an epoch of a player's stream lies on its source.
+type DeckStream struct {
+	Start  Ordinal  `json:"start"`            // place of its first record, counted through all passes
+	AsOf   *Ordinal `json:"as_of,omitempty"`  // place in a pass that its last values come before; nil: it has none
+	Values *Ordinal `json:"values,omitempty"` // how many these are; nil while they are being sent
+	// Clock is the tape's time when the notice was made, which goes on from there at the
+	// player's speed while that plays; 0: it begins with the next record.
+	Clock Nanos `json:"clock,omitempty"`
+	// Places of the loop, in a pass, and whether at a pace a round lasts to its end.
+	LoopFrom  Ordinal `json:"loop_from,omitempty"`
+	LoopTo    Ordinal `json:"loop_to,omitempty"`
+	LoopWaits bool    `json:"loop_waits,omitempty"`
+	// What the player plays of its source: [From, To) by its clock, 0 is open, and
+	// how often; below 0 without end.
+	From   Nanos `json:"from,omitempty"`
+	To     Nanos `json:"to,omitempty"`
+	Passes int   `json:"passes"`
+	// Points are, per shard, where two of its records are; nil where nothing was sent.
+	Points []*DeckPoint `json:"points"`
+}
+
+// DeckPoint is where records of a shard are: ordinals as headers have them.
+type DeckPoint struct {
+	First   Ordinal `json:"first"` // of sequence 0
+	Seq     Seq     `json:"seq"`   // of a later record, or the same
+	Ordinal Ordinal `json:"ordinal"`
 }
 
 // DeckLoop is a part of a tape that is played again and again.

@@ -30,23 +30,35 @@ func (p *Publisher) Begin(ctx context.Context, start wire.SessionStart) error {
 	}
 	p.lock()
 	defer p.unlock()
+	return p.begin(&start, 0, (*shard).left)
+}
+
+// begin is Begin for who holds the shards: in an epoch above another one, and from a
+// place of each shard. With no start it is the stream's beginning.
+func (p *Publisher) begin(start *wire.SessionStart, above wire.Epoch, left func(*shard) place) error {
 	if p.ended.Load() {
 		return ErrEnded
 	}
 	hellos := make([][]byte, len(p.shards))
 	for i, s := range p.shards {
-		from := s.left()
-		start.PreviousEpoch, start.PreviousNext, start.PreviousHash = from.epoch, from.next, from.hash
+		from := left(s)
 		session := p.cfg.Session
-		session.Start = &start
 		var err error
+		if start == nil {
+			if hellos[i], err = wire.AppendSession(nil, &session); err != nil {
+				return fmt.Errorf("publisher: session: %w", err)
+			}
+			continue
+		}
+		start.PreviousEpoch, start.PreviousNext, start.PreviousHash = from.epoch, from.next, from.hash
+		session.Start = start
 		if hellos[i], err = wire.AppendSession(nil, &session); err != nil {
 			return fmt.Errorf("publisher: session: %w", err)
 		}
 	}
-	epoch := nextEpoch(p.Epoch(), p.cfg.Now())
+	epoch := nextEpoch(max(p.Epoch(), above), p.cfg.Now())
 	for i, s := range p.shards {
-		s.before, s.owesHello = s.left(), true
+		s.before, s.owesHello = left(s), true
 		s.hello, s.epoch, s.next, s.hash = hellos[i], epoch, 0, 0
 		if s.line != nil {
 			s.line.epoch, s.line.owing = s.line.epoch+1, false

@@ -98,8 +98,8 @@ func (p *Publisher) End(ctx context.Context) error {
 func (p *Publisher) Stop() {
 	mark := wire.FlagEnd | wire.FlagEarly
 	switch {
-	case p.linger:
-		return // End is through
+	case p.linger, p.silent.Load():
+		return // End is through, or nothing has begun
 	case p.ended.Load():
 		mark = wire.FlagEnd
 	}
@@ -223,6 +223,10 @@ func (p *Publisher) attend(s *shard) error {
 	s.lastHear = now
 	s.greet = s.greet || p.crowded(s)
 	p.look(s)
+	if p.silent.Load() {
+		s.greet = false // a takeover greets everybody
+		return nil
+	}
 	if s.line != nil {
 		if err := s.tryMoveLine(); err != nil {
 			return err

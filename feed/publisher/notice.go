@@ -34,7 +34,8 @@ type notices struct {
 // topic, see wire.OperatorPrefix, and body a JSON object. It is copied. The notice
 // goes out on shard 0, at once where nobody is sending there. It may be lost:
 // Notice never waits, and where a full queue keeps many from going out, the oldest
-// is dropped and counted in Stats. Any goroutine may call it.
+// is dropped and counted in Stats. A publisher that stands by says nothing. Any goroutine
+// may call it.
 func (p *Publisher) Notice(topic string, body []byte) error {
 	switch {
 	case p.ended.Load():
@@ -43,6 +44,9 @@ func (p *Publisher) Notice(topic string, body []byte) error {
 		return fmt.Errorf("%w: topic %q", ErrNotice, topic)
 	case len(body) > noticeBodyMax:
 		return fmt.Errorf("%w: body of %d bytes, at most %d", ErrNotice, len(body), noticeBodyMax)
+	}
+	if p.silent.Load() {
+		return nil
 	}
 	if err := p.notices.add(topic, body, p.cfg.Now()); err != nil {
 		return err

@@ -65,6 +65,10 @@ type Config struct {
 	// Awaits is called by WaitHandled, from time to time, when it has waited for long:
 	// how long, and for whom. It must not call the publisher. Default: nothing.
 	Awaits func(waited time.Duration, absent []Absent)
+	// Standby makes the publisher one of a pair, of which the other one sends: its
+	// endpoints are bound, it hears readers, and is silent until TakeOver. Until then Tick
+	// is to be called, and nothing else that sends. Default: it sends.
+	Standby bool
 	// Faults is what happens to messages on their way, as on a bad network: readers see
 	// gaps, repeats and damage, and nothing goes out by reference. Default: nothing.
 	Faults *faults.Plan
@@ -120,7 +124,8 @@ type Publisher struct {
 		wall wire.Nanos
 	}
 	ended  atomic.Bool
-	linger bool // Close lets what is unsent go out
+	silent atomic.Bool // Config.Standby, until TakeOver
+	linger bool        // Close lets what is unsent go out
 }
 
 // ErrEnded: Send after End.
@@ -142,6 +147,7 @@ func New(cfg Config) (*Publisher, error) {
 	}
 	p := &Publisher{cfg: cfg, readers: readers{shards: len(cfg.Endpoints), barrier: cfg.Barrier}, registry: registry}
 	p.epoch.Store(uint64(cfg.Epoch))
+	p.silent.Store(cfg.Standby)
 	p.began.at = time.Now()
 	p.began.wall = wire.NanosOf(p.began.at)
 	sockets := make([]*zsock.Socket, 0, len(cfg.Endpoints))
