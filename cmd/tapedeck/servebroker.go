@@ -76,8 +76,8 @@ func (s *station) startPair(own string) error {
 	p.broker = s.broker
 	cfg.OnActive, cfg.OnPassive = p.onActive, p.onPassive
 	var err error
-	if p.Pair, err = binarystar.New(cfg); err != nil {
-		return withHint(err, "broker.pair_bind and broker.pair_peer say where the two of a pair talk")
+	if p.pairLink, err = f.open(partBroker, cfg); err != nil {
+		return withHint(err, "broker.pair_bind, broker.pair_peer and broker.pair_bus say where the two of a pair talk, and are asked")
 	}
 	f.warnOfOnePath(s.out, []string{own})
 	if len(s.join) == 1 && slices.ContainsFunc(s.cfg.parts, func(part string) bool { return part != partBroker && part != partMetrics && part != partState }) {
@@ -92,14 +92,14 @@ func (s *station) startPair(own string) error {
 // brokerPairFlags are the settings of a pair in the words of the flags.
 func (c *serveConfig) brokerPairFlags() *pairFlags {
 	b := &c.broker
-	return &pairFlags{role: b.pair, bind: b.pairBind, peer: b.pairPeer, heartbeat: b.pairHeartbeat, failback: b.pairFailback}
+	return &pairFlags{role: b.pair, bind: b.pairBind, peer: b.pairPeer, heartbeat: b.pairHeartbeat, failback: b.pairFailback, bus: b.pairBus}
 }
 
 // checkPair refuses what makes no pair of brokers.
 func (c *serveConfig) checkPair() error {
 	b := &c.broker
 	switch {
-	case b.pair == "" && (b.pairBind != "" || b.pairPeer != "" || b.pairFailback != 0):
+	case b.pair == "" && (b.pairBind != "" || b.pairPeer != "" || b.pairBus != "" || b.pairFailback != 0):
 		return usagef("broker.pair says which of a pair this broker is: primary or backup")
 	case b.pair == "":
 		return nil
@@ -115,7 +115,7 @@ func (c *serveConfig) checkPair() error {
 
 // brokerPair is a broker's half of a pair.
 type brokerPair struct {
-	*binarystar.Pair
+	*pairLink
 	broker  *majordomo.Broker
 	said    *output // for messages
 	remarks *output

@@ -61,6 +61,7 @@ type serveConfig struct {
 		workers         int
 
 		pair, pairBind, pairPeer    string
+		pairBus                     string
 		pairHeartbeat, pairFailback time.Duration
 	}
 	decks struct {

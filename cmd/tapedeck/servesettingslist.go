@@ -74,6 +74,7 @@ func (c *serveConfig) brokerSettings() []setting {
 		textSetting("broker.pair_peer", &c.broker.pairPeer, "endpoint where the other one announces itself"),
 		timeSetting("broker.pair_heartbeat", &c.broker.pairHeartbeat, time.Millisecond, "between announcements; one that is silent for two of them is gone; the same on both"),
 		timeSetting("broker.pair_failback", &c.broker.pairFailback, 0, "how long a primary must have been well before the backup gives the work back to it; 0s: it does not"),
+		textSetting("broker.pair_bus", &c.broker.pairBus, `endpoint where tapedeck pair asks this one how it stands, and promotes it; "": nowhere`),
 	}
 }
 
