@@ -37,6 +37,9 @@ func (p *Pair) say() error {
 		s, e := m.State()
 		frame = AppendAnnouncement(nil, s, e, p.cfg.Compatible)
 	})
+	if note := p.note.Load(); note != nil && !p.cfg.Compatible {
+		frame = AppendNote(frame, *note)
+	}
 	err := p.pub.SendFrames(frame)
 	if errors.Is(err, zsock.ErrAgain) {
 		return nil // PUB drops rather than wait, and the next one says the same
@@ -66,7 +69,7 @@ func (p *Pair) listen() error {
 			p.refuse(err)
 			continue
 		}
-		p.heard(p.now(), s, epoch)
+		p.heard(p.now(), s, epoch, Note(frames[0]))
 	}
 }
 
@@ -80,17 +83,23 @@ func (p *Pair) refuse(err error) {
 }
 
 // heard hands an announcement on, with the time when it came.
-func (p *Pair) heard(at time.Duration, s State, epoch uint64) {
+func (p *Pair) heard(at time.Duration, s State, epoch uint64, note []byte) {
 	select {
 	case p.events <- func() {
 		var out Outcome
 		p.locked(func(m *Machine) {
+			if s != Active || m.fences(s, epoch) {
+				note = nil
+			}
 			before := m.counters.SameRole
 			if out = m.Peer(at, s, epoch); before == 0 && m.counters.SameRole == 1 {
 				p.cfg.Warn(fmt.Errorf("binarystar: both servers are the %v: one must be the other", p.cfg.Role))
 			}
 		})
 		p.act(out)
+		if len(note) > 0 && p.cfg.OnNote != nil {
+			p.cfg.OnNote(note)
+		}
 	}:
 	default:
 		p.locked(func(*Machine) { p.missed++ })

@@ -341,6 +341,12 @@ func TestAnnouncement(t *testing.T) {
 			t.Errorf("%q is %v, epoch %d, %v", got, s, e, err)
 		}
 	}
+	for note, want := range map[string]string{"": "3 TPBS1 epoch=7", "have=1 2": "3 TPBS1 epoch=7 have=1 2"} {
+		got := AppendNote(AppendAnnouncement(nil, Active, 7, false), []byte(note))
+		if s, e, err := ParseAnnouncement(got); string(got) != want || s != Active || e != 7 || err != nil || string(Note(got)) != note {
+			t.Errorf("%q is %v in %d with %q, %v", got, s, e, Note(got), err)
+		}
+	}
 	for _, bad := range []string{"", "0", "5", "x", "3 ", "3x", "3 TPBS2 epoch=7", "3 TPBS1 epoch=", "3 TPBS1 epoch=-1", "3 TPBS1 epoch=99999999999999999999"} {
 		if _, _, err := ParseAnnouncement([]byte(bad)); err == nil {
 			t.Errorf("%q was taken", bad)
@@ -350,15 +356,18 @@ func TestAnnouncement(t *testing.T) {
 
 func FuzzParseAnnouncement(f *testing.F) {
 	f.Add([]byte("3 TPBS1 epoch=7"))
+	f.Add([]byte("3 TPBS1 epoch=7 have=1.2"))
 	f.Add([]byte("1"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, e, err := ParseAnnouncement(b)
 		if err != nil {
 			return
 		}
-		s2, e2, err := ParseAnnouncement(AppendAnnouncement(nil, s, e, false))
-		if err != nil || s2 != s || e2 != e {
-			t.Errorf("%v %d came back as %v %d, %v", s, e, s2, e2, err)
+		note := Note(b)
+		again := AppendNote(AppendAnnouncement(nil, s, e, false), note)
+		s2, e2, err := ParseAnnouncement(again)
+		if err != nil || s2 != s || e2 != e || string(Note(again)) != string(note) {
+			t.Errorf("%v %d %q came back as %v %d %q, %v", s, e, note, s2, e2, Note(again), err)
 		}
 	})
 }

@@ -6,8 +6,11 @@ import (
 	"strconv"
 )
 
-// announcementMax bounds an announcement, bytes.
-const announcementMax = 128
+// NoteMax bounds a note, bytes.
+const NoteMax = 64 << 10
+
+// announcementMax bounds an announcement with its note, bytes.
+const announcementMax = 128 + NoteMax
 
 // announcementWord follows the digit in an announcement of ours.
 const announcementWord = " TPBS1 epoch="
@@ -26,8 +29,28 @@ func AppendAnnouncement(dst []byte, s State, epoch uint64, compatible bool) []by
 	return strconv.AppendUint(dst, epoch, 10)
 }
 
-// ParseAnnouncement reads an announcement; the epoch of one that has none is 0. What
-// follows the epoch behind a space is ignored.
+// AppendNote appends what the servers have to say to each other beside that, at most
+// NoteMax bytes, to an announcement with an epoch: " " and the note.
+func AppendNote(dst, note []byte) []byte {
+	if len(note) == 0 {
+		return dst
+	}
+	return append(append(dst, ' '), note...)
+}
+
+// Note returns the note of an announcement that ParseAnnouncement has read, borrowed
+// from b, or nil.
+func Note(b []byte) []byte {
+	_, rest, ok := bytes.Cut(b, []byte(announcementWord))
+	if !ok {
+		return nil
+	}
+	_, note, _ := bytes.Cut(rest, []byte(" "))
+	return note
+}
+
+// ParseAnnouncement reads an announcement; the epoch of one that has none is 0. A note,
+// which stands behind the epoch and a space, is Note's to read.
 func ParseAnnouncement(b []byte) (s State, epoch uint64, err error) {
 	if len(b) == 0 || len(b) > announcementMax {
 		return 0, 0, fmt.Errorf("binarystar: an announcement of %d bytes", len(b))
@@ -40,12 +63,12 @@ func ParseAnnouncement(b []byte) (s State, epoch uint64, err error) {
 	}
 	rest, ok := bytes.CutPrefix(b, []byte(announcementWord))
 	if !ok {
-		return 0, 0, fmt.Errorf("binarystar: an announcement with %q behind the state", b)
+		return 0, 0, fmt.Errorf("binarystar: an announcement with %.64q behind the state", b)
 	}
 	digits, _, _ := bytes.Cut(rest, []byte(" "))
 	epoch, err = strconv.ParseUint(string(digits), 10, 64)
 	if err != nil {
-		return 0, 0, fmt.Errorf("binarystar: an announcement with the epoch %q", digits)
+		return 0, 0, fmt.Errorf("binarystar: an announcement with the epoch %.64q", digits)
 	}
 	return s, epoch, nil
 }

@@ -42,6 +42,10 @@ type Config struct {
 	// one after the other, and nothing is accepted before OnActive has returned. They
 	// must not call the Pair.
 	OnActive, OnPassive func(epoch uint64, reason string)
+	// OnNote is called with the notes of the active peer, after they have become as they
+	// are: where it was fenced, or is not active, it is not heard. The note is owned. It
+	// is called as OnActive is, and must not call the Pair.
+	OnNote func(note []byte)
 	// Warn is told what an operator should know. Default: nothing.
 	Warn func(error)
 }
@@ -89,6 +93,7 @@ type Pair struct {
 	active   atomic.Bool // and OnActive has returned
 	accepted atomic.Uint64
 	announce atomic.Bool // without waiting for the heartbeat
+	note     atomic.Pointer[[]byte]
 
 	mu      sync.Mutex // over what follows
 	machine *Machine
@@ -217,6 +222,19 @@ func (p *Pair) Promote(ctx context.Context, force bool) error {
 		err = ErrPeerActive
 	}
 	return err
+}
+
+// SetNote makes a note, of at most NoteMax bytes, go with every announcement from now
+// on, and announces at once; nil takes it back. The note is owned by the Pair. A server
+// that says Compatible says none.
+func (p *Pair) SetNote(note []byte) error {
+	if len(note) > NoteMax {
+		return fmt.Errorf("binarystar: a note of %d bytes", len(note))
+	}
+	p.note.Store(&note)
+	p.announce.Store(true)
+	p.waiter.Wake()
+	return nil
 }
 
 // do has f done by the deciding goroutine.

@@ -154,6 +154,51 @@ func TestVoter(t *testing.T) {
 	}
 }
 
+// TestNotes: what the active one says goes with its announcements, at once; what a
+// passive one says is not heard.
+func TestNotes(t *testing.T) {
+	at := endpoints(t)
+	heard := [2]chan string{make(chan string, 1000), make(chan string, 1000)}
+	cfg := func(r Role) Config {
+		return Config{Role: r, Bind: at[r], Peer: at[1-r], Heartbeat: time.Hour, OnNote: func(b []byte) { heard[r] <- string(b) }}
+	}
+	b := start(t, cfg(Backup))
+	if err := b.SetNote([]byte("passive")); err != nil {
+		t.Fatal(err)
+	}
+	a := start(t, cfg(Primary))
+	if err := a.SetNote(make([]byte, NoteMax+1)); err == nil {
+		t.Error("a note that is too long was taken")
+	}
+	// A subscription takes its way, and what is announced before is not repeated for an
+	// hour.
+	for i := 0; a.Status().Peer == "never heard" || b.Status().Peer == "never heard"; i++ {
+		if err := errors.Join(a.SetNote([]byte("first")), b.SetNote([]byte("passive"))); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	a.want(t, Active)
+	b.want(t, Passive)
+	if err := a.SetNote([]byte("second")); err != nil {
+		t.Fatal(err)
+	}
+	for got := range heard[1] {
+		if got == "second" {
+			break
+		}
+		if got != "first" {
+			t.Errorf("heard %q", got)
+		}
+	}
+	if s := b.Status(); s.Malformed != 0 {
+		t.Errorf("status %+v", s)
+	}
+	if err := a.Promote(t.Context(), false); err != nil || len(heard[0]) != 0 {
+		t.Errorf("%v; heard %d notes of the passive one", err, len(heard[0]))
+	}
+}
+
 // TestForcedPromotion: the one that was active yields.
 func TestForcedPromotion(t *testing.T) {
 	_, a, b := startBoth(t)

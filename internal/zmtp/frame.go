@@ -58,6 +58,14 @@ func appendCommand(dst []byte, name string, data []byte) []byte {
 // stand between messages, not within one.
 func AppendPong(dst, context []byte) []byte { return appendCommand(dst, "PONG", context) }
 
+// AppendPing appends a ping, whose context of at most 16 bytes the answer repeats, and
+// returns the extended slice. It may stand between messages, not within one. libzmq
+// answers when it has handed on all messages before it.
+func AppendPing(dst, context []byte) []byte {
+	b := [18]byte{} // a time to live of 0: none
+	return appendCommand(dst, "PING", b[:2+copy(b[2:], context)])
+}
+
 // readyData is what the READY command of a PUB socket says.
 func readyData() []byte {
 	const property, value = "Socket-Type", "PUB"

@@ -38,6 +38,7 @@ type Session struct {
 	buf     []byte
 	within  bool    // in the middle of a message
 	skipped bool    // the message at hand is no subscription
+	minor   byte    // of the peer's version, where that is 3
 	opener  *opener // of a connection with keys, once it stands
 }
 
@@ -100,8 +101,14 @@ func (s *Session) takeGreeting(ours *[greetingSize]byte) error {
 			return err
 		}
 	}
+	if s.minor = b[11]; b[10] > 3 {
+		s.minor = 1 // and knows what came before
+	}
 	return nil
 }
+
+// AnswersPings reports whether the peer's version of the protocol has pings: 3.1.
+func (s *Session) AnswersPings() bool { return s.minor >= 1 }
 
 func check(ok bool, err error) error {
 	if ok {
@@ -118,13 +125,14 @@ const (
 	Subscribe Kind = iota + 1
 	Cancel
 	Ping    // to be answered with AppendPong
+	Pong    // the answer to AppendPing
 	Foreign // a message or command that is no word of a subscriber
 )
 
 // Event is one word of a subscriber.
 type Event struct {
 	Kind Kind
-	// Data is the topic, or what a pong repeats. Borrowed until the next call.
+	// Data is the topic, what a pong is to repeat, or what it repeats. Borrowed until the next call.
 	Data []byte
 }
 
@@ -171,6 +179,8 @@ func (s *Session) takeCommand(flags byte, body []byte) (Event, error) {
 			return Event{}, fmt.Errorf("%w: ping of %d bytes", ErrProtocol, len(data))
 		}
 		return Event{Ping, data[2:]}, nil
+	case "PONG":
+		return Event{Pong, data}, nil
 	}
 	return Event{Kind: Foreign}, nil
 }
