@@ -37,6 +37,7 @@ type hub struct {
 	closing   bool
 	ring      *ring // not nil while nothing is sent: what would have been
 	ringNow   time.Time
+	confirms  *confirms // of one of a pair
 	counts    hubCounts
 
 	out      []byte    // messages of the batch at hand, for readers of everything
@@ -129,7 +130,7 @@ func (h *hub) serve(conn net.Conn) {
 	if err == nil {
 		err = conn.SetDeadline(time.Time{})
 	}
-	r := h.join(conn, outward, who, err == nil)
+	r := h.join(conn, outward, who, err == nil, err == nil && session.AnswersPings())
 	if r == nil {
 		_ = conn.Close()
 		return
@@ -174,7 +175,7 @@ func remoteAddress(conn net.Conn) netip.Addr {
 
 // join makes a connection a reader, or returns nil where it has not said that it
 // is one, or there are too many.
-func (h *hub) join(conn, outward net.Conn, who identity, greeted bool) *reader {
+func (h *hub) join(conn, outward net.Conn, who identity, greeted, pings bool) *reader {
 	peer := zmtp.PeerName(conn)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -188,8 +189,9 @@ func (h *hub) join(conn, outward net.Conn, who identity, greeted bool) *reader {
 		peer = fmt.Sprintf("%s#%d", peer, h.number)
 	}
 	r := newReader(h, outward, peer)
-	r.who = who
+	r.who, r.pings = who, pings
 	h.readers[r] = struct{}{}
+	h.confirms.meets(r)
 	h.counts.joined++
 	h.owner.joined(r)
 	return r
@@ -227,6 +229,8 @@ func (h *hub) listenTo(r *reader, session *zmtp.Session) {
 			h.unsubscribe(r, e.Data)
 		case zmtp.Ping:
 			r.pong(e.Data)
+		case zmtp.Pong:
+			h.pongOf(r, e.Data)
 		default:
 			h.mu.Lock()
 			h.counts.foreign++
@@ -284,6 +288,7 @@ func (h *hub) part(r *reader) {
 	h.counts.left++
 	h.counts.dropped += r.dropped.Load()
 	h.owner.parted(r)
+	h.confirms.leaves(r)
 	r.discard()
 	// Topics that have been quiet may remember the reader for long.
 	r.subscriptions, r.batch = nil, nil
@@ -301,6 +306,7 @@ func (h *hub) caughtUp(r *reader) {
 	r.mu.Unlock()
 	h.counts.overflowed++
 	r.asked = time.Now()
+	h.confirms.meets(r)
 	h.owner.recover(r)
 }
 

@@ -32,8 +32,9 @@ type PairNotice struct {
 
 // Standby makes a proxy one of a pair: it begins passive.
 type Standby struct {
-	// Keep is how long live messages are kept while the proxy is passive: longer than
-	// it takes from the other one's end until this one is active. Default 5 s.
+	// Keep is how long live messages are kept at most while the proxy is passive: longer
+	// than it takes from the other one's end until this one is active. It is also how far
+	// behind a reader may be that an active one waits for, see Confirm. Default 5 s.
 	Keep time.Duration
 	// Bytes bounds what is kept. As much more may wait for each reader. Default
 	// 128 MiB.
@@ -67,9 +68,11 @@ func (p *Proxy) Activate(epoch uint64, reason string) RingState {
 	g.trim(now)
 	kept := g.state(now)
 	p.hub.ring = nil
+	p.hub.confirms.restart(p.hub.readers)
 	p.stats.Activations++
 	p.stats.SentAgain += uint64(kept.Messages)
 	p.stats.RingShort += g.short
+	p.stats.RingHad += g.had
 	if kept.Reach < p.cfg.Standby.Keep {
 		p.stats.RingYoung++
 	}
@@ -97,7 +100,7 @@ func (p *Proxy) Deactivate(epoch uint64, reason string) {
 		return
 	}
 	p.noticeLocked(PairTopic, PairNotice{State: "passive", Epoch: epoch, Reason: reason})
-	p.hub.ring = newRing(p.cfg.Standby.Keep, p.cfg.Standby.Bytes, time.Now())
+	p.hub.ring = newRing(p.cfg.Standby.Keep, p.cfg.Standby.Bytes, time.Now(), p.positionsLocked())
 }
 
 // Passive reports whether the proxy is one of a pair, and not the active one; and what

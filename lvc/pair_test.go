@@ -130,7 +130,7 @@ func TestClientsWay(t *testing.T) {
 // TestRing: what is kept is bounded by time, by bytes, and what had to go early is counted.
 func TestRing(t *testing.T) {
 	now := time.Unix(1000, 0)
-	g := newRing(8*time.Second, 1<<30, now)
+	g := newRing(8*time.Second, 1<<30, now, make([]Position, 1))
 	h := wire.Plain{Epoch: 1, Shards: 1}
 	add := func(body int) {
 		g.add(now, []byte("T"), &h, make([]byte, body))
@@ -158,7 +158,7 @@ func TestRing(t *testing.T) {
 	if n != st.Messages || first+wire.Seq(n) != h.Seq {
 		t.Errorf("%d messages from %d, %d are kept and the next is %d", n, first, st.Messages, h.Seq)
 	}
-	g = newRing(8*time.Second, 1<<20, now)
+	g = newRing(8*time.Second, 1<<20, now, make([]Position, 1))
 	for range 100 {
 		add(100 << 10)
 	}
@@ -170,14 +170,18 @@ func TestRing(t *testing.T) {
 // TestRingAllocs: keeping messages costs no allocation each.
 func TestRingAllocs(t *testing.T) {
 	now := time.Unix(1000, 0)
-	g := newRing(time.Second, 1<<30, now)
+	g := newRing(time.Second, 1<<30, now, make([]Position, 1))
 	h := wire.Plain{Epoch: 1, Shards: 1}
 	topic, body := []byte("TOPIC"), make([]byte, 100)
+	have := []Position{{Epoch: 1}}
 	step := func() {
 		for range 1000 {
 			now = now.Add(100 * time.Microsecond)
 			g.add(now, topic, &h, body)
+			h.Seq++
 		}
+		have[0].Next = h.Seq - 10
+		g.drop(have, have)
 	}
 	for range 100 {
 		step()

@@ -140,10 +140,6 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	p.hub = newHub(cfg.QueueBytes, cfg.MaxReaders, cfg.Lock, p)
 	p.hub.perAddress = cfg.MaxPerAddress
-	if s := cfg.Standby; s != nil {
-		p.hub.ring = newRing(s.Keep, s.Bytes, time.Now())
-		p.hub.queueBytes += s.Bytes // what was kept comes at once
-	}
 	if cfg.Warm != nil {
 		p.warm(cfg.Warm)
 	}
@@ -152,6 +148,11 @@ func New(cfg Config) (*Proxy, error) {
 			return nil, fmt.Errorf("lvc: position of shard %d, there are %d", at.Shard, cfg.Shards)
 		}
 		p.feeds[at.Shard].epoch, p.feeds[at.Shard].next = at.Epoch, at.Next
+	}
+	if s := cfg.Standby; s != nil {
+		p.hub.ring = newRing(s.Keep, s.Bytes, time.Now(), p.positionsLocked())
+		p.hub.confirms = newConfirms(s.Keep)
+		p.hub.queueBytes += s.Bytes // what was kept comes at once
 	}
 	if err := p.bind(); err != nil {
 		return nil, errors.Join(err, p.Close())

@@ -32,6 +32,10 @@ type reader struct {
 	batch         []byte    // messages of the batch at hand that its filters want
 	messages      int       // in batch
 	asked         time.Time // when it last wanted an answer
+	pings         bool      // its version of the protocol has them
+	marked        uint64    // the latest mark that it was given, see confirms
+	confirmed     uint64    // the latest that it has all before
+	tooFar        bool      // it is not waited for
 
 	answered chan struct{} // holds a token while no long answer is on its way
 	wake     chan struct{} // 1: the queue has something, or the reader ends
@@ -40,22 +44,24 @@ type reader struct {
 	mu     sync.Mutex // a leaf: nothing is locked within
 	queue  []item     // from head on
 	head   int
-	tail   *chunk // the last item, where messages may be copied behind it
-	queued int64  // bytes of chunks in the queue, and being written
-	urgent []byte // between messages, before the queue
-	behind bool   // the queue was full: nothing goes in until it is empty
-	ending bool   // what waits is written, then the connection closes
-	told   bool   // that records were dropped has been squawked
+	tail   *chunk       // the last item, where messages may be copied behind it
+	queued int64        // bytes of chunks in the queue, and being written
+	urgent []byte       // between messages, before the queue
+	behind bool         // the queue was full: nothing goes in until it is empty
+	ending bool         // what waits is written, then the connection closes
+	told   bool         // that records were dropped has been squawked
+	passed []passedMark // of a reader without pings, not yet acknowledged
 
 	dropped atomic.Uint64 // records
 	written atomic.Uint64 // bytes that the kernel took
 }
 
 // item is what waits for a reader: messages, or a long answer that is yet to be
-// put together.
+// put together, or a mark of a reader without pings.
 type item struct {
 	chunk  *chunk
 	answer *answer
+	mark   uint64
 }
 
 func newReader(h *hub, conn net.Conn, peer string) *reader {
@@ -163,8 +169,11 @@ func (r *reader) take(bufs net.Buffers, taken []*chunk) (_ net.Buffers, _ []*chu
 	}
 	for r.head < len(r.queue) && len(taken) < writeAtOnce {
 		it := &r.queue[r.head]
-		if it.answer != nil && len(bufs) > 0 {
+		if (it.answer != nil || it.mark != 0) && len(bufs) > 0 {
 			break
+		}
+		if it.mark != 0 {
+			r.passed = append(r.passed, passedMark{it.mark, r.written.Load()})
 		}
 		a = it.answer
 		if it.chunk != nil {
@@ -236,6 +245,8 @@ func (r *reader) write() {
 			clear(taken)
 		case r.ended():
 			return
+		case r.wrote(nil): // the last that waited was a mark
+			r.hub.caughtUp(r)
 		default:
 			select {
 			case <-r.wake:
@@ -280,7 +291,7 @@ func (r *reader) discard() {
 	for _, it := range queue {
 		if it.chunk != nil {
 			it.chunk.release()
-		} else {
+		} else if it.answer != nil {
 			r.hub.owner.abandoned(it.answer)
 		}
 	}

@@ -13,18 +13,22 @@ const (
 )
 
 // ring is the live messages of the latest time, as they would have gone out: what a
-// passive proxy has to give to its readers when it becomes active. It is bounded by
-// time and by bytes; the bound of bytes is not to be met.
+// passive proxy has to give to its readers when it becomes active. What all of them
+// have got from the active one goes as soon as that is known; else it is bounded by
+// time, and by bytes, whose bound is not to be met.
 type ring struct {
 	keep  time.Duration
 	bytes int64
 
-	blocks []ringBlock // oldest first
-	spare  [][]byte
-	size   int64 // of the blocks
-	began  time.Time
-	early  time.Time // when the latest message came that had to go before its time
-	short  uint64    // messages that went before their time
+	from    []Position  // of each shard, where what is kept began
+	covered bool        // all readers have what came before that
+	held    []ringBlock // notices older than blocks, one each, oldest first
+	blocks  []ringBlock // oldest first
+	spare   [][]byte
+	size    int64 // of both
+	early   time.Time
+	short   uint64 // messages that had to go before their time
+	had     uint64 // messages that went since all readers have them
 }
 
 // ringBlock is whole messages, one after the other.
@@ -36,18 +40,27 @@ type ringBlock struct {
 
 // RingState is how far back a passive proxy can go.
 type RingState struct {
-	Reach    time.Duration `json:"reach_ns"` // everything since then is there
+	// Reach: of everything since then, what readers of the active one do not all have
+	// is there.
+	Reach    time.Duration `json:"reach_ns"`
 	Messages int           `json:"messages"`
 	Bytes    int64         `json:"bytes"`
+	Had      uint64        `json:"had"`   // messages that went early, since all readers have them
 	Short    uint64        `json:"short"` // messages that went before their time, as they took too many bytes
 }
 
-func newRing(keep time.Duration, bytes int64, now time.Time) *ring {
-	return &ring{keep: keep, bytes: bytes, began: now, early: now}
+// newRing returns an empty ring that begins where the shards are.
+func newRing(keep time.Duration, bytes int64, now time.Time, from []Position) *ring {
+	return &ring{keep: keep, bytes: bytes, early: now, from: from}
 }
 
 // add keeps a message.
 func (g *ring) add(now time.Time, topic []byte, h *wire.Plain, body []byte) {
+	if int(h.Shard) < len(g.from) && h.Shards > 0 {
+		if f := &g.from[h.Shard]; f.Epoch == 0 {
+			f.Epoch, f.Next = h.Epoch, h.Seq
+		}
+	}
 	n := len(g.blocks)
 	if n == 0 || len(g.blocks[n-1].data)+len(topic)+len(body)+wire.PlainHeaderSize+32 > chunkSize && len(g.blocks[n-1].data) > 0 ||
 		now.Sub(g.blocks[n-1].first) > g.keep/8 {
@@ -77,32 +90,114 @@ func (g *ring) room() []byte {
 // trim drops what is old, and the oldest where there is too much.
 func (g *ring) trim(now time.Time) {
 	drop := 0
-	for drop < len(g.blocks)-1 {
-		b := &g.blocks[drop]
-		old := now.Sub(b.last) > g.keep
-		if !old && g.size <= g.bytes {
-			break
-		}
-		if !old {
-			g.short += uint64(b.messages)
-			g.early = b.last
-		}
-		g.size -= int64(len(b.data))
-		if cap(b.data) <= 2*chunkSize && len(g.spare) < 8 {
-			g.spare = append(g.spare, b.data[:0])
-		}
+	for drop < len(g.held) && g.over(&g.held[drop], now) {
 		drop++
 	}
-	if drop > 0 {
-		n := copy(g.blocks, g.blocks[drop:])
-		clear(g.blocks[n:])
-		g.blocks = g.blocks[:n]
+	g.held = shift(g.held, drop)
+	for drop = 0; drop < len(g.blocks)-1 && len(g.held) == 0 && g.over(&g.blocks[drop], now); drop++ {
+		g.reuse(g.blocks[drop].data)
 	}
+	g.blocks = shift(g.blocks, drop)
+}
+
+// over reports whether a block, the oldest, has to go, and counts it out.
+func (g *ring) over(b *ringBlock, now time.Time) bool {
+	old := now.Sub(b.last) > g.keep
+	if !old && g.size <= g.bytes {
+		return false
+	}
+	if !old {
+		g.short += uint64(b.messages)
+		g.early, g.covered = b.last, false
+	}
+	g.size -= int64(len(b.data))
+	return true
+}
+
+// shift takes the first n blocks away.
+func shift(list []ringBlock, n int) []ringBlock {
+	if n == 0 {
+		return list
+	}
+	m := copy(list, list[n:])
+	clear(list[m:])
+	return list[:m]
+}
+
+// reuse keeps a block's memory for another.
+func (g *ring) reuse(data []byte) {
+	if cap(data) <= 2*chunkSize && len(g.spare) < 8 {
+		g.spare = append(g.spare, data[:0])
+	}
+}
+
+// drop drops what all readers have, by where the active proxy says that they are, and
+// where this one's own shards are. Notices, which have no place in the stream, stay
+// for their time.
+func (g *ring) drop(have, at []Position) {
+	g.covered = g.covered || covers(have, g.from, at)
+	done := 0
+	for ; done < len(g.blocks); done++ {
+		b := &g.blocks[done]
+		rest := b.data
+		for len(rest) > 0 {
+			_, h, _, after := nextEntry(rest)
+			if h.Shards == 0 {
+				g.held = append(g.held, ringBlock{data: append([]byte(nil), rest[:len(rest)-len(after)]...), messages: 1, first: b.first, last: b.last})
+				g.size += int64(len(rest) - len(after))
+			} else if !has(have, at, &h) {
+				break
+			} else {
+				g.had++
+			}
+			b.messages--
+			rest = after
+		}
+		g.size -= int64(len(b.data) - len(rest))
+		if len(rest) > 0 {
+			b.data = b.data[:copy(b.data, rest)]
+			break
+		}
+		g.reuse(b.data)
+	}
+	g.blocks = shift(g.blocks, done)
+}
+
+// has reports whether all readers have a message. One of another epoch than its shard
+// is in by now is of an earlier one.
+func has(have, at []Position, h *wire.Plain) bool {
+	if int(h.Shard) >= len(have) || int(h.Shard) >= len(at) {
+		return false
+	}
+	p := &have[h.Shard]
+	if p.Epoch == h.Epoch {
+		return h.Seq < p.Next
+	}
+	return p.Epoch != 0 && p.Epoch == at[h.Shard].Epoch
+}
+
+// covers reports whether all readers have what came before from.
+func covers(have, from, at []Position) bool {
+	if len(have) != len(from) {
+		return false
+	}
+	for i, f := range from {
+		switch p := have[i]; {
+		case p.Epoch == f.Epoch && p.Next >= f.Next:
+		case f.Epoch != 0 && p.Epoch == at[i].Epoch && p.Epoch != f.Epoch:
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // state says how far back it goes.
 func (g *ring) state(now time.Time) RingState {
-	s := RingState{Reach: min(now.Sub(g.early), g.keep), Bytes: g.size, Short: g.short}
+	s := RingState{Reach: min(now.Sub(g.early), g.keep), Bytes: g.size, Had: g.had, Short: g.short, Messages: len(g.held)}
+	if g.covered {
+		s.Reach = g.keep
+	}
 	for i := range g.blocks {
 		s.Messages += g.blocks[i].messages
 	}
@@ -112,17 +207,26 @@ func (g *ring) state(now time.Time) RingState {
 // each calls f with all messages in order. What f is given is borrowed until it
 // returns.
 func (g *ring) each(f func(topic []byte, h *wire.Plain, body []byte)) {
-	for i := range g.blocks {
-		for rest := g.blocks[i].data; len(rest) > 0; {
-			topic, _, after, _ := zmtp.NextFrame(rest)
-			header, _, after, _ := zmtp.NextFrame(after)
-			body, _, after, ok := zmtp.NextFrame(after)
-			h, err := wire.ParsePlain(header)
-			if !ok || err != nil {
-				panic("BUG: lvc: a message of the ring cannot be read")
+	for _, list := range [][]ringBlock{g.held, g.blocks} {
+		for i := range list {
+			for rest := list[i].data; len(rest) > 0; {
+				topic, h, body, after := nextEntry(rest)
+				f(topic, &h, body)
+				rest = after
 			}
-			f(topic, &h, body)
-			rest = after
 		}
 	}
+}
+
+// nextEntry takes a message apart that appendEntry has appended, and returns what
+// follows it.
+func nextEntry(b []byte) (topic []byte, h wire.Plain, body, after []byte) {
+	topic, _, after, _ = zmtp.NextFrame(b)
+	header, _, after, _ := zmtp.NextFrame(after)
+	body, _, after, ok := zmtp.NextFrame(after)
+	h, err := wire.ParsePlain(header)
+	if !ok || err != nil {
+		panic("BUG: lvc: a message of the ring cannot be read")
+	}
+	return topic, h, body, after
 }

@@ -25,7 +25,8 @@ type rawClient struct {
 // dial connects, greets and subscribes.
 func dial(t *testing.T, p *Proxy, topics ...string) *rawClient {
 	t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(p.Endpoints()[0], "tcp://"))
+	network, address, _ := strings.Cut(strings.Replace(p.Endpoints()[0], "ipc://", "unix://", 1), "://")
+	conn, err := net.Dial(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}

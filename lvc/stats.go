@@ -39,6 +39,8 @@ type Stats struct {
 	Activations   uint64 `json:"activations"` // times that a proxy of a pair became active
 	SentAgain     uint64 `json:"sent_again"`  // messages that it then sent of those that it had kept
 	RingShort     uint64 `json:"ring_short"`  // messages that it could not keep long enough, for their bytes
+	RingHad       uint64 `json:"ring_had"`    // messages that it did not keep, as all readers had them from the other one
+	TooFar        uint64 `json:"too_far"`     // times that a reader was behind by more than a passive proxy keeps, and was not waited for
 	RingYoung     uint64 `json:"ring_young"`  // times that it became active before it had kept for long enough
 	TapDropped    uint64 `json:"tap_dropped"` // messages that the tap's rate did not let through
 }
@@ -55,6 +57,12 @@ func (p *Proxy) Stats() Stats {
 	s.TooLong, s.NoRight, s.Foreign, s.CaughtUp, s.Dropped = h.tooLong, h.noRight, h.foreign, h.overflowed, h.dropped
 	for r := range p.hub.readers {
 		s.Dropped += r.dropped.Load()
+	}
+	if g := p.hub.ring; g != nil {
+		s.RingHad += g.had
+	}
+	if c := p.hub.confirms; c != nil {
+		s.TooFar = c.tooFar
 	}
 	s.LostAnswers, s.Stalled = p.lostAnswers.Load(), p.stalled.Load()
 	if p.tap != nil {

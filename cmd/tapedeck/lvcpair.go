@@ -55,8 +55,10 @@ type lvcPair struct {
 	*pairLink
 	handler *lvcHandler
 	warned  sync.Once // of a voter that cannot reach its own proxy
+	noted   sync.Once // that the other one says what this one does not understand
 	ready   bool      // what the proxy keeps reaches back for long enough; of run alone
 	keep    time.Duration
+	beat    time.Duration
 }
 
 // standby is what a passive proxy keeps; nil without --pair.
@@ -77,10 +79,10 @@ func (f *lvcPairFlags) open(h *lvcHandler) (*lvcPair, error) {
 	if !f.on() {
 		return nil, nil
 	}
-	p := &lvcPair{handler: h, keep: f.keepFor()}
+	p := &lvcPair{handler: h, keep: f.keepFor(), beat: f.heartbeat}
 	cfg := f.config(h.out)
 	cfg.Vote = p.vote
-	cfg.OnActive, cfg.OnPassive = p.onActive, p.onPassive
+	cfg.OnActive, cfg.OnPassive, cfg.OnNote = p.onActive, p.onPassive, p.onNote
 	h.snapshots.silent.Store(true)
 	var err error
 	if p.pairLink, err = f.pairFlags.open("lvc", cfg); err != nil {
@@ -140,6 +142,49 @@ func (p *lvcPair) onPassive(epoch uint64, reason string) {
 	})
 }
 
+// onNote: the active one says up to where all readers have the stream.
+func (p *lvcPair) onNote(note []byte) {
+	have, err := lvc.ParseHave(note)
+	if err != nil {
+		p.noted.Do(func() { p.handler.out.remark("warning: from the other one: %v", err) })
+		return
+	}
+	p.handler.Confirmed(have)
+}
+
+// confirm tells the other one, a few times a heartbeat, up to where all readers have
+// the stream: it has not to send that again.
+func (p *lvcPair) confirm(ctx context.Context) error {
+	tick := time.NewTicker(p.beat / confirmsABeat)
+	defer tick.Stop()
+	said := false
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		have := p.handler.Confirm()
+		if have == nil && !said {
+			continue
+		}
+		said = have != nil
+		var note []byte
+		if said {
+			note = lvc.AppendHave(nil, have)
+		}
+		if len(note) > binarystar.NoteMax {
+			note = nil // so many shards: what is kept is bounded by time
+		}
+		if err := p.SetNote(note); err != nil {
+			return err
+		}
+	}
+}
+
+// confirmsABeat is how many times a heartbeat it is said up to where readers are.
+const confirmsABeat = 4
+
 // lvcTurn is what an operator is told when a proxy becomes active or passive.
 type lvcTurn struct {
 	Epoch  uint64        `json:"pair_epoch"`
@@ -170,6 +215,11 @@ func (p *lvcPair) run(ctx context.Context) error {
 	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	wg.Go(func() {
+		if err := p.confirm(ctx); err != nil {
+			p.handler.out.remark("warning: %v", err)
+		}
+	})
 	wg.Go(func() {
 		tick := time.NewTicker(min(time.Second, p.keep/4))
 		defer tick.Stop()

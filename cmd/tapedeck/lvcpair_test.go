@@ -207,6 +207,11 @@ func TestPairKilled(t *testing.T) {
 	if !play.stderr.await("playing") {
 		t.Fatal(play.stderr)
 	}
+	for _, r := range all {
+		if took := r.await(time.Unix(1, 0)); took != nil {
+			<-took // both proxies are there, whom play waits for
+		}
+	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))

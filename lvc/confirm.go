@@ -1,0 +1,260 @@
+package lvc
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/internal/zmtp"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// marksMax bounds the marks that are under way.
+const marksMax = 1024
+
+// confirms finds out up to where all readers have the stream: marks go into their
+// queues, as pings of the protocol, which come back when a reader's library has all
+// that was before them. What a kernel has taken, its process may never see.
+type confirms struct {
+	keep   time.Duration // a reader that is further behind is not waited for
+	base   uint64        // number of marks[0], from 1
+	marks  []confirmMark
+	left   []leftReader
+	have   []Position // where the latest mark was that came back from all; nil: none
+	tooFar uint64     // times that a reader was not waited for any more
+}
+
+// confirmMark is a place in what goes out.
+type confirmMark struct {
+	at        time.Time
+	positions []Position
+}
+
+// leftReader is one that has gone, and may come back by its other connection: it is
+// waited for a little longer.
+type leftReader struct {
+	confirmed uint64
+	until     time.Time
+}
+
+func newConfirms(keep time.Duration) *confirms { return &confirms{base: 1, keep: keep} }
+
+// restart forgets all that is under way: what readers have is not known any more.
+func (c *confirms) restart(readers map[*reader]struct{}) {
+	c.forget(len(c.marks))
+	c.have, c.left = nil, c.left[:0]
+	for r := range readers {
+		c.meets(r)
+	}
+}
+
+// meets begins to wait for a reader: it has missed nothing so far.
+func (c *confirms) meets(r *reader) {
+	if c != nil {
+		r.confirmed, r.tooFar = c.last(), false
+	}
+}
+
+// last is the number of the latest mark.
+func (c *confirms) last() uint64 { return c.base + uint64(len(c.marks)) - 1 }
+
+// Confirm asks all readers how far they are, and returns up to where all of them are
+// known to have the stream, nil where that is not known. It is to be called a few times
+// a heartbeat of the pair. What it returns is not to be changed; of a passive proxy it is
+// nil.
+func (p *Proxy) Confirm() []Position { return p.confirm(time.Now()) }
+
+func (p *Proxy) confirm(now time.Time) []Position {
+	h := p.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := h.confirms
+	if c == nil || h.ring != nil {
+		return nil
+	}
+	old := 0
+	for old < len(c.marks) && now.Sub(c.marks[old].at) > c.keep {
+		old++
+	}
+	c.forget(old)
+	low := p.confirmedByAllLocked(now)
+	if low >= c.base {
+		n := int(low - c.base)
+		c.have = c.marks[n].positions
+		c.forget(n + 1)
+	}
+	if len(c.marks) < marksMax {
+		c.marks = append(c.marks, confirmMark{now, p.positionsLocked()})
+		number := c.last()
+		for r := range h.readers {
+			r.pushMarkLocked(number)
+		}
+	}
+	return c.have
+}
+
+// forget drops the oldest marks.
+func (c *confirms) forget(n int) {
+	c.base += uint64(n)
+	c.marks = slices.Delete(c.marks, 0, n)
+}
+
+// confirmedByAllLocked returns the latest mark that all readers have, but for those
+// who are further behind than the passive proxy keeps anything for them.
+func (p *Proxy) confirmedByAllLocked(now time.Time) uint64 {
+	c := p.hub.confirms
+	low := c.last()
+	for r := range p.hub.readers {
+		if r.conn == nil || r.isBehind() {
+			continue // nobody knows, or it has lost records and gets last values
+		}
+		confirmed := max(r.confirmed, r.acknowledged())
+		r.confirmed = confirmed
+		if confirmed+1 < c.base {
+			if !r.tooFar {
+				r.tooFar = true
+				c.tooFar++
+			}
+			continue
+		}
+		r.tooFar = false
+		low = min(low, confirmed)
+	}
+	c.left = slices.DeleteFunc(c.left, func(l leftReader) bool { return now.After(l.until) || l.confirmed+1 < c.base })
+	for _, l := range c.left {
+		low = min(low, l.confirmed)
+	}
+	return low
+}
+
+// leaves has a reader that goes waited for a moment longer.
+func (c *confirms) leaves(r *reader) {
+	if c != nil && r.confirmed < c.last() && !r.tooFar && len(c.left) < marksMax {
+		c.left = append(c.left, leftReader{r.confirmed, time.Now().Add(c.keep / 4)})
+	}
+}
+
+// pushMarkLocked puts a mark behind what waits for the reader. One that is too far
+// behind has one mark under way. The hub's lock is held.
+func (r *reader) pushMarkLocked(number uint64) {
+	if r.conn == nil || r.tooFar && r.confirmed < r.marked {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.behind {
+		return
+	}
+	r.marked = number
+	if r.pings {
+		var context [8]byte
+		binary.BigEndian.PutUint64(context[:], number)
+		ping := zmtp.AppendPing(make([]byte, 0, 32), context[:])
+		r.queued += int64(len(ping))
+		r.pushTailLocked(ping, 0)
+	} else {
+		r.queue, r.tail = append(r.queue, item{mark: number}), nil
+	}
+	r.signal()
+}
+
+// passedMark is how much was written when a mark's turn came, after all before it.
+type passedMark struct{ number, written uint64 }
+
+// acknowledged returns the latest mark that the kernel of a reader without pings has
+// acknowledged all before. The hub's lock is held.
+func (r *reader) acknowledged() (number uint64) {
+	if r.pings {
+		return 0
+	}
+	// What is unsent is asked for later than what is written is read, and of a
+	// connection with keys there are more bytes than were given to it: so this is less
+	// than was acknowledged, never more.
+	written := r.written.Load()
+	unsent := uint64(zmtp.Unsent(r.conn))
+	taken := written - min(unsent, written)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for n < len(r.passed) && r.passed[n].written <= taken {
+		number = r.passed[n].number
+		n++
+	}
+	r.passed = slices.Delete(r.passed, 0, n)
+	return number
+}
+
+func (r *reader) isBehind() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.behind
+}
+
+// pongOf takes the answer to a mark.
+func (h *hub) pongOf(r *reader, context []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.confirms == nil || len(context) != 8 {
+		h.counts.foreign++
+		return
+	}
+	if number := binary.BigEndian.Uint64(context); number <= h.confirms.last() {
+		r.confirmed = max(r.confirmed, number)
+	}
+}
+
+// Confirmed takes what the active proxy has learned by Confirm: a passive one keeps no
+// longer what all readers have.
+func (p *Proxy) Confirmed(have []Position) {
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
+	if g := p.hub.ring; g != nil && len(have) == len(p.feeds) {
+		g.drop(have, p.positionsLocked())
+		g.trim(time.Now())
+	}
+}
+
+// haveWord begins a note of one proxy of a pair to the other one.
+const haveWord = "have="
+
+// errHave: a note of the other proxy is none that this one knows.
+var errHave = errors.New("lvc: a note of the other proxy that is none")
+
+// AppendHave appends the note that tells the other proxy up to where all readers have
+// the stream, "have=" and EPOCH.NEXT of each shard, divided by commas, and returns the
+// extended slice.
+func AppendHave(dst []byte, have []Position) []byte {
+	dst = append(dst, haveWord...)
+	for i, p := range have {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(strconv.AppendUint(dst, uint64(p.Epoch), 10), '.')
+		dst = strconv.AppendUint(dst, uint64(p.Next), 10)
+	}
+	return dst
+}
+
+// ParseHave reads such a note. What follows it behind a space is ignored.
+func ParseHave(note []byte) ([]Position, error) {
+	rest, ok := strings.CutPrefix(string(note), haveWord)
+	if !ok {
+		return nil, fmt.Errorf("%w: %.64q", errHave, note)
+	}
+	rest, _, _ = strings.Cut(rest, " ")
+	have := make([]Position, 0, strings.Count(rest, ",")+1)
+	for one := range strings.SplitSeq(rest, ",") {
+		e, n, ok := strings.Cut(one, ".")
+		epoch, err := strconv.ParseUint(e, 10, 64)
+		next, err2 := strconv.ParseUint(n, 10, 64)
+		if !ok || err != nil || err2 != nil {
+			return nil, fmt.Errorf("%w: shard %d is at %.64q", errHave, len(have), one)
+		}
+		have = append(have, Position{Shard: len(have), Epoch: wire.Epoch(epoch), Next: wire.Seq(next)})
+	}
+	return have, nil
+}
