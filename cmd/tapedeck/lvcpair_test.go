@@ -24,34 +24,44 @@ import (
 // said last.
 type pairMember struct {
 	*process
-	mu    sync.Mutex
-	more  *sync.Cond
+	board *pairBoard
 	said  lvcPairStatus
 	ended bool
 }
 
-func startMember(t *testing.T, role, bind, own, peer, plain, dir string) *pairMember {
+// pairBoard is what the members of a pair say, as it comes.
+type pairBoard struct {
+	mu   sync.Mutex
+	more *sync.Cond
+}
+
+func newPairBoard() *pairBoard {
+	b := &pairBoard{}
+	b.more = sync.NewCond(&b.mu)
+	return b
+}
+
+func (b *pairBoard) startMember(t *testing.T, role, bind, own, peer, plain, dir string) *pairMember {
 	t.Helper()
-	m := &pairMember{process: start(t, "lvc", "--shards", bind, "--plain", plain, "--json", "--name", role, "--max-bytes", "256MiB",
+	m := &pairMember{board: b, process: start(t, "lvc", "--shards", bind, "--plain", plain, "--json", "--name", role, "--max-bytes", "256MiB",
 		"--pair", role, "--pair-bind", own, "--pair-peer", peer, "--heartbeat", "100ms", "--pair-keep", "3s", "--pair-dir", dir)}
-	m.more = sync.NewCond(&m.mu)
 	go func() {
 		for lines := bufio.NewScanner(m.stdout); lines.Scan(); {
 			var line struct {
 				Type string `json:"message_type"`
 				lvcPairStatus
 			}
-			m.mu.Lock()
+			b.mu.Lock()
 			if err := json.Unmarshal(lines.Bytes(), &line); err == nil && line.Type == "lvc.pair" {
 				m.said = line.lvcPairStatus
 			}
-			m.more.Broadcast()
-			m.mu.Unlock()
+			b.more.Broadcast()
+			b.mu.Unlock()
 		}
-		m.mu.Lock()
+		b.mu.Lock()
 		m.ended = true
-		m.more.Broadcast()
-		m.mu.Unlock()
+		b.more.Broadcast()
+		b.mu.Unlock()
 	}()
 	return m
 }
@@ -59,13 +69,31 @@ func startMember(t *testing.T, role, bind, own, peer, plain, dir string) *pairMe
 // await waits until the pair's state is as wanted.
 func (m *pairMember) await(what string, wanted func(lvcPairStatus) bool) {
 	m.t.Helper()
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.board.mu.Lock()
+	defer m.board.mu.Unlock()
 	for !wanted(m.said) {
 		if m.ended {
 			m.t.Fatalf("the proxy ended before it was %s: %s", what, m.stderr)
 		}
-		m.more.Wait()
+		m.board.more.Wait()
+	}
+}
+
+// turn waits until one of two is active and the other one can take over, and returns
+// which one it is. On a busy machine that may be another than it was.
+func (b *pairBoard) turn(two [2]*pairMember, ready func(lvcPairStatus) bool) (active int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for {
+		for i, m := range two {
+			if m.ended {
+				m.t.Fatalf("a proxy ended: %s", m.stderr)
+			}
+			if m.said.State == "active" && ready(two[1-i].said) {
+				return i
+			}
+		}
+		b.more.Wait()
 	}
 }
 
@@ -181,15 +209,15 @@ func TestPairKilled(t *testing.T) {
 	for i := range 2 {
 		links[i], plains[i] = "ipc://"+filepath.Join(dir, fmt.Sprint("link", i)), "ipc://"+filepath.Join(dir, fmt.Sprint("plain", i))
 	}
+	board := newPairBoard()
 	begin := func(i int) *pairMember {
 		state := filepath.Join(dir, fmt.Sprint("state", i))
 		if err := os.MkdirAll(state, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		return startMember(t, []string{"primary", "backup"}[i], bind, links[i], links[1-i], plains[i], state)
+		return board.startMember(t, []string{"primary", "backup"}[i], bind, links[i], links[1-i], plains[i], state)
 	}
 	members := [2]*pairMember{begin(0), begin(1)}
-	active := 0
 	members[0].await("active", func(s lvcPairStatus) bool { return s.State == "active" })
 	members[1].await("passive", func(s lvcPairStatus) bool { return s.State == "passive" })
 	all := make([]*pairReader, readers)
@@ -217,7 +245,7 @@ func TestPairKilled(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	var times []time.Duration
 	for range kills {
-		members[1-active].await("ready", func(s lvcPairStatus) bool { return s.Ready && connected(s) })
+		active := board.turn(members, func(s lvcPairStatus) bool { return s.Ready && connected(s) })
 		time.Sleep(time.Duration(rnd.IntN(200)) * time.Millisecond) // the moments are the test's input
 		killed := time.Now()
 		var took []chan struct{}
@@ -233,9 +261,8 @@ func TestPairKilled(t *testing.T) {
 			times = append(times, r.after)
 		}
 		members[active] = begin(active)
-		active = 1 - active
 	}
-	members[1-active].await("connected", connected)
+	board.turn(members, connected)
 	play.signal(syscall.SIGINT)
 	play.end()
 	wg.Wait()
