@@ -104,10 +104,11 @@ var (
 	brokerServiceWaiting = gauge("broker_service_waiting_requests", "requests", "Requests that no worker has, by service.", "service")
 )
 
-// Service is a *control.Service.
+// Service is a *control.Service, and the *majordomo.Worker that offers it.
 type Service interface {
 	Name() string
 	Counters() control.ServiceCounters
+	Worker() majordomo.WorkerCounters
 }
 
 // Services shows services of commands on the bus. Their names are the program's own.
@@ -117,6 +118,10 @@ func (sc *Scope) Services(list ...Service) {
 			c := s.Counters()
 			for i := range serviceTable {
 				e.add(serviceTable[i].family, serviceTable[i].of(&c), s.Name())
+			}
+			w := s.Worker()
+			for i := range busWorkerTable {
+				e.add(busWorkerTable[i].family, busWorkerTable[i].of(&w), s.Name())
 			}
 		}
 	})

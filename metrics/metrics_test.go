@@ -122,6 +122,8 @@ var labelValues = map[string]int{
 	"verdict": 4, "phase": 5, "command": 3, "code": 10, "reason": 11, "channel": 11, "fault": 6, "how": 4,
 	"worker":  math.MaxInt, // as many as --workers says
 	"service": 13,
+	"client":  4,           // words of the program
+	"server":  math.MaxInt, // as many as --resync names
 }
 
 // TestLabelsAreBounded: no label has values that a peer or a record can choose.
@@ -167,7 +169,8 @@ var unshown = map[string]string{
 	"healer.Lost": "by reason", "healer.Held": "what is held now tells more", "healer.HeldPeak": "a maximum since the start: max_over_time of what is held now", "healer.Stale": "part of seeks",
 	"healer.Completed": "ends are for the summary", "healer.Partial": "likewise",
 	"clone.RequestsRepeated": "they are requests that were answered", "clone.EntriesBad": "they are updates that have no form", "clone.Sequence": "a place, not a number",
-	"server.Pongs": "no work", "server.Redone": "the pool's", "server.Abandoned": "a cancelled request's", "server.Shared": "requests less captures",
+	"asked.Endpoint": "the label",
+	"server.Pongs":   "no work", "server.Redone": "the pool's", "server.Abandoned": "a cancelled request's", "server.Shared": "requests less captures",
 	"server.Repeated": "of cancelled requests", "server.Stray": "of requests that are over", "server.Fallbacks": "the clones'", "server.Declined": "the clones'",
 	"serverHolds.Readers": "the pool's",
 	"pool.Answered":       "requests less failed", "pool.Malformed": "our own process's", "pool.Late": "of reads that were redone", "pool.Unasked": "our own process's",

@@ -33,6 +33,8 @@ type numbers struct {
 	clone        chp.Stats
 	healer       resync.HealerStats
 	client       resync.ClientStats
+	asked        resync.ServerStats
+	refilled     uint64
 	server       resync.ServerCounters
 	serverHolds  resync.ServerState
 	pool         pirate.QueueCounters
@@ -41,6 +43,8 @@ type numbers struct {
 	broker       majordomo.BrokerCounters
 	brokerHolds  majordomo.BrokerState
 	service      control.ServiceCounters
+	busWorker    majordomo.WorkerCounters
+	busClient    majordomo.ClientCounters
 	jobs         titanic.Counters
 	door         keys.DoorStats
 	latency      latency.Histogram
@@ -91,6 +95,7 @@ type fakeService struct{ *numbers }
 
 func (f fakeService) Name() string                      { return f.serviceNamed }
 func (f fakeService) Counters() control.ServiceCounters { return f.service }
+func (f fakeService) Worker() majordomo.WorkerCounters  { return f.busWorker }
 
 // the parts are really what the rooms have.
 var (
@@ -101,7 +106,10 @@ var (
 	_ Healer       = (*resync.Healer)(nil)
 	_ ResyncServer = (*resync.Server)(nil)
 	_ Broker       = (*majordomo.Broker)(nil)
-	_ Service      = (*control.Service)(nil)
+	_ interface {
+		Name() string
+		Counters() control.ServiceCounters
+	} = (*control.Service)(nil)
 )
 
 // everything is a process that has all parts: a deck, a reader with workers and a
@@ -126,10 +134,12 @@ func everything(t testing.TB, n *numbers) *Set {
 	root.Clones(func() chp.Stats { return n.clone })
 	root.Healer(fakeHealer{n})
 	root.ResyncClient(func() resync.ClientStats { return n.client })
+	root.ResyncServers(func() []resync.ServerStats { return []resync.ServerStats{n.asked} }, func() []uint64 { return []uint64{n.refilled} })
 	root.ResyncServer(fakeServer{n})
 	root.TapeReaders(func() []pirate.WorkerCounters { return []pirate.WorkerCounters{n.tapeReader} })
 	root.Broker(fakeBroker{n})
 	root.Services(fakeService{n})
+	root.BusClient("status", func() majordomo.ClientCounters { return n.busClient })
 	root.Jobs(func() titanic.Counters { return n.jobs })
 	root.Door(func() keys.DoorStats { return n.door })
 	root.Check("stream", func() error { return nil })

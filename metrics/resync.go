@@ -77,6 +77,42 @@ var resyncClientTable = []column[clientStats]{
 	{counter("resync_client_server_restarts_total", "times", "Times that a server turned out to have started again."), func(s *clientStats) float64 { return count(s.Restarts) }},
 }
 
+// ResyncServers shows how each server fares that is asked for what is missing: the
+// ServerStats method of a *resync.Client, and the Refilled method of a *resync.Healer,
+// nil where there is none.
+func (sc *Scope) ResyncServers(stats func() []resync.ServerStats, refilled func() []uint64) {
+	sc.add(func(e *emitter) {
+		for _, s := range stats() {
+			for i := range askedTable {
+				e.add(askedTable[i].family, askedTable[i].of(&s), s.Endpoint)
+			}
+		}
+	})
+	if refilled == nil {
+		return
+	}
+	// A part of its own, as the healer is.
+	sc.add(func(e *emitter) {
+		by := refilled()
+		for i, s := range stats() {
+			e.add(askedRefilled, count(by[i]), s.Endpoint)
+		}
+	})
+}
+
+type askedServer = resync.ServerStats
+
+var askedRefilled = counter("heal_server_refilled_records_total", "records", "Records that were handed over from refills of a server.", "server")
+
+var askedTable = []column[askedServer]{
+	{gauge("resync_client_server_alive", "", "1 where a server has spoken of late, else 0; known only while something is asked of one.", "server"), func(s *askedServer) float64 { return truth(s.Alive) }},
+	{gauge("resync_client_server_resting", "", "1 where a server has failed and is left alone for a while, else 0.", "server"), func(s *askedServer) float64 { return truth(s.Resting) }},
+	{counter("resync_client_server_requests_total", "requests", "Requests sent to a server.", "server"), func(s *askedServer) float64 { return count(s.Requests) }},
+	{counter("resync_client_server_bytes_total", "bytes", "Bytes received of a server's refills and snapshots.", "server"), func(s *askedServer) float64 { return count(s.Bytes) }},
+	{counter("resync_client_server_lacked_requests_total", "requests", "Requests that a server answered with not having what was asked for.", "server"), func(s *askedServer) float64 { return count(s.Lacked) }},
+	{counter("resync_client_server_failures_total", "times", "Times that a server did not answer, brought nothing, or failed.", "server"), func(s *askedServer) float64 { return count(s.Failed) }},
+}
+
 // ResyncServer is a *resync.Server.
 type ResyncServer interface {
 	Counters() resync.ServerCounters

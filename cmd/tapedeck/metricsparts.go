@@ -73,6 +73,7 @@ func (h *healing) show(sc *metrics.Scope) {
 	if h != nil {
 		sc.Healer(h.Healer)
 		sc.ResyncClient(h.client.Stats)
+		sc.ResyncServers(h.client.ServerStats, h.Refilled)
 	}
 }
 

@@ -68,11 +68,7 @@ func (s *station) takeOverJobs(ctx context.Context, ledger *jobLedger) error {
 	services, err := s.openJobs(parts, ledger)
 	if err == nil {
 		s.out.remark("the jobs were taken over from another process")
-		shown := make([]metrics.Service, len(services))
-		for i, service := range services {
-			shown[i] = service
-		}
-		hide := s.shown.showAs(func(sc *metrics.Scope) { sc.Services(shown...) })
+		hide := s.shown.showAs(func(sc *metrics.Scope) { sc.Services(services...) })
 		err = parts.wait(ctx)
 		hide()
 	}
@@ -89,7 +85,7 @@ func (s *station) takeOverJobs(ctx context.Context, ledger *jobLedger) error {
 // openJobs starts who does jobs before who hands them out. They stop the other way
 // round: what a worker says when it is told to stop is no job's reply. The ledger is
 // closed with them.
-func (s *station) openJobs(by *supervisor, ledger *jobLedger) (services []*control.Service, err error) {
+func (s *station) openJobs(by *supervisor, ledger *jobLedger) (services []metrics.Service, err error) {
 	c := &s.cfg.jobs
 	by.hold("effects", ledger.close)
 	by.start("effects kept", ledger.run, nil)

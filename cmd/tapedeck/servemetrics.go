@@ -52,11 +52,7 @@ func (s *station) showWhole() error {
 	if s.shown == nil {
 		return nil
 	}
-	services := make([]metrics.Service, len(s.services))
-	for i, service := range s.services {
-		services[i] = service
-	}
-	check := func() error { return nil }
+	check, asks := func() error { return nil }, func(*metrics.Scope) {}
 	if s.broker == nil {
 		client, err := majordomo.NewClient(majordomo.ClientConfig{Endpoints: s.join, Timeout: busPatience, Tries: 1})
 		if err != nil {
@@ -64,9 +60,11 @@ func (s *station) showWhole() error {
 		}
 		s.hold("bus check", client.Close)
 		check = func() error { return busThere(client, s.bus) }
+		asks = func(sc *metrics.Scope) { sc.BusClient("check", client.Counters) }
 	}
 	s.show("services", func(sc *metrics.Scope) {
-		sc.Services(services...)
+		sc.Services(s.services...)
+		asks(sc)
 		sc.Check("bus", check)
 	})
 	s.shown.ready()

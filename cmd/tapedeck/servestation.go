@@ -42,7 +42,7 @@ type station struct {
 	lvc       *lvcHandler
 	refills   []*tapeRefills
 	jobs      atomic.Pointer[jobService] // nil: another process has them, or nobody
-	services  []*control.Service
+	services  []metrics.Service
 	shown     *metricsService // nil: nothing is
 }
 
@@ -107,7 +107,7 @@ func (s *station) serve(name string, atOnce int, cfg control.ServiceConfig, comm
 }
 
 // serveBy is serve for a part that has a supervisor of its own.
-func (s *station) serveBy(by *supervisor, name string, atOnce int, cfg control.ServiceConfig, commands ...control.Command) (*control.Service, error) {
+func (s *station) serveBy(by *supervisor, name string, atOnce int, cfg control.ServiceConfig, commands ...control.Command) (metrics.Service, error) {
 	if cfg.Replies == 0 {
 		r := &s.cfg.replies
 		cfg.Replies, cfg.Bytes, cfg.Life = r.max, r.bytes, r.life
@@ -128,8 +128,17 @@ func (s *station) serveBy(by *supervisor, name string, atOnce int, cfg control.S
 		return nil, errors.Join(err, service.Close())
 	}
 	by.start(name, w.Run, service.Close)
-	return service, nil
+	return offered{service, w}, nil
 }
+
+// offered is a service that is on the bus, and what offers it there.
+type offered struct {
+	*control.Service
+	worker *majordomo.Worker
+}
+
+// Worker implements metrics.Service.
+func (o offered) Worker() majordomo.WorkerCounters { return o.worker.Counters() }
 
 func (s *station) startState(context.Context) error {
 	var err error

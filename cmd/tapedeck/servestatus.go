@@ -10,6 +10,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/control"
 	"github.com/tapedeck/tapedeck/control/majordomo"
+	"github.com/tapedeck/tapedeck/metrics"
 )
 
 // statusService is the service status: everything in short. What other processes of
@@ -30,6 +31,7 @@ func (s *station) startStatus(context.Context) error {
 	}
 	v := &statusService{s: s, client: client, asker: control.NewClient(client)}
 	s.hold("status client", client.Close)
+	s.show("status client", func(sc *metrics.Scope) { sc.BusClient("status", client.Counters) })
 	if s.board != nil {
 		s.start("status board", v.show, nil)
 	}
