@@ -17,6 +17,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -36,7 +37,7 @@ var (
 // libzmq's default, except where the comment says otherwise.
 type SocketConfig struct {
 	SendQueue    int           // high-water mark, messages; 0: libzmq's 1000; <0: unlimited
-	ReceiveQueue int           // high-water mark, messages; 0: libzmq's 1000; <0: unlimited
+	ReceiveQueue int           // high-water mark, messages; 0: libzmq's 1000; <0: unlimited; of what strangers send there is none, see Bind
 	SendBuffer   int           // kernel send buffer, bytes
 	RecvBuffer   int           // kernel receive buffer, bytes
 	SendTimeout  time.Duration // 0: do not wait; Forever waits
@@ -143,18 +144,31 @@ func (s *Socket) configure(cfg SocketConfig) error {
 }
 
 // Bind binds the socket and returns the endpoint it is bound to, with a
-// wildcard port resolved.
+// wildcard port resolved. What comes over tcp and ipc waits without a bound of its
+// number then.
 func (s *Socket) Bind(endpoint string) (string, error) {
 	if s.port != nil {
 		return s.port.Bind(endpoint)
 	}
-	if err := s.lockBind(endpoint); err != nil {
+	if err := errors.Join(s.lockBind(endpoint), s.openQueue(endpoint)); err != nil {
 		return "", fmt.Errorf("bind %s: %w", endpoint, err)
 	}
 	if err := s.z.Bind(endpoint); err != nil {
 		return "", fmt.Errorf("bind %s: %w", endpoint, systemError(err))
 	}
 	return s.z.GetLastEndpoint()
+}
+
+// openQueue lets what strangers send wait without a bound. Where a queue has one,
+// libzmq 4.3.4 stops reading a connection when it is full; if the peer has sent a PING
+// behind that and then resets the connection, libzmq aborts the process as it reads on
+// (libzmq issue 4364). So what strangers may send is bounded in size by MessageMax
+// alone, and whoever reads the socket has to be faster than they are.
+func (s *Socket) openQueue(endpoint string) error {
+	if strings.HasPrefix(endpoint, "inproc://") || s.typ == PULL && s.channel == "" {
+		return nil // the other end is no stranger; of PULL, where nobody checks who connects
+	}
+	return s.z.SetRcvhwm(0)
 }
 
 // systemError makes an error of the system one that errors.Is knows, such as

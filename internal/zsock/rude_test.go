@@ -1,0 +1,133 @@
+package zsock
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// rudeRounds: how often a peer leaves rudely. Whether libzmq has noticed that when it
+// reads on is chance.
+const rudeRounds = 20
+
+// TestRudePeer: a peer that sends more than waits in a queue, pings among it, and then
+// resets its connection ends no process. libzmq 4.3.4 aborts where it has stopped
+// reading such a connection for want of room.
+func TestRudePeer(t *testing.T) {
+	const child = "TAPEDECK_TEST_RUDE"
+	if kind := os.Getenv(child); kind != "" {
+		sitThrough(t, map[string]Type{"ROUTER": ROUTER, "XPUB": XPUB, "PUB": PUB}[kind])
+		return
+	}
+	for kind, peer := range map[string]string{"ROUTER": "DEALER", "XPUB": "SUB", "PUB": "SUB"} {
+		t.Run(kind, func(t *testing.T) {
+			cmd := exec.Command(os.Args[0], "-test.run=^TestRudePeer$")
+			cmd.Env = append(os.Environ(), child+"="+kind)
+			var out bytes.Buffer
+			cmd.Stderr = &out
+			said, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			told, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			var endpoint string
+			for range rudeRounds {
+				if _, err := fmt.Fscanln(said, &endpoint); err != nil {
+					break
+				}
+				if err := beRude(strings.TrimPrefix(endpoint, "tcp://"), peer); err != nil {
+					break // it is gone, which Wait tells
+				}
+				if _, err := fmt.Fprintln(told, "read"); err != nil {
+					break
+				}
+			}
+			_, _ = io.Copy(io.Discard, said)
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("a %s socket, and its process: %v\n%s", kind, err, out.Bytes())
+			}
+		})
+	}
+}
+
+// rudeMessages are more than libzmq's queues hold.
+const rudeMessages = 5000
+
+// beRude sends subscriptions, and a ping behind each, and resets the connection.
+func beRude(address, socket string) error {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ready := append([]byte("\x05READY\x0bSocket-Type\x00\x00\x00"), byte(len(socket)))
+	b := append([]byte{0: 0xff, 9: 0x7f, 10: 3, 11: 1, 12: 'N', 13: 'U', 14: 'L', 15: 'L', 63: 0}, 4, byte(len(ready)+len(socket)))
+	if _, err := conn.Write(append(append(b, ready...), socket...)); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(conn, make([]byte, 64+2)); err != nil { // its greeting, and where its READY begins
+		return err
+	}
+	b = b[:0]
+	for range rudeMessages {
+		b = append(b, "\x00\x02\x01A\x04\x08\x04PING\x00\x00\x00"...)
+	}
+	if _, err := conn.Write(b); err != nil {
+		return err
+	}
+	for pongs := make([]byte, 64<<10); err == nil; _, err = conn.Read(pongs) { // until it has stopped, or had all
+		if err := conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+			return err
+		}
+	}
+	return conn.(*net.TCPConn).SetLinger(0)
+}
+
+// sitThrough binds a socket in this process, and reads what came each time that it is
+// told to on standard input.
+func sitThrough(t *testing.T, kind Type) {
+	ctx, err := NewContext(NoCPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ctx.NewSocket(kind, SocketConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	endpoint, err := s.Bind("tcp://127.0.0.1:*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range rudeRounds {
+		fmt.Println(endpoint)
+		var word string
+		if _, err := fmt.Scanln(&word); err != nil {
+			t.Fatal(err)
+		}
+		if kind == PUB {
+			err = s.SendFrames([]byte("A"))
+		}
+		for err == nil && kind != PUB {
+			_, err = s.RecvFrames()
+		}
+		if err != nil && !errors.Is(err, ErrAgain) {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(s.Close(), ctx.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
