@@ -223,7 +223,7 @@ func (h *hub) listenTo(r *reader, session *zmtp.Session) {
 				return
 			}
 			if !h.subscribe(r, e.Data) {
-				r.answered <- struct{}{}
+				r.free()
 			}
 		case zmtp.Cancel:
 			h.unsubscribe(r, e.Data)

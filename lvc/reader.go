@@ -213,10 +213,7 @@ func (r *reader) wrote(taken []*chunk) (caughtUp bool) {
 func (r *reader) write() {
 	defer func() {
 		_ = r.conn.Close()
-		select {
-		case r.answered <- struct{}{}: // nobody waits any more for what will not come
-		default:
-		}
+		r.free() // nobody waits any more for what will not come
 	}()
 	var (
 		bufs  = make(net.Buffers, 0, writeAtOnce+1)
@@ -254,6 +251,15 @@ func (r *reader) write() {
 				return
 			}
 		}
+	}
+}
+
+// free says that no long answer is on its way. Both goroutines of a reader may say so
+// at its end.
+func (r *reader) free() {
+	select {
+	case r.answered <- struct{}{}:
+	default:
 	}
 }
 
