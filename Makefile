@@ -51,6 +51,11 @@ SEEDS ?= 10000
 sim: setup ## SEEDS (10000) simulated runs of every scenario
 	$(GO) run ./internal/sim/cmd $(if $(SEED),-seed $(SEED),-seeds $(SEEDS)) $(if $(SCENARIO),-scenario $(SCENARIO))
 
+COUNT ?= 10000000
+.PHONY: hostile
+hostile: setup ## COUNT (10000000) malformed frames at every port that is bound
+	TAPEDECK_HOSTILE=$(COUNT) $(GO) test ./chaos -run '^TestHostile$$' -count=1 -v -timeout 4h
+
 .PHONY: bench
 bench: setup ## the packages' benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem $(PKGS)

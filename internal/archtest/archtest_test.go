@@ -54,6 +54,7 @@ var rules = []rule{
 	{"internal/zsock", nil, "the one package that imports ZeroMQ imports nothing of ours"},
 	{"internal/archtest", nil, "the rules import nothing"},
 	{"bench", []string{"wire", "tape", "shard", "feed", "subscriber", "recorder", "replay", "snail", "lvc", "resync", "control", "internal/zsock"}, "benchmarks measure everything, and nothing but cmd runs them"},
+	{"chaos", nil, "what is done to tapedeck is done from the outside: what a peer, a host or a disk could not do, it cannot"},
 	{"examples", []string{"wire", "subscriber", "resync"}, "an example shows what a program of the outside can do, so it uses what that could"},
 	{"cmd", []string{"*"}, "commands wire everything together"},
 }

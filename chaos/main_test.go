@@ -1,0 +1,25 @@
+package chaos
+
+import (
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/chaos/rig"
+)
+
+func TestMain(m *testing.M) { rig.Main(m) }
+
+// number is a number from the environment.
+func number(t *testing.T, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 0, 64)
+	if err != nil {
+		t.Fatalf("$%s: %v", name, err)
+	}
+	return n
+}
