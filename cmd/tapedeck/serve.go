@@ -178,6 +178,8 @@ type serving struct {
 	State   string   `json:"state,omitempty"`
 	Updates string   `json:"state_updates,omitempty"`
 	Metrics string   `json:"metrics,omitempty"`
+	Pair    string   `json:"pair,omitempty"`     // endpoint of the broker's pair
+	PairBus string   `json:"pair_bus,omitempty"` // where tapedeck pair asks it
 	Decks   []string `json:"decks,omitempty"`
 }
 

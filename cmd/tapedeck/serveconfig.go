@@ -178,7 +178,7 @@ func (c *serveConfig) check() error {
 		return usagef("jobs.locked %q: want %q or %q", c.jobs.locked, lockedRefuse, lockedWait)
 	}
 	for key, e := range map[string][]string{
-		"bus": c.busEndpoints()[:1], "broker.pair_bind": {c.broker.pairBind}, "state.bind": {c.state.bind}, "decks.resync": {c.decks.resync}, "decks.address": {c.decks.address + ":0"}, "metrics.bind": {c.metrics.bind},
+		"bus": c.busEndpoints()[:1], "broker.pair_bind": {c.broker.pairBind}, "broker.pair_bus": {c.broker.pairBus}, "state.bind": {c.state.bind}, "decks.resync": {c.decks.resync}, "decks.address": {c.decks.address + ":0"}, "metrics.bind": {c.metrics.bind},
 		"lvc.plain": c.lvc.plain, "lvc.snapshot": {c.lvc.snapshot}, "lvc.clone": {c.lvc.clone}, "lvc.tap": {c.lvc.tap},
 	} {
 		if key == "bus" && !c.has(partBroker) {

@@ -237,6 +237,12 @@ func (s *station) startLVC(ctx context.Context) error {
 // serving says what runs here.
 func (s *station) serving() *serving {
 	v := &serving{Parts: s.cfg.parts, Bus: s.bus, Tapes: s.tapes.root, State: s.board.place().Snapshot, Updates: s.board.place().Updates, Metrics: s.metricsURL()}
+	if s.pair != nil {
+		v.Pair = s.pair.Endpoint()
+		if s.pair.bus != nil {
+			v.PairBus = s.pair.bus.endpoint()
+		}
+	}
 	if s.decks != nil {
 		for _, d := range s.decks.list() {
 			v.Decks = append(v.Decks, d.name)
