@@ -62,8 +62,8 @@ type BrokerConfig struct {
 	May func(user string, worker bool, service []byte, body [][]byte) bool
 	// Accept, where it is set, makes the broker one of a pair: it is asked before anything
 	// that a client asks for is taken in, and reports whether this is the active one. vote
-	// is false for a client that lives in a broker's process: it is no witness of what
-	// became of the other one. What is not accepted is refused with ReasonPassive. Workers
+	// is false for a client that lives in a broker's process, which is no witness of what
+	// became of the other one, and for one that only looks which one is active. What is not accepted is refused with ReasonPassive. Workers
 	// are listed all the same, so that a takeover finds them. It is called by Run, which
 	// waits for it.
 	Accept func(vote bool) bool

@@ -146,7 +146,7 @@ func (b *Broker) may(m *message) bool {
 
 func (b *Broker) request(now time.Duration, m *message) {
 	if b.cfg.Accept != nil {
-		if !b.cfg.Accept(!local(m.from)) {
+		if !b.cfg.Accept(m.votes()) {
 			b.refuse(m, b.m.turnAway(ReasonPassive))
 			return
 		}

@@ -16,7 +16,8 @@ import (
 
 // twoBrokers are a pair, of which a test says which one is active.
 type twoBrokers struct {
-	active    atomic.Int32 // 0, 1, or neither
+	active    atomic.Int32    // 0, 1, or neither
+	asked     [2]atomic.Int64 // votes or not
 	votes     [2]atomic.Int64
 	brokers   [2]*Broker
 	stop      [2]func()
@@ -28,6 +29,7 @@ func newTwoBrokers(t *testing.T, cfg BrokerConfig) *twoBrokers {
 	for i := range p.brokers {
 		own := cfg
 		own.Accept = func(vote bool) bool {
+			p.asked[i].Add(1)
 			if vote {
 				p.votes[i].Add(1)
 			}
@@ -136,16 +138,18 @@ func TestPairRefuses(t *testing.T) {
 	p := newTwoBrokers(t, BrokerConfig{})
 	p.active.Store(-1)
 	for _, endpoints := range [][]string{p.endpoints, p.endpoints[:1]} {
-		c := newClient(t, ClientConfig{Endpoints: endpoints, Timeout: 4 * beat, Tries: 2})
+		c := newClient(t, ClientConfig{Endpoints: endpoints, Timeout: 2 * lookFor, Tries: 2})
 		_, err := c.Request(t.Context(), "echo", []byte("x"))
 		var u *UnansweredError
 		if !errors.As(err, &u) || !u.For(ReasonPassive) {
 			t.Errorf("%d endpoints: got %v", len(endpoints), err)
 		}
 	}
-	if p.votes[0].Load() == 0 || p.votes[1].Load() == 0 {
-		t.Error("a client's request was no vote")
-	}
+	until(func() bool {
+		c := newClient(t, ClientConfig{Endpoints: p.endpoints, Timeout: 2 * lookFor, Tries: 2})
+		_, _ = c.Request(t.Context(), "echo", []byte("x"))
+		return p.votes[0].Load() > 0 && p.votes[1].Load() > 0
+	})
 	before := p.votes[0].Load()
 	refused := p.brokers[0].Counters().FailedPassive
 	c := newClient(t, ClientConfig{Endpoints: p.endpoints[:1], Local: true, Tries: 2})
@@ -154,6 +158,28 @@ func TestPairRefuses(t *testing.T) {
 	}
 	if p.votes[0].Load() != before || p.brokers[0].Counters().FailedPassive != refused+2 {
 		t.Error("a client of the broker's process has a vote")
+	}
+}
+
+// TestLookIsNoVote: whoever looks which of two brokers is the active one says so, and has a
+// vote only when it has been refused, and there was time for the other one.
+func TestLookIsNoVote(t *testing.T) {
+	ctx := newContext(t)
+	r := newRaw(t, ctx, zsock.ROUTER)
+	at := r.bind("tcp://127.0.0.1:*")
+	c := newClient(t, ClientConfig{Endpoints: []string{at, "ipc://" + t.TempDir() + "/nobody"}})
+	began := time.Now()
+	c.Go(t.Context(), "echo", nil, func([][]byte, error) {})
+	looks := 0
+	for m := r.recv(); len(m) == 6; m = r.recv() {
+		if m[3] != ServicePing || m[5] != "look" {
+			t.Fatalf("got %q", m)
+		}
+		looks++
+		r.send(m[0], "", "MDPC01", ServicePing, string(pirate.AppendNumber(nil, 0, true)), string(ReasonPassive))
+	}
+	if took := time.Since(began); looks == 0 || took < lookFor {
+		t.Errorf("it gives its vote after %v, having looked %d times", took, looks)
 	}
 }
 
@@ -233,7 +259,7 @@ func TestBrokersOfOthers(t *testing.T) {
 		for {
 			m := r.recv()
 			if m[3] == ServicePing {
-				if _, _, ok := pirate.ParseNumber([]byte(m[4])); !ok || len(m) != 5 {
+				if _, _, ok := pirate.ParseNumber([]byte(m[4])); !ok || len(m) > 6 {
 					t.Errorf("a ping is %q", m)
 				}
 				if answer {
@@ -258,11 +284,11 @@ func TestIdleClientIsQuiet(t *testing.T) {
 	ask(t, c, "echo", []string{"x"}, "w", "x")
 	p.active.Store(-1)
 	p.stop[0]() // and nobody is sought
-	before := p.votes[1].Load()
+	before := p.asked[1].Load()
 	b, _ := runBroker(t, BrokerConfig{Heartbeat: beat}) // a while passes
 	runWorker(t, WorkerConfig{Endpoints: b.Endpoints(), Service: "other", Handler: echo("v")})
 	ask(t, newClient(t, ClientConfig{Endpoints: b.Endpoints()}), "other", []string{"x"}, "v", "x")
-	if n := p.votes[1].Load(); n != before {
+	if n := p.asked[1].Load(); n != before {
 		t.Errorf("an idle client has asked %d times", n-before)
 	}
 	p.active.Store(1)

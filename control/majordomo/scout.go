@@ -11,8 +11,9 @@ import (
 // A client of several brokers has to know which of them takes requests. Scouts find
 // out: one for each endpoint, all at once, asks for ServicePing. Brokers of others say
 // that there is no such service, which is an answer. One that refuses is asked again,
-// and again: to a pair of which one is gone, that is the vote that makes the other one
-// active.
+// and again. To a pair of which one is gone, that is the vote that makes the other one
+// active; so whoever only looks which one it is says that, and gives no vote before the
+// others have had their time.
 
 // nowhere is the endpoint of lanes while scouts look for one.
 const nowhere = -1
@@ -25,6 +26,8 @@ const (
 	// grace is for how long the broker that the client was at last, or the first one,
 	// comes before others that take requests, too.
 	grace = 100 * time.Millisecond
+	// lookFor is for how long scouts only look.
+	lookFor = 150 * time.Millisecond
 )
 
 // scout looks whether the broker at an endpoint takes requests.
@@ -33,6 +36,7 @@ type scout struct {
 	l       *clientLoop
 	stands  time.Duration // since when its connection does
 	ask     time.Duration // when to ask
+	asked   bool          // and it has refused
 	refused bool          // as it said last
 	takes   bool          // it takes requests
 }
@@ -162,7 +166,7 @@ func (s *scout) question() error {
 		return nil
 	}
 	s.ask = never
-	return s.l.ping(&s.line)
+	return s.l.ping(&s.line, !s.asked || s.l.now-s.l.sought < lookFor)
 }
 
 // attend takes in what has come.
@@ -198,7 +202,7 @@ func (s *scout) read() error {
 			continue
 		}
 		if s.refused = refuses(&m); s.refused {
-			s.l.passive = true
+			s.asked, s.l.passive = true, true
 			s.takes, s.ask = false, s.l.now+min(askPause+(s.l.now-s.l.sought)/20, askPauseMax)
 			continue
 		}
@@ -207,19 +211,28 @@ func (s *scout) read() error {
 	return nil
 }
 
-// ping asks a broker whether it takes requests.
-func (l *clientLoop) ping(to *line) error {
+// ping asks a broker whether it takes requests. That gives no vote where it only looks.
+func (l *clientLoop) ping(to *line, looks bool) error {
 	l.asking.Reset()
 	l.asking.Frame(frameEmpty, false)
 	l.asking.Frame(frameClient, false)
 	l.asking.Frame([]byte(ServicePing), false)
-	l.asking.Frame(pirate.AppendNumber(nil, 0, false), true)
+	l.asking.Frame(pirate.AppendNumber(nil, 0, false), !looks)
+	if looks {
+		l.asking.Frame(frameLook, true)
+	}
 	_, err := to.socket.SendMany(&l.asking)
 	l.asking.Reset()
 	if errors.Is(err, zsock.ErrAgain) {
 		return nil // the connection has just ended, and it will be known
 	}
 	return err
+}
+
+// votes reports whether what a client asks for is a vote for this broker.
+func (m *message) votes() bool {
+	looks := string(m.service) == ServicePing && len(m.body) > 1 && string(m.body[1]) == string(frameLook)
+	return !looks && !local(m.from)
 }
 
 // refuses reports whether a broker says that requests are to go to another one.
@@ -250,7 +263,7 @@ func (l *clientLoop) askSilent() {
 			l.astray = true
 		case n.asked == 0 && l.now-n.quiet >= beat:
 			n.asked = l.now
-			_ = l.ping(&n.line) // an error is the next one's, too
+			_ = l.ping(&n.line, false) // an error is the next one's, too
 		}
 	}
 }

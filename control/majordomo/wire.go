@@ -26,6 +26,7 @@ var (
 	frameFound        = []byte("200")
 	frameNotFound     = []byte("404")
 	frameNotThere     = []byte("501")
+	frameLook         = []byte("look")
 	serviceNameMax    = 255 // bytes
 	framesMax         = 1024
 	prefixMMI         = "mmi."
