@@ -52,6 +52,12 @@ var lvcTable = []column[lvc.Stats]{
 	{counter("lvc_lost_answers_total", "readers", "Readers cut off since what their answer needed took too much memory."), func(s *lvc.Stats) float64 { return count(s.LostAnswers) }},
 	{counter("lvc_stalled_readers_total", "readers", "Readers cut off since they did not take their answer."), func(s *lvc.Stats) float64 { return count(s.Stalled) }},
 	{counter("lvc_squawks_total", "squawks", "Times that a plain reader's verdict changed."), func(s *lvc.Stats) float64 { return count(s.Squawks) }},
+	{counter("lvc_activations_total", "times", "Times that a proxy of a pair began to send."), func(s *lvc.Stats) float64 { return count(s.Activations) }},
+	{counter("lvc_sent_again_messages_total", "messages", "Messages from before a takeover that were sent with it, as not all readers were known to have them."), func(s *lvc.Stats) float64 { return count(s.SentAgain) }},
+	{counter("lvc_had_messages_total", "messages", "Messages that a passive proxy did not keep, as all readers had them from the active one."), func(s *lvc.Stats) float64 { return count(s.RingHad) }},
+	{counter("lvc_short_messages_total", "messages", "Messages that a passive proxy had no room to keep for long enough."), func(s *lvc.Stats) float64 { return count(s.RingShort) }},
+	{counter("lvc_young_takeovers_total", "times", "Times that a proxy took over before it had kept for long enough."), func(s *lvc.Stats) float64 { return count(s.RingYoung) }},
+	{counter("lvc_too_far_readers_total", "readers", "Times that a reader was behind by more than a passive proxy keeps, and was not waited for."), func(s *lvc.Stats) float64 { return count(s.TooFar) }},
 	{counter("lvc_tap_dropped_messages_total", "messages", "Messages that the tap's rate did not let through."), func(s *lvc.Stats) float64 { return count(s.TapDropped) }},
 }
 

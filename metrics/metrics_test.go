@@ -12,6 +12,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
+	"github.com/tapedeck/tapedeck/control/binarystar"
 	"github.com/tapedeck/tapedeck/subscriber"
 )
 
@@ -124,6 +125,7 @@ var labelValues = map[string]int{
 	"service": 13,
 	"client":  4,           // words of the program
 	"server":  math.MaxInt, // as many as --resync names
+	"part":    3, "state": 3,
 }
 
 // TestLabelsAreBounded: no label has values that a peer or a record can choose.
@@ -178,7 +180,8 @@ var unshown = map[string]string{
 	"pool.Strangers": "of readers that expired", "pool.Refused": "of readers beyond the bound",
 	"poolHolds.Open": "the server's reads", "poolHolds.Bytes": "the server's",
 	"brokerHolds.Services": "see TestServices",
-	"door.Refused":         "see TestDoor", "door.Listed": "for people",
+	"pair.Role":            "see TestPair", "pair.State": "see TestPair", "pair.Peer": "see TestPair", "pair.Reason": "for people",
+	"door.Refused": "see TestDoor", "door.Listed": "for people",
 }
 
 // TestEveryNumberIsShown: whatever a room counts changes a metric when it changes, or
@@ -289,6 +292,20 @@ func TestServices(t *testing.T) {
 	} {
 		if v[key] != want {
 			t.Errorf("%s is %v, want %v", key, v[key], want)
+		}
+	}
+}
+
+// TestPair: what a server of a pair is, and what the other one is to it.
+func TestPair(t *testing.T) {
+	n := &numbers{pair: binarystar.Status{Role: "primary", State: "passive", Peer: "active", Since: 1_500_000_000}}
+	v, _ := gather(t, everything(t, n))
+	for key, want := range map[string]float64{
+		"tapedeck_pair_state,part=lvc,state=passive": 1, "tapedeck_pair_state,part=lvc,state=active": 0, "tapedeck_pair_state,part=lvc,state=waiting": 0,
+		"tapedeck_pair_primary,part=lvc": 1, "tapedeck_pair_peer_active,part=lvc": 1, "tapedeck_pair_state_seconds,part=lvc": 1.5,
+	} {
+		if got, there := v[key]; !there || got != want {
+			t.Errorf("%s is %v, want %v", key, got, want)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/tapedeck/tapedeck/control"
+	"github.com/tapedeck/tapedeck/control/binarystar"
 	"github.com/tapedeck/tapedeck/control/majordomo"
 	"github.com/tapedeck/tapedeck/control/pirate"
 	"github.com/tapedeck/tapedeck/control/titanic"
@@ -46,6 +47,7 @@ type numbers struct {
 	busWorker    majordomo.WorkerCounters
 	busClient    majordomo.ClientCounters
 	jobs         titanic.Counters
+	pair         binarystar.Status
 	door         keys.DoorStats
 	latency      latency.Histogram
 	serviceNamed string
@@ -91,6 +93,10 @@ type fakeBroker struct{ *numbers }
 func (f fakeBroker) Counters() majordomo.BrokerCounters { return f.broker }
 func (f fakeBroker) State() majordomo.BrokerState       { return f.brokerHolds }
 
+type fakePair struct{ *numbers }
+
+func (f fakePair) Status() binarystar.Status { return f.pair }
+
 type fakeService struct{ *numbers }
 
 func (f fakeService) Name() string                      { return f.serviceNamed }
@@ -110,6 +116,7 @@ var (
 		Name() string
 		Counters() control.ServiceCounters
 	} = (*control.Service)(nil)
+	_ Pair = (*binarystar.Pair)(nil)
 )
 
 // everything is a process that has all parts: a deck, a reader with workers and a
@@ -142,6 +149,7 @@ func everything(t testing.TB, n *numbers) *Set {
 	root.BusClient("status", func() majordomo.ClientCounters { return n.busClient })
 	root.Jobs(func() titanic.Counters { return n.jobs })
 	root.Door(func() keys.DoorStats { return n.door })
+	root.Pair("lvc", fakePair{n})
 	root.Check("stream", func() error { return nil })
 	return s
 }

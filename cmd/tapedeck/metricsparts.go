@@ -56,6 +56,9 @@ func (h *lvcHandler) show(sc *metrics.Scope) {
 	}
 	h.healing.show(sc)
 	h.snapshots.show(sc)
+	if h.pair != nil {
+		sc.Pair(partLVC, h.pair)
+	}
 	sc.Check("stream", checkStream(h.sub.Summary))
 	sc.Check("values", func() error {
 		switch st := h.Stats(); {
