@@ -97,6 +97,8 @@ func (f *lvcFlags) add(cmd *cobra.Command) {
 	f.pair.add(fl)
 	fl.BoolVar(&f.readers, "readers", false, "list the clients every second, with what waits for them")
 	f.heal.add(cmd)
+	f.stream.flags = fl
+	f.stream.addStandby()
 	fl.StringVar(&f.tap, "tap", "", "endpoint that shows what goes through, such as "+tapDefault+" (default: none)")
 	fl.IntVar(&f.tapRate, "tap-rate", 10_000, "messages a second that the tap shows at most")
 	fl.StringVar(&f.warm, "warm", "", "tape whose last values to begin with")
@@ -121,6 +123,9 @@ func (f *lvcFlags) subscriber(fl *pflag.FlagSet, out *output) (subscriber.Config
 	}
 	var err error
 	if cfg.Endpoints, err = s.endpoints(); err != nil {
+		return cfg, err
+	}
+	if cfg.Pair, err = s.pair(); err != nil {
 		return cfg, err
 	}
 	for _, e := range cfg.Endpoints {

@@ -29,6 +29,8 @@ type playFlags struct {
 	step     stepFlags
 	serve    serveFlags
 	metrics  metricsFlags // of the command alone
+	pair     deckPairFlags
+	at       []string // where the shards were bound before, of a pair
 }
 
 func newPlay() *cobra.Command {
@@ -66,6 +68,10 @@ With --faults messages fare as on a bad network: readers see gaps, repeats and d
 and what they miss they get with sub --resync. The same seed picks the same messages, as
 far as the batches are the same, as they are with --barrier.
 
+With --pair two players of the same tape stand in for each other: one plays, the other one
+follows it, and goes on where readers are when it is gone. Subscribers connect to both
+(sub --standby). docs/OPERATIONS.md says how to run a pair.
+
 With --resync-bind subscribers get from here what they missed, and last values.
 --readers says every second who reads, and how late; whoever becomes slow or stuck is
 named in any case, at once and in the summary.`,
@@ -79,6 +85,7 @@ named in any case, at once and in the summary.`,
 			"tapedeck play es.tape --loop @open..2023-12-25T14:31:00Z",
 			"tapedeck play es.tape --live --readers --resync-bind tcp://127.0.0.1:7300",
 			"tapedeck play es.tape --speed max --barrier desk,risk --barrier-window 100",
+			"tapedeck play es.tape --pair primary --pair-bind tcp://127.0.0.1:7270 --pair-peer tcp://127.0.0.1:7271 --pair-follow tcp://127.0.0.1:7200+",
 			"tapedeck play es.tape --faults drop=0.1%,delay=0.5%:20ms,seed=7 --resync-bind tcp://127.0.0.1:7300",
 		),
 		Args: cobra.MinimumNArgs(1),
@@ -86,6 +93,7 @@ named in any case, at once and in the summary.`,
 	}
 	f.add(cmd)
 	f.metrics.add(cmd)
+	f.pair.add(cmd.Flags())
 	return cmd
 }
 
@@ -155,6 +163,7 @@ type playing struct {
 	player *replay.Player
 	pub    *publisher.Publisher
 	served *refillServer
+	serve  func() error // of a pair: begins to serve
 }
 
 // open puts together what plays tapes. adjust, where it is not nil, has the last
@@ -191,7 +200,7 @@ func (f *playFlags) open(dirs []string, out *output, squawk func(snail.Squawk), 
 	if cfg.Loop, err = loop.part(t.list, cfg.Clock); err != nil {
 		return p, err
 	}
-	cfg.Session = sessionName(dirs)
+	cfg.Session, cfg.Paired = sessionName(dirs), f.pair.on()
 	if !f.stream.flags.Changed("shards") {
 		f.stream.shards = t.about.Shards
 	}
@@ -215,6 +224,13 @@ func (f *playFlags) open(dirs []string, out *output, squawk func(snail.Squawk), 
 	if p.player, err = replay.New(cfg); err != nil {
 		return p, usageError{err}
 	}
+	if f.pair.on() {
+		p.serve = func() (err error) {
+			p.served, err = f.serve.servePlayer(serve, p.player, out)
+			return err
+		}
+		return p, nil
+	}
 	p.served, err = f.serve.servePlayer(serve, p.player, out)
 	return p, err
 }
@@ -233,6 +249,12 @@ func (p *playing) close() error {
 }
 
 func (f *playFlags) run(cmd *cobra.Command, dirs []string) (err error) {
+	if err := f.pair.check(f); err != nil {
+		return err
+	}
+	if f.pair.on() {
+		return f.runPair(cmd, dirs)
+	}
 	out := newOutput(cmd)
 	shown, err := f.metrics.listen(out)
 	if err != nil {
@@ -245,24 +267,31 @@ func (f *playFlags) run(cmd *cobra.Command, dirs []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
+	return f.perform(cmd.Context(), out, p, readers, shown, func() bool { return true })
+}
+
+// perform plays to the end, and says what was done. Where that is broken off, readers are
+// told, unless the end is not ours to tell: another one goes on.
+func (f *playFlags) perform(ctx context.Context, out *output, p *playing, readers *audience, shown *metricsService, ours func() bool) error {
 	hide := shown.show(p.show)
 	defer hide()
 	t, cfg, player, pub := p.tapes, p.cfg, p.player, p.pub
 	out.remark("playing %s at %s on %v", t.name(), cfg.Speed, pub.Endpoints())
 	stopWatch := readers.watch(pub.ReaderList)
-	rep, runErr := f.play(cmd.Context(), out, player, t.about.Records)
-	if runErr != nil {
+	rep, runErr := f.play(ctx, out, player, t.about.Records)
+	if runErr != nil && ours() {
 		pub.Stop() // readers must not wait for what will not come
 	}
 	stopWatch()
 	stats := pub.Stats()
 	hide()
 	closeErr := pub.Close()
-	p.served.stay(cmd.Context())
+	p.served.stay(ctx)
 	sum := newPlaySummary(&rep, &stats, cfg.Speed)
 	if f.step.plan != nil {
 		sum.Faults = &stats.Faults
 	}
+	var err error
 	sum.Served, err = p.served.stop()
 	closeErr = errors.Join(closeErr, err)
 	sum.List, sum.Untold = readers.all(), readers.unsaid.Load()
@@ -287,6 +316,9 @@ func (f *playFlags) publisher(t *playedTapes, at *wire.TapePlace, ioCPUs []int, 
 	if err != nil {
 		return nil, err
 	}
+	if f.at != nil {
+		endpoints = f.at
+	}
 	ids, err := t.ids()
 	if err != nil {
 		return nil, err
@@ -296,7 +328,7 @@ func (f *playFlags) publisher(t *playedTapes, at *wire.TapePlace, ioCPUs []int, 
 		mode = "live"
 	}
 	cfg := publisher.Config{
-		Endpoints: endpoints, Lossless: !f.live, IOCPUs: ioCPUs, Squawk: squawk,
+		Endpoints: endpoints, Lossless: !f.live, IOCPUs: ioCPUs, Squawk: squawk, Standby: f.pair.on(),
 		Session: wire.Session{
 			Publisher: program(), Mode: mode, Speed: f.speed, Tape: ids,
 			Sources: t.about.Sources, Encodings: t.about.Encodings, ByReference: at,

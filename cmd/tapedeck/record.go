@@ -174,6 +174,10 @@ func (f *recordFlags) begin(out *output) (*taping, error) {
 	if err != nil {
 		return nil, err
 	}
+	pair, err := f.stream.pair()
+	if err != nil {
+		return nil, err
+	}
 	ioCPUs, loopCPUs, err := f.stream.placement()
 	if err != nil {
 		return nil, err
@@ -183,7 +187,7 @@ func (f *recordFlags) begin(out *output) (*taping, error) {
 		return nil, err
 	}
 	cfg := subscriber.Config{
-		Endpoints: endpoints, Name: f.name, IOCPUs: ioCPUs, ReceiveCPUs: loopCPUs, Follow: f.follow, Silence: f.silence,
+		Endpoints: endpoints, Pair: pair, Name: f.name, IOCPUs: ioCPUs, ReceiveCPUs: loopCPUs, Follow: f.follow, Silence: f.silence,
 		OpenTape: open,
 		Warn:     func(_ int, err error) { out.remark("warning: %v", err) },
 	}

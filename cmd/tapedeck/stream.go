@@ -17,6 +17,7 @@ const endpointDefault = "tcp://127.0.0.1:7100+"
 type streamFlags struct {
 	shards   int // also how many there are, once endpoints has been called
 	endpoint string
+	standby  string // the same shards at the other one of a pair; "": there is none
 	pin      string
 	file     string
 	connects bool
@@ -31,8 +32,32 @@ func (f *streamFlags) add(cmd *cobra.Command, verb string, shardsHelp string) {
 	f.connects, f.flags = verb == "connect", cmd.Flags()
 	f.flags.IntVar(&f.shards, "shards", 1, shardsHelp)
 	f.flags.StringVar(&f.endpoint, verb, endpointDefault, "endpoint of the shards: a tcp port followed by +, {shard} in a path, or a comma-separated list")
+	if f.connects {
+		f.addStandby()
+	}
 	f.flags.StringVar(&f.pin, "pin", "off", `pin hot threads: "off", "auto", or the CPUs to use, such as "2-5"`)
 	f.flags.StringVar(&f.file, "placement", "", "TOML file with endpoints, interfaces and CPUs, see docs/PLACEMENT.md")
+}
+
+func (f *streamFlags) addStandby() {
+	f.flags.StringVar(&f.standby, "standby", "", "endpoint of the same shards at the other one of a pair of players (play --pair)")
+}
+
+// pair returns the endpoint of each shard at the other one of a pair of publishers; nil
+// where there is none.
+func (f *streamFlags) pair() ([]string, error) {
+	if f.standby == "" {
+		return nil, nil
+	}
+	own, err := f.endpoints()
+	if err != nil {
+		return nil, err
+	}
+	list, err := shard.Endpoints(f.standby, len(own))
+	if err != nil {
+		return nil, usagef("--standby: %v", err)
+	}
+	return list, nil
 }
 
 func (f *streamFlags) verb() string {

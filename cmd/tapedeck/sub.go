@@ -173,6 +173,9 @@ func (f *subFlags) config(out *output) (subscriber.Config, error) {
 	if cfg.Endpoints, err = f.stream.endpoints(); err != nil {
 		return cfg, err
 	}
+	if cfg.Pair, err = f.stream.pair(); err != nil {
+		return cfg, err
+	}
 	if cfg.IOCPUs, cfg.ReceiveCPUs, err = f.stream.placement(); err != nil {
 		return cfg, err
 	}

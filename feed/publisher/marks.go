@@ -352,5 +352,8 @@ func (p *Publisher) take(s *shard, frame []byte, from zsock.Peer) (greet bool) {
 		p.join(s, wire.ReaderID{}, "", from)
 	}
 	s.filters.take(frame[1:], frame[0] == 1)
+	if s.number == 0 {
+		p.wanted.Store(s.filters.references || s.filters.wantCopies())
+	}
 	return frame[0] == 1
 }

@@ -125,6 +125,7 @@ type Publisher struct {
 	}
 	ended  atomic.Bool
 	silent atomic.Bool // Config.Standby, until TakeOver
+	wanted atomic.Bool // somebody subscribes to records on shard 0
 	linger bool        // Close lets what is unsent go out
 }
 

@@ -62,6 +62,10 @@ func (p *Publisher) Standings() ([]Standing, error) {
 	return list, nil
 }
 
+// Wanted reports whether anybody subscribes to records, on the first shard: also readers
+// that have not been greeted, since this one stands by. Any goroutine may call it.
+func (p *Publisher) Wanted() bool { return p.wanted.Load() }
+
 // Seen is how many readers have ever said that they receive, on one shard at least.
 func (p *Publisher) Seen() int {
 	joined, _, _ := p.readers.counts()

@@ -1,0 +1,397 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/tapedeck/tapedeck/control/binarystar"
+	"github.com/tapedeck/tapedeck/replay"
+	"github.com/tapedeck/tapedeck/shard"
+	"github.com/tapedeck/tapedeck/subscriber"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// deckPairFlags are the flags of a player that is one of a pair.
+type deckPairFlags struct {
+	pairFlags
+	follow string
+	back   time.Duration
+}
+
+func (f *deckPairFlags) add(fl *pflag.FlagSet) {
+	f.pairFlags.add(fl)
+	fl.StringVar(&f.follow, "pair-follow", "", "endpoint of the other one's shards, as its --bind has it: there a passive one follows what the active one does")
+	fl.DurationVar(&f.back, "pair-back", time.Second, "how far to go back, in a takeover, for subscribers that do not say how far they have come")
+}
+
+// check refuses what makes no pair of players.
+func (f *deckPairFlags) check(play *playFlags) error {
+	if err := f.pairFlags.check(); err != nil {
+		return err
+	}
+	switch {
+	case !f.on() && f.follow != "":
+		return usagef("--pair says which of a pair this one is: primary or backup")
+	case !f.on():
+		return nil
+	case f.follow == "":
+		return usagef("--pair needs --pair-follow, the other one's shards")
+	case f.back < 0:
+		return usagef("--pair-back %v: want a time such as 1s", f.back)
+	case len(play.step.barrier) > 0 || play.step.faults != "":
+		return usagef("--pair with --barrier or --faults: a pair plays to readers at their own pace, over a good network")
+	}
+	return nil
+}
+
+// deckPair is a player's half of a pair.
+type deckPair struct {
+	*pairLink
+	flags *playFlags
+	out   *output
+
+	mu      sync.Mutex
+	turn    deckTurn      // the latest
+	turned  chan struct{} // something has come to turn
+	current atomic.Pointer[deckHalf]
+	warned  sync.Once // of a voter that does not vote
+}
+
+// deckTurn is what an operator is told when a player becomes active or passive.
+type deckTurn struct {
+	active bool
+	Epoch  uint64 `json:"pair_epoch"`
+	Reason string `json:"reason"`
+}
+
+// deckHalf is the player and the publisher that stand by, or play.
+type deckHalf struct {
+	*playing
+	follower *replay.Follower
+	refused  chan error
+}
+
+var (
+	errYield   = errors.New("the other one of the pair plays")
+	errOver    = errors.New("the other one of the pair has played to the end")
+	errUnasked = errors.New("no subscriber is there")
+)
+
+// runPair plays a tape as one of a pair: it stands by and plays in turn, until the tape is
+// through, whoever of the two played its end.
+func (f *playFlags) runPair(cmd *cobra.Command, dirs []string) (err error) {
+	out := newOutput(cmd)
+	shown, err := f.metrics.listen(out)
+	if err != nil {
+		return err
+	}
+	defer shown.close()
+	p := &deckPair{flags: f, out: out, turned: make(chan struct{}, 1)}
+	cfg := f.pair.config(out)
+	cfg.Vote, cfg.OnActive, cfg.OnPassive = p.vote, p.onTurn(true), p.onTurn(false)
+	if p.pairLink, err = f.pair.open("deck", cfg); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(cmd.Context())
+	ended := make(chan struct{})
+	defer func() {
+		cancel(nil)
+		<-ended
+		err = errors.Join(err, p.Close())
+	}()
+	go func() {
+		defer close(ended)
+		if err := p.Run(ctx); err != nil {
+			cancel(err)
+		}
+	}()
+	for {
+		err := p.half(ctx, dirs, shown)
+		if errors.Is(err, errYield) {
+			continue
+		}
+		if errors.Is(err, errOver) {
+			out.remark("%v", err)
+			return nil
+		}
+		return err
+	}
+}
+
+func (p *deckPair) onTurn(active bool) func(uint64, string) {
+	return func(epoch uint64, reason string) {
+		p.mu.Lock()
+		p.turn = deckTurn{active: active, Epoch: epoch, Reason: reason}
+		p.mu.Unlock()
+		select {
+		case p.turned <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (p *deckPair) latest() deckTurn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.turn
+}
+
+// half stands by until it is this one's turn, and plays until it is the other one's.
+func (p *deckPair) half(ctx context.Context, dirs []string, shown *metricsService) (err error) {
+	f := p.flags
+	readers := newAudience(p.out, f.readers)
+	h := &deckHalf{refused: make(chan error, 1)}
+	if h.playing, err = f.open(dirs, p.out, readers.squawk, nil); err != nil {
+		return err
+	}
+	defer func() {
+		p.current.Store(nil)
+		err = errors.Join(err, h.close())
+	}()
+	if f.at == nil {
+		f.at = h.pub.Endpoints()
+		f.pair.warnOfOnePath(p.out, f.at)
+	}
+	ids, err := h.tapes.ids()
+	if err != nil {
+		return err
+	}
+	h.follower = replay.NewFollower(h.player, ids, func(err error) { h.refused <- err })
+	p.current.Store(h)
+	stop := p.watch(ctx)
+	defer stop()
+	hide := shown.show(h.show)
+	err = p.standBy(ctx, h)
+	hide()
+	if err != nil {
+		return err
+	}
+	return p.lead(ctx, h, readers, shown)
+}
+
+// standBy follows the other one until it is this one's turn.
+func (p *deckPair) standBy(ctx context.Context, h *deckHalf) error {
+	endpoints, err := shard.Endpoints(p.flags.pair.follow, p.flags.stream.shards)
+	if err != nil {
+		return usagef("--pair-follow: %v", err)
+	}
+	sub, err := subscriber.New(subscriber.Config{
+		Endpoints: endpoints, Watch: true, Follow: true,
+		Warn: func(_ int, err error) { p.out.remark("warning: %v", err) },
+	}, h.follower)
+	if err != nil {
+		return err
+	}
+	p.out.remark("standing by on %v, following %v", h.pub.Endpoints(), endpoints)
+	following, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- sub.Run(following) }()
+	defer func() {
+		stop()
+		<-ended
+	}()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for told := (deckTurn{}); ; {
+		switch turn := p.latest(); {
+		case turn.active:
+			return nil
+		case turn != told:
+			told = turn
+			_ = p.out.message("play.passive", turn, "")
+			p.out.remark("passive: %s; the epoch is %d", turn.Reason, turn.Epoch)
+		}
+		if err := h.pub.Tick(ctx); err != nil {
+			return context.Cause(ctx)
+		}
+		if f := h.follower.Following(); f.Ended && !h.pub.Wanted() {
+			return errOver
+		}
+		select {
+		case <-tick.C:
+		case <-p.turned:
+		case err := <-h.refused:
+			return err
+		case err := <-ended:
+			ended <- nil
+			return err
+		}
+	}
+}
+
+// lead goes on with the other one's stream, or begins one.
+func (p *deckPair) lead(ctx context.Context, h *deckHalf, readers *audience, shown *metricsService) error {
+	turn := p.latest()
+	standings, err := h.pub.Standings()
+	if err != nil {
+		return err
+	}
+	list := make([]replay.Standing, len(standings))
+	for i, s := range standings {
+		list[i] = replay.Standing{Shard: s.Shard, Epoch: s.Epoch, Next: s.Next}
+	}
+	err = h.follower.TakeOver(ctx, list, p.flags.pair.back, p.flags.live)
+	if errors.Is(err, replay.ErrUnheard) {
+		err = h.pub.TakeOver(ctx, wire.SessionStart{}, 0, nil)
+	}
+	if err != nil {
+		return err
+	}
+	if err := h.serve(); err != nil {
+		return err
+	}
+	_ = p.out.message("play.active", turn, "")
+	p.out.remark("active in epoch %d: %s", turn.Epoch, turn.Reason)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan struct{})
+	defer func() {
+		cancel(nil)
+		<-done
+	}()
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-p.turned:
+				if !p.latest().active {
+					cancel(errYield)
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	err = p.flags.perform(ctx, p.out, h.playing, readers, shown, p.alone)
+	if cause := context.Cause(ctx); errors.Is(cause, errYield) {
+		return errYield
+	}
+	return err
+}
+
+// alone reports whether there is no other one that would go on.
+func (p *deckPair) alone() bool {
+	st := p.Status()
+	if st.State == binarystar.Active.String() && (st.Silent || st.Peer != binarystar.Passive.String()) {
+		return true
+	}
+	p.out.remark("leaving the stream to the other one")
+	return false
+}
+
+// vote tries the way that subscribers take, where there are any. Who has not heard what the
+// other one plays does not go on with it.
+func (p *deckPair) vote(ctx context.Context) error {
+	err := p.mayLead(ctx)
+	if err != nil && !errors.Is(err, errUnasked) && ctx.Err() == nil {
+		p.warned.Do(func() { p.out.remark("warning: the other one is silent, and this one does not take over: %v", err) })
+	}
+	return err
+}
+
+func (p *deckPair) mayLead(ctx context.Context) error {
+	h := p.current.Load()
+	if h == nil || !h.pub.Wanted() {
+		return errUnasked
+	}
+	if st := p.Status(); st.State == binarystar.Passive.String() && !h.follower.Following().Known {
+		return fmt.Errorf("what it plays was not heard at %s", p.flags.pair.follow)
+	}
+	return greets(ctx, h.pub.Endpoints()[0])
+}
+
+// greetWait is how long a voter's way to its own endpoint may take.
+const greetWait = time.Second
+
+// greets connects to an endpoint and sees the beginning of a ZMTP greeting.
+func greets(ctx context.Context, endpoint string) error {
+	network, address, _ := strings.Cut(strings.Replace(endpoint, "://0.0.0.0:", "://127.0.0.1:", 1), "://")
+	if network == "ipc" {
+		network = "unix"
+	}
+	ctx, cancel := context.WithTimeout(ctx, greetWait)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	var signature [10]byte
+	if _, err = io.ReadFull(conn, signature[:]); err != nil {
+		return fmt.Errorf("no greeting from %s: %w", endpoint, err)
+	}
+	if signature[0] != 0xff || signature[9] != 0x7f {
+		return fmt.Errorf("no greeting of ZMTP from %s: %x", endpoint, signature)
+	}
+	return nil
+}
+
+// deckPairStatus is how a pair fares, with what a passive player knows of the other one.
+type deckPairStatus struct {
+	binarystar.Status
+	Readers  int        `json:"readers"`
+	Stream   wire.Epoch `json:"stream,omitempty"` // epoch that the active one plays, as this one heard
+	Heard    int64      `json:"heard_ns"`         // how long ago
+	Position wire.Nanos `json:"position,omitempty"`
+	Ready    bool       `json:"ready"` // a passive one knows what a takeover needs
+}
+
+func (p *deckPair) status() (s deckPairStatus) {
+	s.Status = p.Status()
+	h := p.current.Load()
+	if h == nil {
+		return s
+	}
+	s.Readers = len(h.pub.Readers())
+	f := h.follower.Following()
+	if s.State != binarystar.Passive.String() || !f.Known {
+		return s
+	}
+	s.Stream, s.Position, s.Heard = f.Deck.Epoch, f.Deck.Position, int64(time.Since(f.Heard))
+	s.Ready = s.Heard < int64(readyWithin) && !s.Silent
+	return s
+}
+
+// readyWithin is how lately a passive player must have heard what the other one does.
+const readyWithin = 2 * time.Second
+
+// watch says every second how the pair fares, and when a passive player has become ready.
+func (p *deckPair) watch(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(250 * time.Millisecond)
+		defer tick.Stop()
+		for n, was := 0, false; ; n++ {
+			st := p.status()
+			if n%4 == 0 || st.Ready != was {
+				_ = p.out.message("play.pair", st, "")
+			}
+			if st.Ready && !was {
+				p.out.remark("ready to take over")
+			}
+			was = st.Ready
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
