@@ -1,0 +1,302 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/replay"
+	"github.com/tapedeck/tapedeck/shard"
+	"github.com/tapedeck/tapedeck/subscriber"
+	"github.com/tapedeck/tapedeck/tape"
+	"github.com/tapedeck/tapedeck/wire"
+)
+
+// deckMember is one player of a pair in a process of its own, with the state that it
+// said last.
+type deckMember struct {
+	*process
+	mu    sync.Mutex
+	more  *sync.Cond
+	said  deckPairStatus
+	ended bool
+	read  chan struct{} // closed when its standard output is through
+}
+
+// deckPairAt is where the players of a pair are.
+type deckPairAt struct {
+	dir, tape string
+	links     [2]string
+	shards    [2]string
+	args      []string // further ones
+}
+
+func newDeckPairAt(t *testing.T, tape string, args ...string) *deckPairAt {
+	p := &deckPairAt{dir: t.TempDir(), tape: tape, args: args}
+	for i := range 2 {
+		p.links[i] = "ipc://" + filepath.Join(p.dir, fmt.Sprint("link", i))
+		p.shards[i] = "ipc://" + filepath.Join(p.dir, fmt.Sprint("s", i, "-{shard}"))
+	}
+	return p
+}
+
+// start starts one of the two.
+func (p *deckPairAt) start(t *testing.T, i int) *deckMember {
+	t.Helper()
+	state := filepath.Join(p.dir, fmt.Sprint("state", i))
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"play", p.tape, "--bind", p.shards[i], "--json", "--pair", []string{"primary", "backup"}[i],
+		"--pair-bind", p.links[i], "--pair-peer", p.links[1-i], "--pair-follow", p.shards[1-i], "--pair-dir", state}, p.args...)
+	m := &deckMember{process: start(t, args...), read: make(chan struct{})}
+	m.more = sync.NewCond(&m.mu)
+	go func() {
+		defer close(m.read)
+		for lines := bufio.NewScanner(m.stdout); lines.Scan(); {
+			var line struct {
+				Type string `json:"message_type"`
+				deckPairStatus
+			}
+			m.mu.Lock()
+			if err := json.Unmarshal(lines.Bytes(), &line); err == nil && line.Type == "play.pair" {
+				m.said = line.deckPairStatus
+			}
+			m.more.Broadcast()
+			m.mu.Unlock()
+		}
+		m.mu.Lock()
+		m.ended = true
+		m.more.Broadcast()
+		m.mu.Unlock()
+	}()
+	return m
+}
+
+// await waits until the pair's state is as wanted.
+func (m *deckMember) await(what string, wanted func(deckPairStatus) bool) {
+	m.t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for !wanted(m.said) {
+		if m.ended {
+			m.t.Fatalf("the player ended before it was %s: %s", what, m.stderr)
+		}
+		m.more.Wait()
+	}
+}
+
+// deckFollower is a subscriber of both players. It holds every record against the tape.
+type deckFollower struct {
+	sub  *subscriber.Subscriber
+	want [][]uint32 // per shard, the checksum of each record
+	done chan error
+
+	mu      sync.Mutex
+	at      []int
+	count   int
+	bad     string
+	epochs  map[wire.Epoch]bool
+	waiting wire.Nanos // for the first new record that was sent after this
+	took    chan struct{}
+	after   time.Duration
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func (r *deckFollower) HandleBatch(b *wire.Batch, skip uint32) error {
+	if b.Flags&wire.FlagSnapshotBatch != 0 {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.took != nil && b.Send > r.waiting {
+		r.after = time.Since(r.waiting.Time())
+		close(r.took)
+		r.took = nil
+	}
+	s := int(b.Shard)
+	for w := b.Records(); w.Next(); {
+		if skip > 0 {
+			skip--
+			continue
+		}
+		if r.bad == "" && (r.at[s] >= len(r.want[s]) || crc32.Checksum(w.Record(), castagnoli) != r.want[s][r.at[s]]) {
+			r.bad = fmt.Sprintf("shard %d: sequence %d of epoch %d is not record %d of the tape", s, w.Seq(), b.Epoch, r.at[s])
+		}
+		r.at[s]++
+		r.count++
+	}
+	return nil
+}
+
+func (r *deckFollower) HandleGap(shard int, epoch wire.Epoch, from, to wire.Seq) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bad = fmt.Sprintf("shard %d: [%d, %d) of epoch %d is missing", shard, from, to, epoch)
+}
+
+func (r *deckFollower) HandleSession(_ int, epoch wire.Epoch, _ *wire.Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.epochs[epoch] = true
+}
+
+func (*deckFollower) HandleEnd(int, wire.Epoch, bool) {}
+
+// await has the reader take the time until a new record comes that was sent after now.
+func (r *deckFollower) await(now time.Time) chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting, r.took = wire.NanosOf(now), make(chan struct{})
+	return r.took
+}
+
+func (r *deckFollower) has() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.count
+}
+
+// readDecks starts readers of both players.
+func readDecks(t *testing.T, p *deckPairAt, shards, readers int, want [][]uint32) []*deckFollower {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	t.Cleanup(stop)
+	var list []*deckFollower
+	for i := range readers {
+		r := &deckFollower{want: want, at: make([]int, shards), done: make(chan error, 1), epochs: map[wire.Epoch]bool{}}
+		cfg := subscriber.Config{Name: fmt.Sprint("reader", i)}
+		for s := range shards {
+			cfg.Endpoints = append(cfg.Endpoints, shardAt(p.shards[0], s))
+			cfg.Pair = append(cfg.Pair, shardAt(p.shards[1], s))
+		}
+		var err error
+		if r.sub, err = subscriber.New(cfg, r); err != nil {
+			t.Fatal(err)
+		}
+		go func() { r.done <- r.sub.Run(ctx) }()
+		list = append(list, r)
+	}
+	return list
+}
+
+func shardAt(pattern string, s int) string {
+	list, err := shard.Endpoints(pattern, s+1)
+	if err != nil {
+		panic(err)
+	}
+	return list[s]
+}
+
+// checksums are those of the records of each shard of a tape, in order, of the topics that
+// are wanted.
+func checksums(t *testing.T, dir string, cfg replay.Config) [][]uint32 {
+	t.Helper()
+	tp, err := tape.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tp.Close()
+	cfg.Tape = tp
+	p, err := replay.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := make([][]uint32, tp.Shards())
+	for b, err := range p.Batches(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for w := b.Records(); w.Next(); {
+			list[b.Shard] = append(list[b.Shard], crc32.Checksum(w.Record(), castagnoli))
+		}
+	}
+	return list
+}
+
+// checkDecks waits for the stream's end at all readers, and holds what they have against
+// the tape.
+func checkDecks(t *testing.T, readers []*deckFollower) {
+	t.Helper()
+	for i, r := range readers {
+		if err := <-r.done; err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("reader %d: %v", i, err)
+		}
+		sum := r.sub.Summary()
+		for s := range r.want {
+			if r.at[s] != len(r.want[s]) && r.bad == "" {
+				r.bad = fmt.Sprintf("shard %d: %d records of %d", s, r.at[s], len(r.want[s]))
+			}
+		}
+		if r.bad != "" || sum.Lost+sum.Broken+sum.Diverged+sum.Corrupt != 0 || !sum.Ended {
+			t.Errorf("reader %d: %s; %+v", i, r.bad, sum)
+		}
+	}
+}
+
+// TestDeckPairKilled: the active one of a pair of players is killed at random moments in
+// the middle of a replay. Every reader, connected to both, gets every record of the tape
+// once, in order.
+func TestDeckPairKilled(t *testing.T) {
+	for name, c := range map[string]struct {
+		kills, readers, rate, seconds int
+		args                          []string
+	}{
+		"fast heartbeats":    {kills: 6, readers: 20, rate: 20_000, seconds: 12, args: []string{"--heartbeat", "100ms"}},
+		"default heartbeats": {kills: 2, readers: 20, rate: 20_000, seconds: 10},
+		"full speed":         {kills: 2, readers: 3, rate: 20_000, seconds: 150, args: []string{"--heartbeat", "100ms", "--speed", "max"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src := filepath.Join(t.TempDir(), "load.tape")
+			tapedeck(t, "import", fmt.Sprintf("synth:topics=300,records=%d,rate=%d,size=64,seed=9", c.rate*c.seconds, c.rate), "--shards", "2", "-o", src)
+			place := newDeckPairAt(t, src, append([]string{"--speed", "1x", "--wait", fmt.Sprint(c.readers)}, c.args...)...)
+			members := [2]*deckMember{place.start(t, 0), place.start(t, 1)}
+			readers := readDecks(t, place, 2, c.readers, checksums(t, src, replay.Config{}))
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			rnd := rand.New(rand.NewPCG(seed, 0))
+			times, active := []time.Duration(nil), 0
+			members[0].await("active", func(s deckPairStatus) bool { return s.State == "active" })
+			for range c.kills {
+				members[1-active].await("ready", func(s deckPairStatus) bool { return s.Ready && s.Readers == c.readers })
+				time.Sleep(time.Duration(rnd.IntN(300)) * time.Millisecond) // the moments are the test's input
+				killed := time.Now()
+				took := make([]chan struct{}, len(readers))
+				members[active].signal(os.Kill)
+				members[active].code()
+				for i, r := range readers {
+					took[i] = r.await(killed.Add(10 * time.Millisecond))
+				}
+				for _, c := range took {
+					<-c
+				}
+				for _, r := range readers {
+					times = append(times, r.after+10*time.Millisecond)
+				}
+				members[active] = place.start(t, active)
+				active = 1 - active
+			}
+			checkDecks(t, readers)
+			for i := range members {
+				if code := members[i].code(); code != 0 {
+					t.Errorf("member %d: exit code %d: %s", i, code, members[i].stderr)
+				}
+			}
+			slices.Sort(times)
+			sum := readers[0].sub.Summary()
+			t.Logf("%d records; %d came again to the first reader; to a record sent after the kill: median %v, longest %v",
+				sum.Records, sum.Repeated, times[len(times)/2], times[len(times)-1])
+		})
+	}
+}
