@@ -99,7 +99,8 @@ func (m *deckMember) await(what string, wanted func(deckPairStatus) bool) {
 // deckFollower is a subscriber of both players. It holds every record against the tape.
 type deckFollower struct {
 	sub  *subscriber.Subscriber
-	want [][]uint32 // per shard, the checksum of each record
+	want [][]uint32    // per shard, the checksum of each record
+	slow time.Duration // how long it takes over a batch
 	done chan error
 
 	mu      sync.Mutex
@@ -118,6 +119,7 @@ func (r *deckFollower) HandleBatch(b *wire.Batch, skip uint32) error {
 	if b.Flags&wire.FlagSnapshotBatch != 0 {
 		return nil
 	}
+	time.Sleep(r.slow) // a slow reader is the test's input
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.took != nil && b.Send > r.waiting {
@@ -169,13 +171,13 @@ func (r *deckFollower) has() int {
 }
 
 // readDecks starts readers of both players.
-func readDecks(t *testing.T, p *deckPairAt, shards, readers int, want [][]uint32) []*deckFollower {
+func readDecks(t *testing.T, p *deckPairAt, shards, readers int, want [][]uint32, slow time.Duration) []*deckFollower {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	t.Cleanup(stop)
 	var list []*deckFollower
 	for i := range readers {
-		r := &deckFollower{want: want, at: make([]int, shards), done: make(chan error, 1), epochs: map[wire.Epoch]bool{}}
+		r := &deckFollower{want: want, slow: slow, at: make([]int, shards), done: make(chan error, 1), epochs: map[wire.Epoch]bool{}}
 		cfg := subscriber.Config{Name: fmt.Sprint("reader", i)}
 		for s := range shards {
 			cfg.Endpoints = append(cfg.Endpoints, shardAt(p.shards[0], s))
@@ -251,18 +253,19 @@ func checkDecks(t *testing.T, readers []*deckFollower) {
 func TestDeckPairKilled(t *testing.T) {
 	for name, c := range map[string]struct {
 		kills, readers, rate, seconds int
+		slow                          time.Duration
 		args                          []string
 	}{
 		"fast heartbeats":    {kills: 6, readers: 20, rate: 20_000, seconds: 12, args: []string{"--heartbeat", "100ms"}},
 		"default heartbeats": {kills: 2, readers: 20, rate: 20_000, seconds: 10},
-		"full speed":         {kills: 2, readers: 3, rate: 20_000, seconds: 150, args: []string{"--heartbeat", "100ms", "--speed", "max"}},
+		"full speed":         {kills: 2, readers: 3, rate: 20_000, seconds: 150, slow: 20 * time.Millisecond, args: []string{"--heartbeat", "100ms", "--speed", "max"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			src := filepath.Join(t.TempDir(), "load.tape")
 			tapedeck(t, "import", fmt.Sprintf("synth:topics=300,records=%d,rate=%d,size=64,seed=9", c.rate*c.seconds, c.rate), "--shards", "2", "-o", src)
 			place := newDeckPairAt(t, src, append([]string{"--speed", "1x", "--wait", fmt.Sprint(c.readers)}, c.args...)...)
 			members := [2]*deckMember{place.start(t, 0), place.start(t, 1)}
-			readers := readDecks(t, place, 2, c.readers, checksums(t, src, replay.Config{}))
+			readers := readDecks(t, place, 2, c.readers, checksums(t, src, replay.Config{}), c.slow)
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			rnd := rand.New(rand.NewPCG(seed, 0))
@@ -278,8 +281,12 @@ func TestDeckPairKilled(t *testing.T) {
 				for i, r := range readers {
 					took[i] = r.await(killed.Add(10 * time.Millisecond))
 				}
-				for _, c := range took {
-					<-c
+				for i, c := range took {
+					select {
+					case <-c:
+					case err := <-readers[i].done:
+						t.Fatalf("reader %d is through before the test: %v", i, err)
+					}
 				}
 				for _, r := range readers {
 					times = append(times, r.after+10*time.Millisecond)
