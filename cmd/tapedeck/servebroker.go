@@ -62,7 +62,12 @@ func (s *station) startBroker(context.Context) error {
 	} else if err := s.startPair(own); err != nil {
 		return err
 	}
-	s.show(partBroker, func(sc *metrics.Scope) { sc.Broker(s.broker) })
+	s.show(partBroker, func(sc *metrics.Scope) {
+		sc.Broker(s.broker)
+		if s.pair != nil {
+			sc.Pair(partBroker, s.pair)
+		}
+	})
 	return nil
 }
 

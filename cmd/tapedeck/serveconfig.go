@@ -101,6 +101,9 @@ type serveConfig struct {
 		maxTopics           int
 		perAddress          int
 		maxBytes, queueSize int64
+		pair                pairSettings
+		keep                time.Duration
+		keepBytes           int64
 	}
 	jobs struct {
 		max      int
@@ -141,6 +144,7 @@ func newServeConfig() *serveConfig {
 	c.recorder.max, c.recorder.commands, c.recorder.sync = 16, 4, time.Second
 	l := &c.lvc
 	l.plain, l.tapRate, l.maxTopics, l.maxBytes, l.queueSize = []string{plainDefault}, 10_000, 1_000_000, 1<<30, 64<<20
+	l.pair.heartbeat, l.keepBytes = pairHeartbeat, 128<<20
 	c.jobs.max, c.jobs.bytes, c.jobs.atOnce, c.jobs.workers = 10_000, 1<<30, 4, 2
 	c.jobs.retry, c.jobs.retryMax, c.jobs.expire = time.Second, time.Minute, 7*24*time.Hour
 	c.jobs.locked = lockedRefuse
@@ -174,12 +178,16 @@ func (c *serveConfig) check() error {
 	if err := c.checkPair(); err != nil {
 		return err
 	}
+	if err := c.checkLVC(); err != nil {
+		return err
+	}
 	if c.jobs.locked != lockedRefuse && c.jobs.locked != lockedWait {
 		return usagef("jobs.locked %q: want %q or %q", c.jobs.locked, lockedRefuse, lockedWait)
 	}
 	for key, e := range map[string][]string{
 		"bus": c.busEndpoints()[:1], "broker.pair_bind": {c.broker.pairBind}, "broker.pair_bus": {c.broker.pairBus}, "state.bind": {c.state.bind}, "decks.resync": {c.decks.resync}, "decks.address": {c.decks.address + ":0"}, "metrics.bind": {c.metrics.bind},
 		"lvc.plain": c.lvc.plain, "lvc.snapshot": {c.lvc.snapshot}, "lvc.clone": {c.lvc.clone}, "lvc.tap": {c.lvc.tap},
+		"lvc.pair_bind": {c.lvc.pair.bind}, "lvc.pair_bus": {c.lvc.pair.bus},
 	} {
 		if key == "bus" && !c.has(partBroker) {
 			continue // it is connected to

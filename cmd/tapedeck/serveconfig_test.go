@@ -105,6 +105,12 @@ func TestConfigErrors(t *testing.T) {
 		{"listen", "bus = 'tcp://*:7400'\n", "bus: tcp://*:7400 can be reached from beyond this machine", "--listen"},
 		{"listen http", "[metrics]\nbind = '0.0.0.0:7480'\n", "metrics.bind", "--listen"},
 		{"listen decks", "[decks]\naddress = '10.0.0.2'\n", "decks.address", "--listen"},
+		{"pair of nothing", "[lvc]\npair_bind = 'tcp://127.0.0.1:1'\n", "lvc.pair says which", ""},
+		{"pair's role", "[lvc]\nshards = 'x'\npair = 'both'\n", `lvc.pair "both"`, ""},
+		{"pair alone", "[lvc]\nshards = 'x'\npair = 'backup'\n", "lvc.pair needs", ""},
+		{"pair of no stream", "[lvc]\npair = 'backup'\npair_bind = 'tcp://127.0.0.1:1'\npair_peer = 'tcp://127.0.0.1:2'\n", "lvc.shards says which stream", ""},
+		{"pair's memory", "[lvc]\nshards = 'x'\npair = 'backup'\npair_bind = 'tcp://127.0.0.1:1'\npair_peer = 'tcp://127.0.0.1:2'\npair_keep = '900ms'\n", "a takeover takes", ""},
+		{"pair in the open", "[lvc]\npair_bind = 'tcp://*:1'\npair = 'backup'\npair_peer = 'tcp://127.0.0.1:2'\nshards = 'x'\n", "lvc.pair_bind: tcp://*:1 can be reached", "--listen"},
 		{"multicast", "[lvc]\nplain = ['epgm://eth0;239.192.1.1:5555']\n", "lvc.plain: epgm://eth0;239.192.1.1:5555 reaches beyond", ""},
 	} {
 		t.Run(x.name, func(t *testing.T) {

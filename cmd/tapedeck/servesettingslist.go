@@ -117,7 +117,7 @@ func (c *serveConfig) recorderSettings() []setting {
 }
 
 func (c *serveConfig) lvcSettings() []setting {
-	return []setting{
+	list := []setting{
 		textSetting("lvc.shards", &c.lvc.shards, `endpoints of the stream whose last values are served, such as "tcp://127.0.0.1:7100+"; "": no last values`),
 		numberSetting("lvc.shard_count", &c.lvc.count, 0, 1024, "its shards, where lvc.shards is a pattern; 0: as many as are listed"),
 		textSetting("lvc.plain", &c.lvc.plain, "endpoints of the plain stream"),
@@ -132,6 +132,10 @@ func (c *serveConfig) lvcSettings() []setting {
 		numberSetting("lvc.per_address", &c.lvc.perAddress, 0, 1<<20, "plain clients from one address at most; 0: as many as there can be at all"),
 		sizeSetting("lvc.queue", &c.lvc.queueSize, 1<<10, "bytes that wait for one client at most"),
 	}
+	return append(append(list, c.lvc.pair.settings(partLVC, "proxies")...),
+		timeSetting("lvc.pair_keep", &c.lvc.keep, 0, "what a passive one keeps at most to send again when it takes over; 0s: 4 heartbeats and 500ms"),
+		sizeSetting("lvc.pair_bytes", &c.lvc.keepBytes, 1<<10, "memory for that at most"),
+	)
 }
 
 func (c *serveConfig) jobsSettings() []setting {

@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/tapedeck/tapedeck/control"
 	"github.com/tapedeck/tapedeck/control/majordomo"
 	"github.com/tapedeck/tapedeck/internal/zsock"
@@ -201,37 +199,6 @@ func (s *station) startRecorders(context.Context) error {
 		}
 	}
 	return s.serve(control.ServiceRecorder, s.cfg.recorder.commands, control.ServiceConfig{}, s.recorders.commands()...)
-}
-
-func (s *station) startLVC(ctx context.Context) error {
-	c := &s.cfg.lvc
-	if c.shards == "" {
-		return nil
-	}
-	f, cmd := &lvcFlags{}, &cobra.Command{}
-	f.add(cmd)
-	f.shards, f.count, f.plain, f.tap, f.tapRate = c.shards, c.count, c.plain, c.tap, c.tapRate
-	f.snapshot.snapshot, f.snapshot.clone, f.heal.servers = c.snapshot, c.clone, c.resync
-	f.maxTopics, f.perAddr, f.maxBytes, f.queue = c.maxTopics, c.perAddress, sizeText(c.maxBytes), sizeText(c.queueSize)
-	if c.warm != "" {
-		path, err := s.tapes.existing("tape", c.warm)
-		if err != nil {
-			return err
-		}
-		f.warm = path
-	}
-	f.lag = s.shown != nil
-	h, err := f.begin(ctx, cmd.Flags(), s.out)
-	if err != nil {
-		return err
-	}
-	s.lvc = h
-	s.start(partLVC, h.serve, func() error {
-		h.close()
-		return nil
-	})
-	s.show(partLVC, h.show, partLVC, partLVC)
-	return nil
 }
 
 // serving says what runs here.
