@@ -298,12 +298,12 @@ func (h *hub) part(r *reader) {
 func (h *hub) caughtUp(r *reader) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	r.mu.Lock()
+	r.behind = false // of one that has left, too: its writing asks until it is not
+	r.mu.Unlock()
 	if _, here := h.readers[r]; !here {
 		return
 	}
-	r.mu.Lock()
-	r.behind = false
-	r.mu.Unlock()
 	h.counts.overflowed++
 	r.asked = time.Now()
 	h.confirms.meets(r)

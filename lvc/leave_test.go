@@ -50,3 +50,23 @@ func TestLeaveWhileAnswered(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestLeaveBehind: the writing of a reader that has left while it was behind ends, and
+// does not ask for ever whether it may catch up.
+func TestLeaveBehind(t *testing.T) {
+	h := newHub(1<<20, 10, nil, leaver{})
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	r := newReader(h, ours, "gone")
+	r.behind = true
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.write()
+	}()
+	close(r.done)
+	<-done
+	if r.behind || h.counts.overflowed != 0 {
+		t.Errorf("behind %v, answered %d times", r.behind, h.counts.overflowed)
+	}
+}
