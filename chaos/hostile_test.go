@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -25,10 +26,13 @@ const framesDefault = 60_000
 //   - what was wrong has been counted;
 //   - a reader and a recorder beside all this get every record, and the pair is one.
 //
-// $TAPEDECK_HOSTILE says how many frames, $TAPEDECK_SEED what is in them.
+// $TAPEDECK_HOSTILE says how many frames, $TAPEDECK_SEED what is in them, and
+// $TAPEDECK_PORTS which ports get them: a regular expression of names.
 func TestHostile(t *testing.T) {
+	wanted := regexp.MustCompile(os.Getenv("TAPEDECK_PORTS"))
 	frames, seed := number(t, "TAPEDECK_HOSTILE", framesDefault), number(t, "TAPEDECK_SEED", 1)
 	s := newScene(t)
+	s.ports = slices.DeleteFunc(s.ports, func(p hostile.Port) bool { return !wanted.MatchString(p.Name) })
 	t.Logf("%d frames to %d ports of %d processes; TAPEDECK_SEED=%d", frames, len(s.ports), len(s.actors), seed)
 	s.torment(frames/10, seed)
 	before := s.looks(nil)

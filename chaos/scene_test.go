@@ -140,8 +140,13 @@ func (s *scene) proxy(name, shards string, lock *hostile.Lock, flags ...string) 
 	a := s.start(130, append([]string{"lvc", "--shards", shards, "--plain", free, "--tap", free,
 		"--snapshot", fmt.Sprintf("tcp://127.0.0.1:%d", snapshot), "--clone", fmt.Sprintf("tcp://127.0.0.1:%d", clone)}, flags...)...)
 	serving := a.Await("lvc.serving", nil)
-	s.attack(name+" plain", serving.Texts("plain")[0], "SUB", nil, lock)
-	s.attack(name+" tap", serving.Text("tap"), "SUB", nil, lock)
+	own := lock // for ports that are not libzmq's
+	if lock != nil {
+		own = new(*lock)
+		own.Unsealed = true
+	}
+	s.attack(name+" plain", serving.Texts("plain")[0], "SUB", nil, own)
+	s.attack(name+" tap", serving.Text("tap"), "SUB", nil, own)
 	samples := append(vectors(s.t, "chp/*.txt"), vectors(s.t, "resync/*.txt")...)
 	for i, port := range []int{snapshot, clone} {
 		s.attack(fmt.Sprintf("%s snapshots %d", name, i), fmt.Sprintf("tcp://127.0.0.1:%d", port), "DEALER", samples, lock)

@@ -211,7 +211,7 @@ func (p *peer) session(frames uint64) error {
 
 func (p *peer) flush() error {
 	b := p.buf
-	if p.curve != nil && p.r.IntN(50) != 0 { // else as it is, which is wrong there
+	if p.curve != nil && (!p.port.Lock.Unsealed || p.r.IntN(4) != 0) { // else as it is, which is wrong there
 		b = p.curve.seal(nil, b)
 	}
 	n, err := p.conn.Write(b)
@@ -287,20 +287,23 @@ func (p *peer) subscription(b []byte) []byte {
 
 // last appends something behind which nothing can come.
 func (p *peer) last(b []byte) []byte {
-	r := p.r
-	switch r.IntN(3) {
+	r, kinds := p.r, 3
+	if p.curve != nil && !p.port.Lock.Unsealed {
+		kinds = 2 // flags that do not exist cannot be sealed
+	}
+	switch r.IntN(kinds) {
 	case 0:
 		p.count(Length, 1)
 		b = append(b, flagLong|byte(r.IntN(2)))
 		b = binary.BigEndian.AppendUint64(b, numbers[len(numbers)-1-r.IntN(12)])
 		return append(b, random(r, 5000)...)
 	case 1:
-		p.count(Flags, 1)
-		f := appendFrame(nil, 0, random(r, 300))
-		f[0] |= 8 << r.IntN(5)
-		return append(b, f...)
+		p.count(Unfinished, 1)
+		f := appendFrame(nil, byte(r.IntN(2)), random(r, 600))
+		return append(b, f[:r.IntN(len(f))]...)
 	}
-	p.count(Unfinished, 1)
-	f := appendFrame(nil, byte(r.IntN(2)), random(r, 600))
-	return append(b, f[:r.IntN(len(f))]...)
+	p.count(Flags, 1)
+	f := appendFrame(nil, 0, random(r, 300))
+	f[0] |= 8 << r.IntN(5)
+	return append(b, f...)
 }

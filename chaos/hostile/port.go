@@ -22,6 +22,10 @@ type Lock struct {
 	// Public and Secret are a pair that may connect, so that what is sent behind the
 	// handshake is looked at, too.
 	Public, Secret [32]byte
+	// Unsealed lets a session have frames that are not sealed. libzmq 4.3.4 may keep the
+	// descriptor of such a connection for good, so of a process that is held to keep none
+	// only ports without libzmq are to get them.
+	Unsealed bool
 }
 
 // Move is one kind of thing that is sent.

@@ -84,7 +84,7 @@ func (s *Socket) lockBind(endpoint string) error {
 	}
 	s.bound = true
 	domain := s.side().channel
-	errs := []error{s.z.SetCurveServer(1), s.z.SetCurveSecretkey(l.Secret), s.lockedMax()}
+	errs := []error{s.z.SetCurveServer(1), s.z.SetCurveSecretkey(l.Secret), s.lockedMax(), s.quietDeath()}
 	if l.Check != nil {
 		errs = append(errs, s.context.authenticate(), s.z.SetZapDomain(domain))
 	}

@@ -76,6 +76,8 @@ type Socket struct {
 	bound, connected bool  // by endpoints that are locked
 	watched          bool  // by a monitor
 	messageMax       int64 // of its configuration
+
+	deathInterval, deathTimeout time.Duration // of NoticeDeath; 0: none
 }
 
 // NewSocket opens a socket, with the context's lock.
