@@ -153,7 +153,7 @@ func orDefault[T comparable](v *T, def T) {
 }
 
 // Broker hands requests to workers of the service that they name, the least
-// recently used first. Its socket belongs to Run.
+// recently used first; those of one client in their order, clients by turns. Its socket belongs to Run.
 type Broker struct {
 	cfg    BrokerConfig
 	own    *zsock.Context // nil where it was given

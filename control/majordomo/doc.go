@@ -64,7 +64,8 @@
 // count for mmi.service any more, and its request goes to another worker, once,
 // while its deadline lasts. So a request may be done twice, and handlers must not
 // mind. Requests have deadlines. Services, requests, workers and bytes are bounded;
-// a service is forgotten with its last worker and request. A client may be behind
+// a service is forgotten with its last worker and request. Clients of a service take
+// turns. A client may be behind
 // further ROUTERs. Our client holds what is outstanding and sends it again when its
 // connection has broken and come back; our worker offers itself anew then. Both hear
 // of that from the connection itself, where the transport has any.

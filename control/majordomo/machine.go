@@ -22,6 +22,7 @@ type machine struct {
 	last     uint64     // ticket
 	spare    []*job     // closed, to be used again
 	unused   []*assignment
+	queues   []*queue // empty, to be used again
 	scratch  []*job
 	acts     []act
 	count    BrokerCounters
@@ -51,7 +52,9 @@ type service struct {
 	lost    int           // listed, and silent at work
 	open    int           // requests
 	ready   list[peer]    // that take a request, the least recently used first
-	waiting list[job]
+	waiting int           // requests that no worker has
+	queues  map[*client]*queue
+	turns   list[queue]   // the same, whose turn it is first
 	emptied time.Duration // since when it has no worker, where it has none
 }
 
@@ -87,7 +90,16 @@ type job struct {
 	tries    int
 	holders  [triesMax]*assignment // to workers that have it, or had it when they fell silent
 	all      node[job]
-	place    node[job] // in its service's waiting
+	queue    *queue    // that it waits in
+	place    node[job] // there
+}
+
+// queue is what waits of one client for a service. Queues take turns, so that a client
+// with many requests does not keep others from getting an answer.
+type queue struct {
+	client *client
+	jobs   list[job] // in the order of their arrival
+	place  node[queue]
 }
 
 // triesMax is how many workers get a request at most: the first, and another
@@ -146,7 +158,7 @@ func (m *machine) do(a act) { m.acts = append(m.acts, a) }
 func (m *machine) serve(now time.Duration, name []byte) *service {
 	s := m.services[string(name)]
 	if s == nil && len(m.services) < m.cfg.services {
-		s = &service{name: bytes.Clone(name), life: m.cfg.life, emptied: now}
+		s = &service{name: bytes.Clone(name), life: m.cfg.life, emptied: now, queues: map[*client]*queue{}}
 		if life, ok := m.cfg.lives[string(name)]; ok {
 			s.life = life
 		}

@@ -72,9 +72,7 @@ func (m *machine) take(now time.Duration, s *service, c *client, path, body [][]
 	c.open++
 	m.bytes += size
 	m.open.push(&j.all)
-	j.waits = true
-	s.waiting.push(&j.place)
-	m.waiting++
+	m.wait(j, false)
 	m.count.Requests++
 }
 
@@ -144,39 +142,84 @@ func (m *machine) recycle(j *job) {
 
 // dispatch pairs a service's waiting requests with its ready workers.
 func (m *machine) dispatch(now time.Duration, s *service) {
-	for s.waiting.len > 0 && s.ready.len > 0 {
-		j := s.waiting.front()
+	for s.waiting > 0 && s.ready.len > 0 {
+		q := s.turns.front()
+		j := q.jobs.front()
 		if now >= j.deadline {
 			m.overdue(j)
 			continue
 		}
+		q.place.leave()
+		s.turns.push(&q.place)
 		p := s.ready.front()
 		p.place.leave()
-		m.wait(j, false)
+		m.waitNoMore(j)
 		j.tries++
 		m.assign(now, j, p)
 		m.offer(p)
 	}
 }
 
-// wait puts a request among those that wait, in the order of arrival, or takes it
-// out.
-func (m *machine) wait(j *job, waits bool) {
-	if j.waits == waits {
+// wait puts a request among those of its client that wait. One that comes again is in
+// front of those that came after it, and its client's turn is next.
+func (m *machine) wait(j *job, again bool) {
+	if j.waits {
 		return
 	}
-	j.waits = waits
-	if !waits {
-		j.place.leave()
-		m.waiting--
-		return
+	s := j.service
+	q := s.queues[j.client]
+	if q == nil {
+		q = m.newQueue()
+		q.client = j.client
+		s.queues[j.client] = q
+		s.turns.push(&q.place)
 	}
-	before := j.service.waiting.first // those that come again are few, and in front
-	for before != nil && before.value.ticket < j.ticket {
-		before = before.next
+	if again {
+		q.place.leave()
+		s.turns.insert(&q.place, s.turns.first)
 	}
-	j.service.waiting.insert(&j.place, before)
+	var before *node[job]
+	if q.jobs.last != nil && q.jobs.last.value.ticket > j.ticket {
+		for before = q.jobs.first; before.value.ticket < j.ticket; { // those that come again are few, and in front
+			before = before.next
+		}
+	}
+	q.jobs.insert(&j.place, before)
+	j.waits, j.queue = true, q
+	s.waiting++
 	m.waiting++
+}
+
+// waitNoMore takes a request out of those that wait.
+func (m *machine) waitNoMore(j *job) {
+	if !j.waits {
+		return
+	}
+	q := j.queue
+	j.waits, j.queue = false, nil
+	j.place.leave()
+	j.service.waiting--
+	m.waiting--
+	if q.jobs.len > 0 {
+		return
+	}
+	q.place.leave()
+	delete(j.service.queues, q.client)
+	q.client = nil
+	if len(m.queues) < spareMax {
+		m.queues = append(m.queues, q)
+	}
+}
+
+func (m *machine) newQueue() *queue {
+	if n := len(m.queues); n > 0 {
+		q := m.queues[n-1]
+		m.queues = m.queues[:n-1]
+		return q
+	}
+	q := &queue{}
+	q.place.value = q
+	return q
 }
 
 // again gives a request whose worker is gone to another, or fails it.
@@ -229,7 +272,7 @@ func (m *machine) fail(j *job, reason Reason) {
 // close ends a request: it needs no room any more. What it consists of stays until
 // actDrop is done.
 func (m *machine) close(j *job) {
-	m.wait(j, false)
+	m.waitNoMore(j)
 	for i, a := range j.holders {
 		if a != nil {
 			a.job, j.holders[i] = nil, nil

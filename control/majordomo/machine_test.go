@@ -372,6 +372,31 @@ func TestStop(t *testing.T) {
 	s.do("disconnect w", (*machine).end)
 }
 
+// TestClientsTakeTurns: a client that asks for much does not keep another one waiting for
+// all of it.
+func TestClientsTakeTurns(t *testing.T) {
+	s := newScript(t)
+	for range 3 {
+		s.request(0, "greedy", "echo", "")
+	}
+	s.request(0, "modest", "echo", "")
+	s.request(0, "modest", "echo", "")
+	s.ready(0, "w", "echo", "send 1 to w")
+	s.reply(0, "w", "greedy", "drop 1, send 4 to w", true)
+	s.reply(0, "w", "modest", "drop 4, send 2 to w", true)
+	// What comes again is first.
+	s.do("send 2 to v", func(m *machine) {
+		m.disconnect(0, []byte("w"))
+		m.ready(0, []byte("v"), []byte("echo"))
+	})
+	s.reply(0, "v", "greedy", "drop 2, send 5 to v", true)
+	s.reply(0, "v", "modest", "drop 5, send 3 to v", true)
+	s.reply(0, "v", "greedy", "drop 3", true)
+	if s.m.waiting != 0 || s.m.open.len != 0 {
+		t.Errorf("%d requests wait, %d are open", s.m.waiting, s.m.open.len)
+	}
+}
+
 // TestResign: what waits is left to another broker, what is at work is seen through, and
 // not given to a second worker.
 func TestResign(t *testing.T) {

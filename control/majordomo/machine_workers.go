@@ -60,7 +60,7 @@ func (m *machine) hear(now time.Duration, p *peer) {
 	p.service.workers++
 	for n := p.held.first; n != nil; n = n.next {
 		if n.value.job != nil {
-			m.wait(n.value.job, false)
+			m.waitNoMore(n.value.job)
 		}
 	}
 	m.offer(p)

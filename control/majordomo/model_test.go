@@ -309,7 +309,7 @@ func (d *model) check() {
 		if j.waits {
 			waiting++
 		}
-		if j.waits != (j.place.in == &j.service.waiting) {
+		if j.waits != (j.place.in != nil) || j.waits && (j.place.in != &j.queue.jobs || j.queue.place.in != &j.service.turns || j.service.queues[j.queue.client] != j.queue) {
 			d.t.Errorf("request %d waits %v, but is not there", j.ticket, j.waits)
 		}
 		if j.tries < 0 || j.tries > triesMax {
@@ -369,7 +369,20 @@ func (d *model) checkWorkers(ofService map[*service]int) {
 		if s.workers != living[s] || s.lost != lost[s] || s.open != ofService[s] || s.ready.len != takers[s] {
 			d.t.Errorf("service %s: workers %d/%d, lost %d/%d, open %d/%d, ready %d/%d", s.name, living[s], s.workers, lost[s], s.lost, ofService[s], s.open, takers[s], s.ready.len)
 		}
-		if s.waiting.len > 0 && s.ready.len > 0 {
+		queued := 0
+		for n := s.turns.first; n != nil; n = n.next {
+			q := n.value
+			queued += q.jobs.len
+			for j := q.jobs.first; j != nil; j = j.next {
+				if j.next != nil && j.next.value.ticket < j.value.ticket {
+					d.t.Errorf("request %d waits in front of %d", j.value.ticket, j.next.value.ticket)
+				}
+			}
+		}
+		if queued != s.waiting || s.turns.len != len(s.queues) {
+			d.t.Errorf("service %s: %d requests wait in %d queues, want %d in %d", s.name, queued, s.turns.len, s.waiting, len(s.queues))
+		}
+		if s.waiting > 0 && s.ready.len > 0 {
 			d.t.Errorf("service %s has requests that wait and workers that are ready", s.name)
 		}
 		if s.workers+s.lost+s.open == 0 {

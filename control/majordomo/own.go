@@ -63,7 +63,7 @@ func (m *machine) state() BrokerState {
 	for _, service := range m.services {
 		s.Workers += service.workers
 		s.Services = append(s.Services, ServiceState{
-			Service: string(service.name), Workers: service.workers, Busy: busy[service], Waiting: service.waiting.len,
+			Service: string(service.name), Workers: service.workers, Busy: busy[service], Waiting: service.waiting,
 		})
 	}
 	slices.SortFunc(s.Services, func(a, b ServiceState) int { return bytes.Compare([]byte(a.Service), []byte(b.Service)) })
