@@ -111,6 +111,12 @@ func TestConfigErrors(t *testing.T) {
 		{"pair of no stream", "[lvc]\npair = 'backup'\npair_bind = 'tcp://127.0.0.1:1'\npair_peer = 'tcp://127.0.0.1:2'\n", "lvc.shards says which stream", ""},
 		{"pair's memory", "[lvc]\nshards = 'x'\npair = 'backup'\npair_bind = 'tcp://127.0.0.1:1'\npair_peer = 'tcp://127.0.0.1:2'\npair_keep = '900ms'\n", "a takeover takes", ""},
 		{"pair in the open", "[lvc]\npair_bind = 'tcp://*:1'\npair = 'backup'\npair_peer = 'tcp://127.0.0.1:2'\nshards = 'x'\n", "lvc.pair_bind: tcp://*:1 can be reached", "--listen"},
+		{"brokers of no pair", "[broker]\npair_bind = 'tcp://127.0.0.1:1'\n", "broker.pair says which", ""},
+		{"broker's role", "[broker]\npair = 'both'\n", `broker.pair "both"`, ""},
+		{"broker alone", "[broker]\npair = 'backup'\n", "broker.pair needs", ""},
+		{"pair of no broker", "parts = ['decks']\n[broker]\npair = 'backup'\npair_bind = 'tcp://127.0.0.1:1'\npair_peer = 'tcp://127.0.0.1:2'\n", "there is no broker among the parts", ""},
+		{"brokers in the open", "[broker]\npair = 'backup'\npair_bind = 'tcp://*:1'\npair_peer = 'tcp://127.0.0.1:2'\n", "broker.pair_bind: tcp://*:1 can be reached", "--listen"},
+		{"locked", "[jobs]\nlocked = 'steal'\n", `jobs.locked "steal"`, ""},
 		{"multicast", "[lvc]\nplain = ['epgm://eth0;239.192.1.1:5555']\n", "lvc.plain: epgm://eth0;239.192.1.1:5555 reaches beyond", ""},
 	} {
 		t.Run(x.name, func(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/control"
+	"github.com/tapedeck/tapedeck/internal/fsys"
 	"github.com/tapedeck/tapedeck/tape"
 )
 
@@ -134,6 +135,51 @@ func TestJobErrors(t *testing.T) {
 	}
 	if list := ask[control.JobList](s, control.ServiceJob, "list", nil); len(list.Jobs) != 0 {
 		t.Errorf("%+v", list)
+	}
+}
+
+// TestJobsAreTakenOver: of two processes one has the jobs; the other one refuses, or waits,
+// and has them when the first has ended, with all that had been accepted.
+func TestJobsAreTakenOver(t *testing.T) {
+	noLeaks(t)
+	dir := t.TempDir()
+	s := serveFor(t, "tapes="+dir, "parts=broker,status", "broker.heartbeat=20ms")
+	bus := "bus=" + s.bus
+	first := serveFor(t, "tapes="+dir, "parts=jobs,metrics", bus)
+	cfg := newServeConfig()
+	for _, text := range []string{"tapes=" + dir, "parts=jobs", bus} {
+		if err := cfg.set(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var hint hintError
+	if _, err := openStation(t.Context(), cfg, silent()); !errors.Is(err, fsys.ErrLocked) || !errors.As(err, &hint) || !strings.Contains(hint.hint, "jobs.locked=wait") {
+		t.Errorf("a second process with the jobs: %v", err)
+	}
+	second := serveFor(t, "tapes="+dir, "parts=jobs,metrics", "jobs.locked=wait", bus)
+	never := serveFor(t, "tapes="+dir, "parts=jobs", "jobs.locked=wait", bus)
+	done := s.waitJob(s.addJob("import", control.ImportArgs{File: synthArgs, Tape: "a.tape"}, control.JobAdd{Key: "a"}).ID)
+	later := s.addJob("import", control.ImportArgs{File: "comes.csv", Tape: "b.tape"}, control.JobAdd{Key: "b", At: "+1h"})
+	if second.jobs.Load() != nil || first.jobs.Load() == nil || done.State != "done" {
+		t.Fatalf("the second one has the jobs, or the first has not: %+v", done)
+	}
+	if err := never.station.stop(); err != nil { // while it waits
+		t.Error(err)
+	}
+	if err := first.station.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask[control.JobState](s, control.ServiceJob, "show", control.JobOf{ID: done.ID}); got.State != "done" || string(got.Result) != string(done.Result) {
+		t.Errorf("%+v, before it was %+v", got, done)
+	}
+	if again := s.addJob("import", control.ImportArgs{File: "comes.csv", Tape: "b.tape"}, control.JobAdd{Key: "b", At: "+1h"}); again.Created || again.ID != later.ID {
+		t.Errorf("the same job is another one: %+v", again)
+	}
+	if x := s.waitJob(s.addJob("import", control.ImportArgs{File: synthArgs, Tape: "c.tape"}, control.JobAdd{}).ID); x.State != "done" || second.jobs.Load() == nil {
+		t.Errorf("%+v", x)
+	}
+	if st := ask[control.Status](s, control.ServiceStatus, "status", nil); st.Jobs.Done != 2 || st.Jobs.Stored != 1 {
+		t.Errorf("status: %+v", st.Jobs)
 	}
 }
 
