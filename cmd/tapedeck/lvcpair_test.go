@@ -193,91 +193,167 @@ func (r *pairReader) take(h *wire.Plain) {
 	}
 }
 
+// pairRun is a pair of proxies in processes of their own, a player, and readers that
+// are connected to both proxies.
+type pairRun struct {
+	t        *testing.T
+	dir      string
+	bind     string
+	links    [2]string
+	plains   [2]string
+	board    *pairBoard
+	members  [2]*pairMember
+	all      []*pairReader
+	reading  sync.WaitGroup
+	play     *process
+	outsider int // readers of another kind, which the test has started
+}
+
+// startPair starts both proxies, active and passive.
+func startPair(t *testing.T) *pairRun {
+	t.Helper()
+	p := &pairRun{t: t, dir: t.TempDir(), board: newPairBoard()}
+	p.bind = "ipc://" + filepath.Join(p.dir, "s")
+	for i := range 2 {
+		p.links[i], p.plains[i] = "ipc://"+filepath.Join(p.dir, fmt.Sprint("link", i)), "ipc://"+filepath.Join(p.dir, fmt.Sprint("plain", i))
+	}
+	p.begin(0)
+	p.begin(1)
+	p.members[0].await("active", func(s lvcPairStatus) bool { return s.State == "active" })
+	p.members[1].await("passive", func(s lvcPairStatus) bool { return s.State == "passive" })
+	return p
+}
+
+// begin starts one of the two.
+func (p *pairRun) begin(i int) {
+	p.t.Helper()
+	state := filepath.Join(p.dir, fmt.Sprint("state", i))
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		p.t.Fatal(err)
+	}
+	p.members[i] = p.board.startMember(p.t, []string{"primary", "backup"}[i], p.bind, p.links[i], p.links[1-i], p.plains[i], state)
+}
+
+// connected reports whether all readers are.
+func (p *pairRun) connected(s lvcPairStatus) bool { return s.Readers == len(p.all)+p.outsider }
+
+// ready reports whether a proxy can take over.
+func (p *pairRun) ready(s lvcPairStatus) bool { return s.Ready && p.connected(s) }
+
+// playTo has readers connect, and records played at a rate, a second, until finish.
+func (p *pairRun) playTo(readers, rate int) {
+	p.t.Helper()
+	src := filepath.Join(p.dir, "load.tape")
+	tapedeck(p.t, "import", fmt.Sprintf("synth:topics=300,records=2000000,rate=%d,size=64,seed=9", rate), "-o", src)
+	p.all = make([]*pairReader, readers)
+	reading, stop := context.WithCancel(context.Background())
+	for i := range p.all {
+		p.all[i] = &pairReader{socket: pairSocket(p.t, p.plains), ahead: map[wire.Seq]bool{}}
+		p.reading.Go(func() { p.all[i].read(reading) })
+	}
+	p.t.Cleanup(func() { stop(); p.reading.Wait() }) // before their sockets are closed
+	p.members[0].await("connected", p.connected)
+	p.members[1].await("connected", p.connected)
+	p.play = start(p.t, "play", src, "--bind", p.bind, "--speed", "1x", "--wait", "2")
+	if !p.play.stderr.await("playing") {
+		p.t.Fatal(p.play.stderr)
+	}
+	p.newRecords(time.Unix(1, 0))() // both proxies are there, whom play waits for
+}
+
+// newRecords has all readers wait for a record that was sent after a time; the
+// function that it returns waits for them, and returns how long they took.
+func (p *pairRun) newRecords(after time.Time) func() []time.Duration {
+	var took []chan struct{}
+	for _, r := range p.all {
+		took = append(took, r.await(after))
+	}
+	return func() (times []time.Duration) {
+		for i, c := range took {
+			<-c
+			times = append(times, p.all[i].after)
+		}
+		return times
+	}
+}
+
+// finish ends the stream, and holds every reader to have all of it once.
+func (p *pairRun) finish() {
+	p.t.Helper()
+	p.board.turn(p.members, p.connected)
+	p.play.signal(syscall.SIGINT)
+	p.play.end()
+	p.reading.Wait()
+	for i, r := range p.all {
+		if r.bad != nil || len(r.ahead) > 0 || r.records != uint64(r.next) || r.records != p.all[0].records {
+			p.t.Errorf("reader %d: %v; %d records through %d, %d ahead; the first one has %d", i, r.bad, r.records, r.next, len(r.ahead), p.all[0].records)
+		}
+	}
+	first := p.all[0]
+	p.t.Logf("%d records, of which %d came twice to the first reader, up to %d out of order", first.records, first.repeated, first.wide)
+}
+
+// stop ends both proxies.
+func (p *pairRun) stop() {
+	for _, m := range p.members {
+		m.signal(os.Interrupt)
+		m.code()
+	}
+}
+
 // TestPairKilled: the active one of a pair of proxies is killed at random moments
 // while records flow. Every reader, connected to both, has every record once by
 // sequence.
 func TestPairKilled(t *testing.T) {
-	kills, readers, rate := 6, 20, 20_000
+	kills := 6
 	if testing.Short() {
 		kills = 2
 	}
-	dir := t.TempDir()
-	src := filepath.Join(dir, "load.tape")
-	tapedeck(t, "import", fmt.Sprintf("synth:topics=300,records=2000000,rate=%d,size=64,seed=9", rate), "-o", src)
-	bind := "ipc://" + filepath.Join(dir, "s")
-	var links, plains [2]string
-	for i := range 2 {
-		links[i], plains[i] = "ipc://"+filepath.Join(dir, fmt.Sprint("link", i)), "ipc://"+filepath.Join(dir, fmt.Sprint("plain", i))
-	}
-	board := newPairBoard()
-	begin := func(i int) *pairMember {
-		state := filepath.Join(dir, fmt.Sprint("state", i))
-		if err := os.MkdirAll(state, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		return board.startMember(t, []string{"primary", "backup"}[i], bind, links[i], links[1-i], plains[i], state)
-	}
-	members := [2]*pairMember{begin(0), begin(1)}
-	members[0].await("active", func(s lvcPairStatus) bool { return s.State == "active" })
-	members[1].await("passive", func(s lvcPairStatus) bool { return s.State == "passive" })
-	all := make([]*pairReader, readers)
-	var wg sync.WaitGroup
-	reading, stop := context.WithCancel(context.Background())
-	for i := range all {
-		all[i] = &pairReader{socket: pairSocket(t, plains), ahead: map[wire.Seq]bool{}}
-		wg.Go(func() { all[i].read(reading) })
-	}
-	t.Cleanup(func() { stop(); wg.Wait() }) // before their sockets are closed
-	connected := func(s lvcPairStatus) bool { return s.Readers == readers }
-	members[0].await("connected", connected)
-	members[1].await("connected", connected)
-	play := start(t, "play", src, "--bind", bind, "--speed", "1x", "--wait", "2")
-	if !play.stderr.await("playing") {
-		t.Fatal(play.stderr)
-	}
-	for _, r := range all {
-		if took := r.await(time.Unix(1, 0)); took != nil {
-			<-took // both proxies are there, whom play waits for
-		}
-	}
+	p := startPair(t)
+	p.playTo(20, 20_000)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	var times []time.Duration
 	for range kills {
-		active := board.turn(members, func(s lvcPairStatus) bool { return s.Ready && connected(s) })
+		active := p.board.turn(p.members, p.ready)
 		time.Sleep(time.Duration(rnd.IntN(200)) * time.Millisecond) // the moments are the test's input
 		killed := time.Now()
-		var took []chan struct{}
-		for _, r := range all {
-			took = append(took, r.await(killed.Add(10*time.Millisecond)))
-		}
-		members[active].signal(os.Kill)
-		members[active].code()
-		for _, c := range took {
-			<-c
-		}
-		for _, r := range all {
-			times = append(times, r.after)
-		}
-		members[active] = begin(active)
+		took := p.newRecords(killed.Add(10 * time.Millisecond))
+		p.members[active].signal(os.Kill)
+		p.members[active].code()
+		times = append(times, took()...)
+		p.begin(active)
 	}
-	board.turn(members, connected)
-	play.signal(syscall.SIGINT)
-	play.end()
-	wg.Wait()
-	for i, r := range all {
-		if r.bad != nil || len(r.ahead) > 0 || r.records != uint64(r.next) || r.records != all[0].records {
-			t.Errorf("reader %d: %v; %d records through %d, %d ahead; the first one has %d", i, r.bad, r.records, r.next, len(r.ahead), all[0].records)
-		}
-	}
+	p.finish()
 	slices.Sort(times)
-	t.Logf("%d records, of which %d came twice to the first reader, up to %d out of order; to a record sent after the kill, heartbeats of 100 ms: median %v, longest %v",
-		all[0].records, all[0].repeated, all[0].wide, times[len(times)/2], times[len(times)-1])
-	for _, m := range members {
-		m.signal(os.Interrupt)
-		m.code()
+	t.Logf("to a record sent after the kill, heartbeats of 100 ms: median %v, longest %v", times[len(times)/2], times[len(times)-1])
+	p.stop()
+}
+
+// TestPairStopped: the active one of a pair stands still, the other one takes over, and
+// the first one goes on: it hears of a later epoch, and gives way. Every reader has every
+// record once, whatever both have sent.
+func TestPairStopped(t *testing.T) {
+	p := startPair(t)
+	p.playTo(5, 5_000)
+	for range 2 {
+		active := p.board.turn(p.members, p.ready)
+		one, other := p.members[active], p.members[1-active]
+		p.board.mu.Lock()
+		before := one.said
+		p.board.mu.Unlock()
+		took := p.newRecords(time.Now().Add(10 * time.Millisecond))
+		one.signal(syscall.SIGSTOP)
+		took()
+		other.await("active", func(s lvcPairStatus) bool { return s.State == "active" && s.Epoch > before.Epoch })
+		one.signal(syscall.SIGCONT)
+		one.await("passive", func(s lvcPairStatus) bool { return s.State == "passive" && s.Yields > before.Yields })
+		other.await("still active", func(s lvcPairStatus) bool { return s.State == "active" })
+		p.newRecords(time.Now())()
 	}
+	p.finish()
+	p.stop()
 }
 
 // pairSocket is a SUB socket that is connected to both, and looks up now and then.

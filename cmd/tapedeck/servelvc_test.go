@@ -55,8 +55,9 @@ func shows(t *testing.T, s *stationTest, line string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer r.Body.Close()
 	b, err := io.ReadAll(r.Body)
-	if err = r.Body.Close(); err != nil || !strings.Contains(string(b), line) {
+	if err != nil || !strings.Contains(string(b), line) {
 		t.Errorf("metrics without %s: %v", line, err)
 	}
 	http.DefaultClient.CloseIdleConnections()
