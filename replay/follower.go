@@ -129,6 +129,9 @@ func (f *Follower) note(d *wire.DeckNotice, now time.Time) {
 	if f.epoch != nil && d.Epoch < f.epoch.epoch {
 		return
 	}
+	if f.epoch != nil && d.Phase == Finished.String() {
+		return // it goes; what it was doing before is what this one may go on with
+	}
 	paused := d.Phase != Playing.String()
 	if f.epoch != nil && paused && f.deck.Phase == d.Phase && f.deck.Version == d.Version {
 		d.Stream.Clock = f.deck.Stream.Clock // it stands

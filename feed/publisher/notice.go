@@ -1,11 +1,13 @@
 package publisher
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tapedeck/tapedeck/wire"
 )
@@ -27,6 +29,7 @@ type notices struct {
 	records [][]byte // encoded, oldest first
 	said    map[string]uint32
 	waiting atomic.Int32 // len(records), for who looks whether there are any
+	since   atomic.Int64 // when the oldest of them began to wait, by the wall clock
 	dropped atomic.Uint64
 }
 
@@ -77,6 +80,9 @@ func (n *notices) add(topic string, body []byte, now wire.Nanos) error {
 		n.records = n.records[1:]
 		n.dropped.Add(1)
 	}
+	if len(n.records) == 0 {
+		n.since.Store(int64(now))
+	}
 	n.records = append(n.records, record)
 	n.waiting.Store(int32(len(n.records)))
 	return nil
@@ -105,6 +111,30 @@ func (n *notices) putBack(record []byte) {
 	}
 	n.records = append([][]byte{record}, n.records...)
 	n.waiting.Store(int32(len(n.records)))
+}
+
+// noticeWait is how long a notice waits for room that batches do not leave.
+const noticeWait = 100 * time.Millisecond
+
+// sendOverdue sends, before a batch, notices that have waited for long: where the slowest
+// reader's queue is full, each batch takes the room that there is as soon as there is any.
+// Then it waits for it as a batch does.
+func (p *Publisher) sendOverdue(ctx context.Context, s *shard) error {
+	n := &p.notices
+	if s.number != 0 || n.waiting.Load() == 0 || !p.cfg.Lossless || since(wire.Nanos(n.since.Load()), p.cfg.Now()) < wire.Nanos(noticeWait) {
+		return nil
+	}
+	err := p.sendNotices(s)
+	if err != nil || n.waiting.Load() == 0 {
+		return err
+	}
+	defer p.stalling(s)()
+	for err == nil && n.waiting.Load() > 0 {
+		if err = errors.Join(s.pause(time.Millisecond), p.lookAround(ctx, s)); err == nil {
+			err = p.sendNotices(s)
+		}
+	}
+	return err
 }
 
 // sendNotices sends what waits, as far as there is room. The caller holds shard 0.

@@ -116,6 +116,10 @@ func (p *Publisher) sendForm(ctx context.Context, s *shard, h *wire.Header, b *w
 		release(done)
 		return asBytes, err
 	}
+	if err := p.sendOverdue(ctx, s); err != nil {
+		release(done)
+		return asBytes, err
+	}
 	flags, stalls := h.Flags, false
 	defer func() {
 		if stalls {
