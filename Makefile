@@ -51,6 +51,10 @@ SEEDS ?= 10000
 sim: setup ## SEEDS (10000) simulated runs of every scenario
 	$(GO) run ./internal/sim/cmd $(if $(SEED),-seed $(SEED),-seeds $(SEEDS)) $(if $(SCENARIO),-scenario $(SCENARIO))
 
+.PHONY: chaos
+chaos: setup ## partitions, loss, kills and full disks, with processes in network namespaces (as root)
+	TAPEDECK_CHAOS=1 $(GO) test ./chaos/... -run '^TestChaos|^TestGround' -count=1 -v -timeout 1h
+
 COUNT ?= 10000000
 .PHONY: hostile
 hostile: setup ## COUNT (10000000) malformed frames at every port that is bound

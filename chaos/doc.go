@@ -19,5 +19,8 @@
 //   - A tape that was written meanwhile verifies.
 //   - Memory, goroutines and descriptors of who was attacked are what they were.
 //
-// The packages below are the means: rig has the processes, hostile the peers.
+// The packages below are the means: rig has the processes, hostile the peers, ground
+// the hosts and what is between them.
+//
+// Wall clocks cannot be set for one process alone: that is simulated (internal/sim).
 package chaos

@@ -3,12 +3,19 @@ package chaos
 import (
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/tapedeck/tapedeck/chaos/rig"
 )
 
-func TestMain(m *testing.M) { rig.Main(m) }
+// TestMain is the reader of a pair, too: see reader_test.go.
+func TestMain(m *testing.M) {
+	if endpoints := os.Getenv(readerEnv); endpoints != "" {
+		os.Exit(runReader(strings.Split(endpoints, ",")))
+	}
+	rig.Main(m)
+}
 
 // number is a number from the environment.
 func number(t *testing.T, name string, otherwise uint64) uint64 {

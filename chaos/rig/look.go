@@ -18,11 +18,13 @@ type Look struct {
 	Resident   int64 // memory, bytes
 	Files      int   // descriptors
 	Threads    int
-	Goroutines int // 0 where it shows no metrics
+	Goroutines int   // 0 where it shows no metrics
+	Heap       int64 // of Go, in use, bytes; 0 where it shows no metrics
 }
 
 func (l Look) String() string {
-	return fmt.Sprintf("%.1f MiB, %d descriptors, %d threads, %d goroutines", float64(l.Resident)/(1<<20), l.Files, l.Threads, l.Goroutines)
+	return fmt.Sprintf("%.1f MiB (Go's heap %.1f), %d descriptors, %d threads, %d goroutines",
+		float64(l.Resident)/(1<<20), float64(l.Heap)/(1<<20), l.Files, l.Threads, l.Goroutines)
 }
 
 // Look looks at the process. metrics is where it shows them; "": nowhere.
@@ -49,7 +51,8 @@ func (p *Process) Look(metrics string) Look {
 	}
 	l.Files = len(files)
 	if metrics != "" {
-		l.Goroutines = int(p.Metrics(metrics)["go_goroutines"])
+		m := p.Metrics(metrics)
+		l.Goroutines, l.Heap = int(m["go_goroutines"]), int64(m["go_memstats_heap_inuse_bytes"])
 	}
 	return l
 }

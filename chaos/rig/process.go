@@ -164,6 +164,13 @@ func (p *Process) await(messageType string, wanted func(Message) bool) (Message,
 	}
 }
 
+// Last is what was said last of a type; nil where nothing was.
+func (p *Process) Last(messageType string) Message {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last[messageType]
+}
+
 // AwaitText waits until a text is on standard error.
 func (p *Process) AwaitText(text string) {
 	p.t.Helper()
