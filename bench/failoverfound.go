@@ -13,6 +13,7 @@ type failoverFound struct {
 	dead   *hdrhistogram.Histogram // to the process being gone
 	again  *hdrhistogram.Histogram // from a client having its first to the pair being ready again
 	kills  int
+	idle   int // kills of one that was not active any more: no part of the figures
 	open   int // clients that had a hole still when all had their first record
 	kept   float64
 	keptMB float64
@@ -55,6 +56,7 @@ func (f *failoverFound) kill(dead, active int64, turn *memberSaid, seen *failove
 func (f *failoverFound) add(tl *tally) {
 	n := float64(max(f.kills, 1))
 	tl.add("kills", float64(f.kills))
+	tl.add("kills_of_passive", float64(f.idle))
 	tl.addHist("first", f.first)
 	tl.addHist("last_first", f.last)
 	tl.addHist("whole", f.whole)

@@ -36,7 +36,7 @@ type member struct {
 	mu     sync.Mutex
 	said   memberSaid    // how it fares
 	turn   memberSaid    // when it became active
-	active int64         // and when that was heard; monotonic, ns; 0: not yet
+	active int64         // and when that was heard; monotonic, ns; 0: it is not
 	more   chan struct{} // closed when it says something
 	ended  bool
 	stderr bytes.Buffer
@@ -76,11 +76,27 @@ func (m *member) line(part string, line []byte) {
 	}
 	switch says.Type {
 	case part + ".pair":
-		m.change(func() { m.said = says.memberSaid })
+		m.change(func() {
+			m.said = says.memberSaid
+			switch {
+			case m.said.State != stateActive:
+				m.active = 0
+			case m.active == 0: // what said so was left out
+				m.active = now
+			}
+		})
 	case part + ".active":
-		m.change(func() { m.turn, m.active = says.memberSaid, now })
+		m.change(func() { m.said.State, m.turn, m.active = stateActive, says.memberSaid, now })
+	case part + ".passive":
+		m.change(func() { m.said.State, m.active = statePassive, 0 })
 	}
 }
+
+// The states of one of a pair, as it says them.
+const (
+	stateActive  = "active"
+	statePassive = "passive"
+)
 
 // change changes what is known, and tells who waits.
 func (m *member) change(f func()) {
@@ -91,30 +107,35 @@ func (m *member) change(f func()) {
 	m.more = make(chan struct{})
 }
 
-// await waits until what it says is as wanted.
-func (m *member) await(ctx context.Context, what string, wanted func(*memberSaid) bool) error {
-	for {
-		m.mu.Lock()
-		good, ended, more, said := wanted(&m.said), m.ended, m.more, m.said
-		m.mu.Unlock()
-		switch {
-		case good:
-			return nil
-		case ended:
-			return fmt.Errorf("bench: the %s ended before it was %s: %s", m.name, what, m.remarks())
-		}
-		select {
-		case <-more:
-		case <-ctx.Done():
-			return fmt.Errorf("bench: the %s is not %s: %+v: %w", m.name, what, said, context.Cause(ctx))
-		}
+// look returns what it has said, or how it has ended.
+func (m *member) look() (memberSaid, error) {
+	m.mu.Lock()
+	said, ended := m.said, m.ended
+	m.mu.Unlock()
+	if ended {
+		return said, fmt.Errorf("bench: the %s ended: %s", m.name, m.remarks())
 	}
+	return said, nil
 }
 
 // awaitTurn waits until it is active, and returns since when, and how.
 func (m *member) awaitTurn(ctx context.Context) (at int64, turn memberSaid, err error) {
-	err = m.await(ctx, "active", func(*memberSaid) bool { at, turn = m.active, m.turn; return at != 0 })
-	return at, turn, err
+	for {
+		m.mu.Lock()
+		at, turn, more := m.active, m.turn, m.more
+		m.mu.Unlock()
+		if at != 0 {
+			return at, turn, nil
+		}
+		if _, err := m.look(); err != nil {
+			return 0, turn, err
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return 0, turn, fmt.Errorf("bench: the %s is not active: %w: %s", m.name, context.Cause(ctx), m.remarks())
+		}
+	}
 }
 
 // memberStderr is where its remarks go.
