@@ -21,6 +21,7 @@ type lane struct {
 	heard time.Duration // anything from the broker
 	quiet time.Duration // since when the broker has said nothing, though it was asked
 	asked time.Duration // since when it has not said that it is there; 0: it was not asked
+	again time.Duration // when a socket may be opened, at the soonest
 	used  time.Duration // when it last had a call
 
 	queue  list[call] // to be sent
@@ -94,6 +95,9 @@ func (n *lane) pump() error {
 	if n.l.at == nowhere {
 		return n.l.search()
 	}
+	if n.socket == nil && n.l.now < n.again {
+		return nil
+	}
 	if n.socket == nil {
 		if err := n.open(); err != nil {
 			return err
@@ -147,21 +151,26 @@ func (n *lane) load(k *call) {
 	}
 }
 
+// dialAgain is how long after a socket was opened whose connection has ended the next
+// one is opened, at the soonest.
+const dialAgain = 100 * time.Millisecond
+
 // heed takes note of what became of the connection.
 func (n *lane) heed() error {
-	for {
+	for n.socket != nil {
 		changed, err := n.line.heed(n.l)
 		switch {
 		case err != nil:
 			return err
 		case !changed:
 			return nil
+		case n.down:
+			n.l.astray = n.l.astray || n.l.several()
+			n.again = n.opened + dialAgain
+			return n.close()
 		}
-		n.l.astray = n.l.astray || n.down && n.l.several()
-		// What is sent between the end of one connection and the beginning of the
-		// next may still be taken by the queue of the first: it counts for nothing.
-		n.requeue()
 	}
+	return nil
 }
 
 // read takes in what the broker has sent, up to a bound.

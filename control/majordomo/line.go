@@ -8,7 +8,10 @@ import (
 	"github.com/tapedeck/tapedeck/internal/zsock"
 )
 
-// line is a client's socket to a broker, and what is known of its connection.
+// line is a client's socket to a broker, and what is known of its connection. Where that
+// ends a lane closes the socket, so that what libzmq has queued for it goes with it: it
+// is the lane that holds it, and sends it again. zsock's OnlyConnected would do the
+// same, but not for a socket that replies come by.
 type line struct {
 	socket  *zsock.Socket // nil: there is none
 	monitor *zsock.Monitor
@@ -32,9 +35,7 @@ func (l *clientLoop) dial(at int) (line, error) {
 	}
 	n := line{socket: s, at: at, opened: l.now}
 	n.down = !strings.HasPrefix(endpoint, "inproc:") // which has no connections to tell of
-	// What a connection had queued goes with it: it is the lane that holds it.
-	err = errors.Join(s.OnlyConnected(), s.NoticeDeath(deathInterval, deathTimeout))
-	if err == nil {
+	if err = s.NoticeDeath(deathInterval, deathTimeout); err == nil {
 		n.monitor, err = c.zctx.Monitor(s)
 	}
 	l.count.Connected++
