@@ -80,8 +80,6 @@ func (l *clientLoop) scoutsDue() time.Duration {
 		switch {
 		case s.takes:
 			due = min(due, l.sought+grace)
-		case !s.down && s.ask == never && !s.refused:
-			due = min(due, s.stands+l.c.cfg.Heartbeat)
 		case !s.down:
 			due = min(due, s.ask)
 		}
@@ -165,7 +163,7 @@ func (s *scout) question() error {
 	if s.down || s.takes || s.l.now < s.ask {
 		return nil
 	}
-	s.ask = never
+	s.ask = s.l.now + s.l.c.cfg.Heartbeat
 	return s.l.ping(&s.line, !s.asked || s.l.now-s.l.sought < lookFor)
 }
 

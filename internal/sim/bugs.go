@@ -25,6 +25,8 @@ const (
 	bugBusSync   bug = "Titanic's disk keeps nothing that it says it does"
 	bugBusClose  bug = "clients do not close jobs"
 
+	bugBusPairDeaf bug = "active brokers do not hear that the other one is active"
+
 	bugMeterWall bug = "lag is counted by the clock that is set"
 	bugMeterLag  bug = "the meter sees no messages"
 	bugMeterLoss bug = "the meter sees no loss"

@@ -30,6 +30,8 @@ func TestBugsAreFound(t *testing.T) {
 		{"bus", bugBusResult, "its client is told"},
 		{"bus", bugBusSync, "does not know it"},
 		{"bus", bugBusClose, "Titanic has jobs"},
+		{"buspair", bugBusLedger, "was done 2 times"},
+		{"buspair", bugBusPairDeaf, "2 brokers of the pair are active"},
 		{"meter", bugMeterWall, "a reader that is well is named"},
 		{"meter", bugMeterLag, "is slow is not named"},
 		{"meter", bugMeterLoss, "is slow is not named"},

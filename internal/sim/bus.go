@@ -24,6 +24,7 @@ import (
 type busRun struct {
 	w         *World
 	heartbeat time.Duration
+	paired    bool // the brokers are a pair, and run both
 	endpoints []string
 	brokers   []*busBroker
 	service   *busService
@@ -35,8 +36,14 @@ type busRun struct {
 
 const busServiceName = "counter"
 
-func runBus(w *World) {
-	r := &busRun{w: w, heartbeat: one(w, 250*time.Millisecond, time.Second), effects: map[string]int{}}
+func runBus(w *World) { newBusRun(w, false).run() }
+
+func newBusRun(w *World, paired bool) *busRun {
+	return &busRun{w: w, paired: paired, heartbeat: one(w, 250*time.Millisecond, time.Second), effects: map[string]int{}}
+}
+
+func (r *busRun) run() {
+	w := r.w
 	t := &trouble{w: w, clocks: true, disks: true, flaps: true, longest: 20 * r.heartbeat}
 	r.build()
 	w.Logf("heartbeat %v, %d brokers, concurrency %d, prefetch %d, replies kept on the disk: %v", r.heartbeat, len(r.brokers), r.service.concurrency, r.service.prefetch, r.service.stored)
@@ -44,9 +51,13 @@ func runBus(w *World) {
 	for _, c := range r.clients {
 		t.processes = append(t.processes, c.p)
 	}
-	if len(r.brokers) == 1 {
+	switch {
+	case r.paired:
+		t.processes = append(t.processes, r.brokers[0].p, r.brokers[1].p)
+		t.links = append(t.links, r.pair())
+	case len(r.brokers) == 1:
 		t.processes = append(t.processes, r.brokers[0].p)
-	} else {
+	default:
 		w.Every(func() time.Duration { return w.Between(0, 60*r.heartbeat) }, func() bool {
 			if !t.over {
 				r.move()
@@ -73,7 +84,11 @@ func runBus(w *World) {
 
 func (r *busRun) build() {
 	w := r.w
-	for i := range one(w, 1, 1, 2) {
+	brokers := 2
+	if !r.paired {
+		brokers = one(w, 1, 1, 2)
+	}
+	for i := range brokers {
 		b := &busBroker{run: r, endpoint: []string{"tcp://here", "tcp://there"}[i]}
 		b.p = w.Process("broker", b.boot)
 		r.brokers, r.endpoints = append(r.brokers, b), append(r.endpoints, b.endpoint)
@@ -115,13 +130,19 @@ type busBroker struct {
 	p        *Process
 	endpoint string
 	broker   *majordomo.Broker
+	half     *busHalf // of a pair, or nil
 }
 
 func (b *busBroker) boot() {
+	cfg := majordomo.BrokerConfig{Endpoints: []string{b.endpoint}, Context: b.p.Context(), Heartbeat: b.run.heartbeat, Life: 60 * b.run.heartbeat}
+	if b.half != nil {
+		if !b.half.boot() {
+			return
+		}
+		cfg.Accept = b.half.accept
+	}
 	var err error
-	b.broker, err = majordomo.NewBroker(majordomo.BrokerConfig{Endpoints: []string{b.endpoint}, Context: b.p.Context(),
-		Heartbeat: b.run.heartbeat, Life: 60 * b.run.heartbeat})
-	if err != nil {
+	if b.broker, err = majordomo.NewBroker(cfg); err != nil {
 		b.run.w.Fail("the broker does not start: %v", err)
 	}
 	b.p.Go(func() {
@@ -170,6 +191,7 @@ func (r *busRun) settle() {
 		r.w.Fail("all is calm, and %d things are not done: %s", r.left, r.undone())
 	}
 	r.w.Run(100 * r.heartbeat)
+	r.checkPair()
 	for _, b := range r.brokers {
 		if !b.p.Up() {
 			continue

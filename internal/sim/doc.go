@@ -11,6 +11,7 @@
 //
 //	heal    a publisher, recorders, readers that heal what they miss: resync, pirate
 //	bus     a broker, a service, Titanic and their clients: control, majordomo, titanic
+//	buspair a pair of brokers, and all that: binarystar, too
 //	pair    two servers of which one is active: control/binarystar
 //	meter   who is too slow, seen with clocks that are set: snail
 //

@@ -24,6 +24,7 @@ func Scenarios() []Scenario {
 		{"pair", "two servers of which one is active, and clients: binarystar", runPair},
 		{"heal", "a publisher, recorders, and readers that miss some of the stream: resync", runHeal},
 		{"bus", "a broker, a service, Titanic, and clients with commands and jobs: control", runBus},
+		{"buspair", "the same with two brokers, of which one is active: control, binarystar", runBusPair},
 		{"meter", "readers that are judged while clocks are set: snail", runMeter},
 	}
 }
