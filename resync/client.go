@@ -107,6 +107,9 @@ type ClientStats struct {
 type Client struct {
 	cfg     ClientConfig
 	servers []*server
+	zctx    *zsock.Context // while Run runs, whose goroutine owns it and what is watched
+	watched []watched
+	ready   []watched   // scratch
 	world   zsock.World // nil: the world
 	now     func() time.Time
 	begun   time.Time
@@ -127,7 +130,10 @@ type Client struct {
 // the Client's lock guards.
 type server struct {
 	endpoint string
-	socket   *zsock.Socket
+	socket   *zsock.Socket // nil: not before again
+	monitor  *zsock.Monitor
+	stands   bool       // its connection does
+	again    time.Time  // when another socket may be opened, at the soonest
 	outbox   [][][]byte // messages to be sent; guarded by Client.mu
 	pending  int        // requests without an end; guarded by Client.mu
 	heard    time.Time  // something came, or the server began to owe an answer
@@ -185,25 +191,13 @@ func (c *Client) Run(ctx context.Context) (err error) {
 		defer func() { err = errors.Join(err, own.Close()) }()
 		zctx = own
 	}
-	var sockets []*zsock.Socket
+	c.zctx = zctx
 	defer func() {
-		for _, s := range sockets {
-			err = errors.Join(err, s.Close())
+		for _, s := range c.servers {
+			err = errors.Join(err, s.hangUp())
 		}
 	}()
-	for _, s := range c.servers {
-		if s.socket, err = zctx.NewSocket(zsock.DEALER, zsock.SocketConfig{MessageMax: MessageMax}); err != nil {
-			return err
-		}
-		sockets = append(sockets, s.socket)
-		if err := s.socket.OnlyConnected(); err != nil {
-			return err
-		}
-		if err := s.socket.Connect(s.endpoint); err != nil {
-			return fmt.Errorf("resync: %w", err)
-		}
-	}
-	waiter, err := zctx.NewWaiter(sockets...)
+	waiter, err := zctx.NewWaiter()
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ const (
 	// others, the outboxes and the clock are looked at.
 	receiveBatch = 64
 	// sendAgain is after how long a message is tried again that could not be sent
-	// because no connection stands.
+	// because the queue is full.
 	sendAgain = 5 * time.Millisecond
 	// pings go out when a request has been silent for a part of
 	// ClientConfig.Silence, or for half of ClientConfig.Switch.
@@ -29,6 +29,10 @@ func (c *Client) serve(ctx context.Context, waiter *zsock.Waiter) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		due, err := c.redial(c.now())
+		if err != nil {
+			return err
+		}
 		waiting, err := c.flush()
 		if err != nil {
 			return err
@@ -40,12 +44,25 @@ func (c *Client) serve(ctx context.Context, waiter *zsock.Waiter) error {
 		if waiting {
 			timeout = sendAgain
 		}
+		timeout = sooner(timeout, due)
 		if ready, err = waiter.Wait(ready[:0], timeout); err != nil {
 			return fmt.Errorf("resync: %w", err)
 		}
+		c.ready = c.ready[:0]
 		for _, i := range ready {
-			if err := c.receive(i); err != nil {
-				return fmt.Errorf("resync: %s: %w", c.servers[i].endpoint, err)
+			c.ready = append(c.ready, c.watched[i]) // by now: sockets may be closed below
+		}
+		for _, w := range c.ready {
+			s := c.servers[w.server]
+			switch {
+			case s.socket == nil:
+			case w.monitor:
+				err = c.heed(s)
+			default:
+				err = c.receive(w.server)
+			}
+			if err != nil {
+				return fmt.Errorf("resync: %s: %w", s.endpoint, err)
 			}
 		}
 	}
@@ -54,7 +71,7 @@ func (c *Client) serve(ctx context.Context, waiter *zsock.Waiter) error {
 // flush sends what the outboxes hold and reports whether something had to stay.
 func (c *Client) flush() (waiting bool, err error) {
 	for _, s := range c.servers {
-		for {
+		for s.stands {
 			c.mu.Lock()
 			if len(s.outbox) == 0 {
 				s.outbox = nil
@@ -82,6 +99,9 @@ func (c *Client) flush() (waiting bool, err error) {
 // ping pings servers that are not asked for anything. Who is not connected misses it.
 func (c *Client) ping(idle []*server) error {
 	for _, s := range idle {
+		if !s.stands {
+			continue
+		}
 		if err := s.socket.SendFrames(AppendPing(nil, 0)); err != nil && !errors.Is(err, zsock.ErrAgain) {
 			return fmt.Errorf("resync: %s: %w", s.endpoint, err)
 		}
