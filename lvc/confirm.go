@@ -16,6 +16,10 @@ import (
 // marksMax bounds the marks that are under way.
 const marksMax = 1024
 
+// askedAtOnce is how many readers are asked at every call of Confirm: twice as many at
+// every other call, and so on.
+const askedAtOnce = 256
+
 // confirms finds out up to where all readers have the stream: marks go into their
 // queues, as pings of the protocol, which come back when a reader's library has all
 // that was before them. What a kernel has taken, its process may never see.
@@ -25,7 +29,8 @@ type confirms struct {
 	marks  []confirmMark
 	left   []leftReader
 	have   []Position // where the latest mark was that came back from all; nil: none
-	tooFar uint64     // times that a reader was not waited for any more
+	calls  uint64
+	tooFar uint64 // times that a reader was not waited for any more
 }
 
 // confirmMark is a place in what goes out.
@@ -87,7 +92,9 @@ func (p *Proxy) confirm(now time.Time) []Position {
 		c.have = c.marks[n].positions
 		c.forget(n + 1)
 	}
-	if len(c.marks) < marksMax {
+	// So many readers are asked less often: answers must not take all of a core.
+	c.calls++
+	if len(c.marks) < marksMax && c.calls%(1+uint64(len(h.readers))/askedAtOnce) == 0 {
 		c.marks = append(c.marks, confirmMark{now, p.positionsLocked()})
 		number := c.last()
 		for r := range h.readers {

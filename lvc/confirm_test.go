@@ -11,12 +11,13 @@ import (
 )
 
 // full is a SUB socket of libzmq with room for few messages, which reads when asked.
-func full(t *testing.T, p *Proxy) *client {
+func full(t *testing.T, p *Proxy, l *zsock.Lock) *client {
 	t.Helper()
 	ctx, err := zsock.NewContext(zsock.NoCPU)
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx.SetLock(l)
 	s, err := ctx.NewSocket(zsock.SUB, zsock.SocketConfig{RecvTimeout: zsock.Forever, ReceiveQueue: 2})
 	if err != nil {
 		t.Fatal(err)
@@ -35,13 +36,18 @@ func full(t *testing.T, p *Proxy) *client {
 // TestConfirm: what the library of a reader has taken is confirmed, what waits before
 // it is not, whatever its kernel has acknowledged.
 func TestConfirm(t *testing.T) {
-	for _, at := range []string{anyPort, "ipc://" + t.TempDir() + "/p"} {
-		p, s := open(t, Config{Standby: &Standby{Keep: time.Hour}, Plain: []string{at}}), newSource()
+	keys := &Lock{Secret: lockSecret, Check: (&doorman{}).check}
+	for _, tc := range []struct {
+		at   string
+		lock *Lock
+		keys *zsock.Lock
+	}{{at: anyPort}, {at: "ipc://" + t.TempDir() + "/p"}, {anyPort, keys, lockOfClient(t)}} {
+		p, s := open(t, Config{Standby: &Standby{Keep: time.Hour}, Plain: []string{tc.at}, Lock: tc.lock}), newSource()
 		if have := p.Confirm(); have != nil {
 			t.Errorf("a passive one: %v", have)
 		}
 		p.Activate(2, "a test")
-		c := full(t, p)
+		c := full(t, p, tc.keys)
 		next := func() wire.Seq {
 			if have := p.Confirm(); have != nil {
 				return have[0].Next
@@ -65,6 +71,24 @@ func TestConfirm(t *testing.T) {
 		}
 		await(t, "all is confirmed", func() bool { return next() == more+1 })
 	}
+}
+
+// TestConfirmMany: many readers are asked less often each.
+func TestConfirmMany(t *testing.T) {
+	p := open(t, Config{Standby: &Standby{Keep: time.Hour}})
+	p.Activate(2, "a test")
+	for range 3 * askedAtOnce {
+		r := newReader(p.hub, nil, "nobody")
+		p.hub.readers[r] = struct{}{}
+	}
+	before := p.hub.confirms.last()
+	for range 40 {
+		p.Confirm()
+	}
+	if n := p.hub.confirms.last() - before; n != 10 {
+		t.Errorf("asked %d times in 40 calls, want every fourth", n)
+	}
+	clear(p.hub.readers)
 }
 
 // TestConfirmByKernel: a reader whose protocol has no pings is asked for by what its

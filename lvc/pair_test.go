@@ -27,7 +27,10 @@ func TestPassive(t *testing.T) {
 	p.heartbeat()
 	p.hub.mu.Lock()
 	for r := range p.hub.readers {
-		if waiting := r.queued; waiting != 0 || r.written.Load() != 0 {
+		r.mu.Lock()
+		waiting := r.queued
+		r.mu.Unlock()
+		if waiting != 0 || r.written.Load() != 0 {
 			t.Errorf("%d bytes wait for a reader of a passive proxy, %d are written", waiting, r.written.Load())
 		}
 	}
