@@ -84,6 +84,7 @@ var cloneFields = [...]column[chp.Stats]{
 	{counter("clone_sets_total", "changes", "Changes of Clone clients that were made."), func(s *chp.Stats) float64 { return count(s.Sets) }},
 	{counter("clone_expired_total", "values", "Values removed because their time to live was over."), func(s *chp.Stats) float64 { return count(s.Expired) }},
 	{counter("clone_refused_sets_total", "changes", "Changes of Clone clients that were refused: read-only, bad, or no room."), func(s *chp.Stats) float64 { return count(s.SetsReadOnly + s.SetsBad + s.SetsFull) }},
+	{counter("clone_excess_subscriptions_total", "subscriptions", "Subscriptions beyond what one connection may have; it was ended."), func(s *chp.Stats) float64 { return count(s.Excess) }},
 	{counter("clone_dropped_updates_total", "updates", "Updates not published because too many waited, or because they have no form in CHP."), func(s *chp.Stats) float64 { return count(s.UpdatesFull + s.UpdatesBad) }},
 	{counter("clone_requests_total", "requests", "Requests for snapshots."), func(s *chp.Stats) float64 { return count(s.Requests) }},
 	{counter("clone_refused_requests_total", "requests", "Requests for snapshots that were none, or were refused because too many waited."), func(s *chp.Stats) float64 { return count(s.RequestsBad + s.RequestsBusy) }},

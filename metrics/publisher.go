@@ -47,6 +47,7 @@ var publisherTable = []column[stats]{
 	{counter("publisher_reader_reports_total", "reports", "Reports that readers made of how they fare."), func(s *stats) float64 { return count(s.Reports) }},
 	{counter("publisher_unlisted_readers_total", "reports", "Connections and reports of readers that are on no list: it is full, or they never said who they are."), func(s *stats) float64 { return count(s.Unlisted) }},
 	{counter("publisher_foreign_frames_total", "frames", "Frames of peers that are no subscriptions."), func(s *stats) float64 { return count(s.Foreign) }},
+	{counter("publisher_excess_subscriptions_total", "subscriptions", "Subscriptions beyond what one connection may have; it was ended."), func(s *stats) float64 { return count(s.Excess) }},
 	{counter("publisher_refused_frames_total", "frames", "Words of readers that made no sense."), func(s *stats) float64 { return count(s.Refused) }},
 	{counter("publisher_readers_joined_total", "readers", "Readers that said they receive on at least one shard."), func(s *stats) float64 { return count(s.Joined) }},
 	{counter("publisher_readers_left_total", "readers", "Readers that went before the end."), func(s *stats) float64 { return count(s.Left) }},

@@ -12,6 +12,7 @@ import (
 	"github.com/tapedeck/tapedeck/control/pirate"
 	"github.com/tapedeck/tapedeck/internal/latency"
 	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/wire"
 )
 
 // ServerConfig is what a Server is made from. The zero value of a field means its
@@ -42,6 +43,9 @@ type ServerConfig struct {
 	ClientBytes int
 	// MaxClients bounds how many clients are served at once. Default 1000.
 	MaxClients int
+	// AddressClients bounds how many clients from one address are served at once; for ipc,
+	// of one process. Default 0: as many as MaxClients.
+	AddressClients int
 	// Requests bounds how many requests of all clients together are served at once.
 	// Default 4096.
 	Requests int
@@ -75,11 +79,14 @@ type ServerConfig struct {
 }
 
 const (
-	chunkDefault  = 256 << 10
-	chunkMin      = 4 << 10
-	chunkMax      = 4 << 20
-	limitMax      = 5 * time.Minute // longest deadline of a request
-	clientQueue   = 64              // messages that libzmq holds for one client
+	chunkDefault = 256 << 10
+	chunkMin     = 4 << 10
+	chunkMax     = 4 << 20
+	limitMax     = 5 * time.Minute // longest deadline of a request
+	clientQueue  = 64              // messages that libzmq holds for one client, and from one
+	// requestMax bounds a frame from a client, bytes: the prefixes of a snapshot are the
+	// largest there are.
+	requestMax    = PrefixesMax * (1 + wire.TopicSizeMax)
 	fullAgain     = time.Millisecond
 	notYetAgain   = 20 * time.Millisecond
 	busyAgain     = 500 * time.Millisecond
@@ -94,7 +101,7 @@ func (cfg *ServerConfig) fill() error {
 	if len(cfg.Endpoints) == 0 {
 		return errors.New("resync: a server needs an endpoint")
 	}
-	for _, n := range []int64{int64(cfg.Workers), cfg.Rate, int64(cfg.ClientRequests), int64(cfg.ClientBytes), int64(cfg.MaxClients), int64(cfg.Requests),
+	for _, n := range []int64{int64(cfg.Workers), cfg.Rate, int64(cfg.ClientRequests), int64(cfg.ClientBytes), int64(cfg.MaxClients), int64(cfg.AddressClients), int64(cfg.Requests),
 		int64(cfg.ChunkBytes), int64(cfg.Ahead), int64(cfg.Captures), cfg.CaptureBytes, int64(cfg.NotYetWait), int64(cfg.Heartbeat), int64(cfg.Read)} {
 		if n < 0 {
 			return errors.New("resync: a number of the server is negative")
@@ -184,7 +191,7 @@ func (s *Server) open() (err error) {
 		s.context = s.own
 	}
 	s.now, s.instance = s.context.Clock(), 1+uint64(s.context.Random()*(1<<62))
-	s.front, err = s.context.NewSocket(zsock.ROUTER, zsock.SocketConfig{MessageMax: MessageMax, SendQueue: clientQueue, Linger: serverLinger, Channel: zsock.ChannelRefill})
+	s.front, err = s.context.NewSocket(zsock.ROUTER, zsock.SocketConfig{MessageMax: requestMax, SendQueue: clientQueue, ReceiveQueue: clientQueue, Linger: serverLinger, Channel: zsock.ChannelRefill})
 	if err != nil {
 		return err
 	}

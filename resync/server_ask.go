@@ -167,14 +167,21 @@ func (d *desk) admit(now time.Duration, id []byte, r *request) bool {
 		d.count.Repeated++
 		return false
 	}
-	cfg := &d.s.cfg
-	if d.requests >= cfg.Requests || c == nil && len(d.clients) >= cfg.MaxClients || c != nil && len(c.requests) >= cfg.ClientRequests {
+	cfg, address := &d.s.cfg, ""
+	if c == nil && cfg.AddressClients > 0 {
+		address = d.in.From().Address
+	}
+	if d.requests >= cfg.Requests || c == nil && (len(d.clients) >= cfg.MaxClients || address != "" && d.addresses[address] >= cfg.AddressClients) ||
+		c != nil && len(c.requests) >= cfg.ClientRequests {
 		d.refuse(id, &RequestError{ID: r.id, Code: CodeBusy, Advice: AdviceRetry, Wait: busyAgain, Next: r.next()})
 		return false
 	}
 	if c == nil {
-		c = &client{id: append([]byte(nil), id...)}
+		c = &client{id: append([]byte(nil), id...), address: address}
 		d.clients[string(id)] = c
+		if address != "" {
+			d.addresses[address]++
+		}
 		d.ring = append(d.ring, c)
 	}
 	r.client = c

@@ -12,12 +12,14 @@ import (
 
 // desk is the loop of a Server: it owns the sockets and all requests.
 type desk struct {
-	s        *Server
-	clients  map[string]*client
-	ring     []*client // the same, in the order of their turns
-	requests int       // of all clients
-	sendsAt  int       // whose turn it is to be sent to, and to have something read
-	readsAt  int
+	s       *Server
+	clients map[string]*client
+	// addresses is how many clients there are by address, where that is bounded.
+	addresses map[string]int
+	ring      []*client // the same, in the order of their turns
+	requests  int       // of all clients
+	sendsAt   int       // whose turn it is to be sent to, and to have something read
+	readsAt   int
 
 	reads   map[uint64]*read
 	asked   uint64 // reads so far
@@ -42,6 +44,7 @@ type desk struct {
 // client is one that has requests.
 type client struct {
 	id       []byte
+	address  string // "" where clients from one are not bounded, or it has none
 	requests []*request
 	sendsAt  int // whose turn it is among its requests
 	readsAt  int
@@ -80,7 +83,7 @@ type read struct {
 }
 
 func newDesk(s *Server) *desk {
-	d := &desk{s: s, clients: map[string]*client{}, reads: map[uint64]*read{}, rate: newRate(s.cfg.Rate), in: zsock.NewParts()}
+	d := &desk{s: s, clients: map[string]*client{}, addresses: map[string]int{}, reads: map[uint64]*read{}, rate: newRate(s.cfg.Rate), in: zsock.NewParts()}
 	d.captures = captures{desk: d, waiting: map[string]*capture{}}
 	d.talks.desk = d
 	return d
@@ -209,6 +212,9 @@ func (d *desk) tidy() {
 			clients = append(clients, c)
 		} else {
 			delete(d.clients, string(c.id))
+			if d.addresses[c.address]--; d.addresses[c.address] <= 0 {
+				delete(d.addresses, c.address)
+			}
 		}
 	}
 	clear(d.ring[len(clients):])

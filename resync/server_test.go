@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -244,6 +246,49 @@ func TestServerBounds(t *testing.T) {
 	p.want(CommandChunk, 1)
 	q.ask(starved(1))
 	q.wantError(1, CodeBusy, AdviceRetry)
+}
+
+// TestServerAddressClients: one address does not have all the places there are.
+func TestServerAddressClients(t *testing.T) {
+	src := newShelf(1, 5, 1000)
+	s, _ := runServer(t, ServerConfig{Refills: src, AddressClients: 1, Endpoints: []string{"tcp://127.0.0.1:*", "ipc://" + filepath.Join(t.TempDir(), "r")}})
+	p, q, other := newPeer(t, s.Endpoints()[0]), newPeer(t, s.Endpoints()[0]), newPeer(t, s.Endpoints()[1])
+	starved := refillOf(1, Span{5, 0, 0, 1000})
+	starved.Credit = 1
+	p.ask(starved)
+	p.want(CommandChunk, 1)
+	q.ask(starved)
+	q.wantError(1, CodeBusy, AdviceRetry)
+	other.ask(refillOf(1, Span{5, 0, 0, 1000}))
+	other.whole(1, Span{To: 1000})
+	p.send(AppendCancel(nil, 1))
+	eventually(func() bool { return s.State().Clients == 0 })
+	q.ask(refillOf(2, Span{5, 0, 0, 1000}))
+	q.whole(2, Span{To: 1000})
+}
+
+// TestServerLargeFrames: the largest request that there can be is taken in; who sends a
+// larger frame is disconnected, and others are served.
+func TestServerLargeFrames(t *testing.T) {
+	s, _ := runServer(t, ServerConfig{Refills: newShelf(1, 5, 1000)})
+	p, q := newPeer(t, s.Endpoints()[0]), newPeer(t, s.Endpoints()[0])
+	query := Query{Prefixes: make([]string, PrefixesMax)}
+	for i := range query.Prefixes {
+		query.Prefixes[i] = strings.Repeat("x", wire.TopicSizeMax)
+	}
+	head, prefixes, err := AppendSnapshot(nil, nil, &SnapshotRequest{ID: 1, Query: query, Credit: 1, Deadline: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.send(head, prefixes)
+	p.wantError(1, CodeNotServed, AdviceOther) // this one has no snapshots
+	q.send(head, append(prefixes, 0))
+	q.send(AppendPing(nil, 7)) // lost with the connection, or sent on the next
+	p.ask(refillOf(2, Span{5, 0, 0, 1000}))
+	p.whole(2, Span{To: 1000})
+	if c := p.counted(s); c.Malformed != 0 || c.Snapshots != 0 {
+		t.Errorf("what is too large was looked at: %+v", c)
+	}
 }
 
 // TestServerCredit: nothing is sent beyond it, but for the rest of one message.

@@ -21,6 +21,7 @@ type serveFlags struct {
 	backend string
 	rate    string
 	workers int
+	perAddr int
 	linger  time.Duration
 }
 
@@ -43,6 +44,7 @@ func (f *serveFlags) addLimits(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.rate, f.prefix+"rate", serveRateDefault, "bytes a second that are read and sent to all readers together, such as 100MB (0: no bound)")
 	fl.IntVar(&f.workers, f.prefix+"workers", 2, "tape readers in this process")
+	fl.IntVar(&f.perAddr, f.prefix+"per-address", 0, "clients from one address that are served at once (0: as many as there can be at all)")
 	fl.StringVar(&f.backend, f.prefix+"backend", "", "endpoints, separated by commas, at which tape readers of other processes register: see tapedeck resync-worker")
 }
 
@@ -50,7 +52,7 @@ func (f *serveFlags) addLimits(cmd *cobra.Command) {
 func (f *serveFlags) config(fl *pflag.FlagSet) (resync.ServerConfig, error) {
 	var cfg resync.ServerConfig
 	if f.bind == "" {
-		for _, name := range []string{"rate", "workers", "backend", "linger"} {
+		for _, name := range []string{"rate", "workers", "per-address", "backend", "linger"} {
 			if flag := fl.Lookup(f.prefix + name); flag != nil && flag.Changed {
 				return cfg, usagef("--%s%s says nothing without --%sbind", f.prefix, name, f.prefix)
 			}
@@ -77,7 +79,10 @@ func (f *serveFlags) config(fl *pflag.FlagSet) (resync.ServerConfig, error) {
 	if f.linger < 0 {
 		return cfg, usagef("--%slinger %v: want 0 or more", f.prefix, f.linger)
 	}
-	cfg.Workers = f.workers
+	if f.perAddr < 0 {
+		return cfg, usagef("--%sper-address %d: want 0 or more", f.prefix, f.perAddr)
+	}
+	cfg.Workers, cfg.AddressClients = f.workers, f.perAddr
 	return cfg, nil
 }
 

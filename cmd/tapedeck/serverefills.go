@@ -14,11 +14,12 @@ import (
 // refillArgs is a [[refill]] of the configuration: a tape that is served to readers
 // who missed some of it.
 type refillArgs struct {
-	Tape    string `json:"tape"`
-	Bind    string `json:"bind"`
-	Rate    string `json:"rate"`
-	Workers int    `json:"workers"`
-	Backend string `json:"backend"`
+	Tape       string `json:"tape"`
+	Bind       string `json:"bind"`
+	Rate       string `json:"rate"`
+	Workers    int    `json:"workers"`
+	PerAddress int    `json:"per_address"`
+	Backend    string `json:"backend"`
 }
 
 // tapeRefills serves a tape.
@@ -74,6 +75,7 @@ func (s *station) openRefills(a *refillArgs) (*tapeRefills, error) {
 			return nil, usagef("workers: %w", err)
 		}
 	}
+	f.perAddr = a.PerAddress
 	cfg, err := f.config(cmd.Flags())
 	if err != nil {
 		return nil, err

@@ -132,7 +132,7 @@ func (p *Pair) open() (err error) {
 		}
 		p.own = ctx
 	}
-	if p.pub, err = ctx.NewSocket(zsock.PUB, zsock.SocketConfig{Channel: zsock.ChannelPair}); err != nil {
+	if p.pub, err = ctx.NewSocket(zsock.PUB, zsock.SocketConfig{Channel: zsock.ChannelPair, MessageMax: announcementMax}); err != nil {
 		return err
 	}
 	if p.at, err = p.pub.Bind(p.cfg.Bind); err != nil {

@@ -309,6 +309,10 @@ func (p *Publisher) hear(s *shard) error {
 		if err != nil {
 			return fmt.Errorf("publisher: shard %d: %w", s.number, err)
 		}
+		if !s.quota.Take(frame, from) {
+			s.count.Excess++
+			continue
+		}
 		s.greet = p.take(s, frame, from) || s.greet
 	}
 	return nil

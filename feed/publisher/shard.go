@@ -40,6 +40,7 @@ type shard struct {
 	line       *line                             // nil: a good one
 	watch      watch
 	filters    filters
+	quota      *zsock.Quota // of each connection's subscriptions
 	reference  []byte // frame, an allocation of its own
 	owedHeader []byte // likewise
 	owed       bool   // these two are to be sent before anything else
@@ -69,7 +70,7 @@ func openShard(cfg *Config, number int, endpoint string) (*shard, error) {
 		return nil, err
 	}
 	s := &shard{
-		number: number, ctx: ctx,
+		number: number, ctx: ctx, quota: zsock.NewQuota(quotaBytes),
 		header: make([]byte, wire.HeaderSize), owedHeader: make([]byte, wire.HeaderSize),
 		reference: make([]byte, 0, wire.ReferenceSize),
 	}
@@ -88,8 +89,13 @@ func openShard(cfg *Config, number int, endpoint string) (*shard, error) {
 	return nil, err
 }
 
-// subscriptionMax bounds what a peer may send to a publisher, bytes.
-const subscriptionMax = 1 << 10
+const (
+	// subscriptionMax bounds what a peer may send to a publisher at once, bytes.
+	subscriptionMax = 1 << 10
+	// quotaBytes bounds what one connection subscribes to on a shard, as a zsock.Quota
+	// counts it: 100,000 topics of 50 bytes. libzmq needs up to forty times as much.
+	quotaBytes = 8 << 20
+)
 
 // lend remembers that libzmq may hold bytes until the token is free.
 func (s *shard) lend(token *zsock.Token, done interface{ Release() }, bytes int) {

@@ -28,6 +28,7 @@ type Stats struct {
 	Unlisted uint64        // connections and reports that ReaderList leaves out: it is full, or who reported is not on it
 	Foreign  uint64        // frames from peers that are no subscriptions
 	Refused  uint64        // subscriptions whose reader signal made no sense
+	Excess   uint64        // subscriptions beyond what one connection may have; it was ended
 	Joined   int           // readers that said they receive on at least one shard
 	Left     int           // readers that went before the end
 	Finished int           // readers that confirmed the end on every shard
@@ -84,6 +85,7 @@ func (c *counters) addTo(st *Stats, now func() wire.Nanos) {
 	st.Reports += o.Reports
 	st.Foreign += o.Foreign
 	st.Refused += o.Refused
+	st.Excess += o.Excess
 	st.Lent += o.Lent
 	stalled := c.stalled.Load()
 	if stalled < 0 {

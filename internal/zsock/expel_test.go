@@ -168,49 +168,58 @@ func TestExpelRequest(t *testing.T) {
 			}
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			server, a, b := newPair(t), newPair(t), newPair(t)
-			lock := server.lockTo(server)
-			lock.Check = func(q ZAPRequest) ZAPReply {
-				if string(q.Key) == string(z85Bytes(t, a.public)) {
-					return ZAPReply{Allow: true, User: "a"}
-				}
-				return ZAPReply{Allow: true, User: "b"}
-			}
-			router := lockedSocket(t, lockedContext(t, lock), ROUTER, SocketConfig{})
-			at, err := router.Bind("tcp://127.0.0.1:*")
-			if err != nil {
+		waited := func(t *testing.T, s *Socket) string { // who looks first has libzmq receive before it is asked
+			if _, err := NewPoller(s).Wait(nil, Forever); err != nil {
 				t.Fatal(err)
 			}
-			say := map[string]*Socket{}
-			for user, pair := range map[string]curvePair{"a": a, "b": b} {
-				say[user] = lockedSocket(t, lockedContext(t, pair.lockTo(server)), DEALER, SocketConfig{})
-				if err := errors.Join(say[user].Connect(at), say[user].SendFrames([]byte(user))); err != nil {
-					t.Fatal(err)
-				}
-				if got := receive(t, router); got != user {
-					t.Fatalf("%q", got)
-				}
-			}
-			judged := make(chan struct{}, 10)
-			lock.Expel(func(_ string, p Peer) bool {
-				if p.User == "a" {
-					judged <- struct{}{}
-				}
-				return p.User != "a"
-			})
-			if err := say["a"].SendFrames([]byte("a")); err != nil {
-				t.Fatal(err)
-			}
-			got := make(chan string)
-			go func() { got <- receive(t, router) }()
-			<-judged
-			if err := say["b"].SendFrames([]byte("b")); err != nil {
-				t.Fatal(err)
-			}
-			if s := <-got; s != "b" {
-				t.Errorf("%q", s)
-			}
-		})
+			return receive(t, s)
+		}
+		t.Run(name, func(t *testing.T) { testExpelRequest(t, receive) })
+		t.Run(name+", waited for", func(t *testing.T) { testExpelRequest(t, waited) })
+	}
+}
+
+func testExpelRequest(t *testing.T, receive func(t *testing.T, s *Socket) string) {
+	server, a, b := newPair(t), newPair(t), newPair(t)
+	lock := server.lockTo(server)
+	lock.Check = func(q ZAPRequest) ZAPReply {
+		if string(q.Key) == string(z85Bytes(t, a.public)) {
+			return ZAPReply{Allow: true, User: "a"}
+		}
+		return ZAPReply{Allow: true, User: "b"}
+	}
+	router := lockedSocket(t, lockedContext(t, lock), ROUTER, SocketConfig{})
+	at, err := router.Bind("tcp://127.0.0.1:*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	say := map[string]*Socket{}
+	for user, pair := range map[string]curvePair{"a": a, "b": b} {
+		say[user] = lockedSocket(t, lockedContext(t, pair.lockTo(server)), DEALER, SocketConfig{})
+		if err := errors.Join(say[user].Connect(at), say[user].SendFrames([]byte(user))); err != nil {
+			t.Fatal(err)
+		}
+		if got := receive(t, router); got != user {
+			t.Fatalf("%q", got)
+		}
+	}
+	judged := make(chan struct{}, 10)
+	lock.Expel(func(_ string, p Peer) bool {
+		if p.User == "a" {
+			judged <- struct{}{}
+		}
+		return p.User != "a"
+	})
+	if err := say["a"].SendFrames([]byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan string)
+	go func() { got <- receive(t, router) }()
+	<-judged
+	if err := say["b"].SendFrames([]byte("b")); err != nil {
+		t.Fatal(err)
+	}
+	if s := <-got; s != "b" {
+		t.Errorf("%q", s)
 	}
 }

@@ -271,6 +271,7 @@ type Inbox struct {
 	frames [][]byte
 
 	of      *Socket // that it was received from, where peers have names there
+	where   bool    // it is known where messages came from
 	message int     // the next message's index
 
 	imagined [][][]byte // messages that came in a World
@@ -296,10 +297,13 @@ func (s *Socket) RecvMany(in *Inbox, messages, bytes int) error {
 		return s.recvManyIn(in, messages, bytes)
 	}
 	in.Rewind()
-	in.of = nil
-	where := C.int(0)
+	in.of, in.where = nil, s.typ == XPUB
 	if s.guarded() {
-		in.of, where = s, 1
+		in.of, in.where = s, true
+	}
+	where := C.int(0)
+	if in.where {
+		where = 1
 	}
 	rc := C.td_many_recv(s.raw, in.c, C.size_t(messages), C.size_t(bytes), where)
 	if rc != 0 {
@@ -312,10 +316,10 @@ func (s *Socket) RecvMany(in *Inbox, messages, bytes int) error {
 // Rewind makes Next begin with the first message again.
 func (in *Inbox) Rewind() { in.frame, in.offset, in.message = 0, 0, 0 }
 
-// From is where the message came from that Next returned last. It is known only of
-// sockets whose context has a Lock with a Check; of others it is nowhere.
+// From is where the message came from that Next returned last. It is known only of XPUB
+// sockets, and of those whose context has a Lock with a Check; of others it is nowhere.
 func (in *Inbox) From() Peer {
-	if in.of == nil || in.message == 0 {
+	if !in.where || in.message == 0 {
 		return Peer{FD: NoFD}
 	}
 	return peerOf((*C.td_from)(unsafe.Add(unsafe.Pointer(in.c.from), (in.message-1)*C.sizeof_td_from)))

@@ -68,7 +68,9 @@ static int td_parts_recv(void *socket, td_parts *p)
 	}
 }
 
-static void td_parts_where(td_parts *p, td_from *from) { td_where(&p->msg[0], from); }
+// A ROUTER puts the identity before what has come, and that frame does not always say
+// where it came from: the last one does.
+static void td_parts_where(td_parts *p, td_from *from) { td_where(&p->msg[p->kept - 1], from); }
 
 static int td_parts_append(td_parts *p, const char *data, size_t size)
 {
@@ -244,7 +246,15 @@ func (s *Socket) RecvParts(p *Parts) (err error) {
 	return nil
 }
 
-// from is where the message that was received came from.
+// From is where the message that was received last came from. Of a World's it is nowhere.
+func (p *Parts) From() Peer {
+	if p.imagined != nil {
+		return Peer{FD: NoFD}
+	}
+	return p.from()
+}
+
+// from is From, of libzmq's.
 func (p *Parts) from() Peer {
 	var f C.td_from
 	C.td_parts_where(p.c, &f)

@@ -249,11 +249,27 @@ func (s *Socket) RecvFrames() ([][]byte, error) {
 		return frames, wrap(err)
 	}
 	for {
-		frames, properties, err := s.z.RecvMessageBytesWithMetadata(0, propertyAddress, propertyFD, propertyUser)
-		if err != nil || s.attend(func() Peer { return peerFrom(properties) }) {
+		frames, from, err := s.recvFramesFrom()
+		if err != nil || s.attend(func() Peer { return from }) {
 			return frames, wrap(err)
 		}
 	}
+}
+
+// recvFramesFrom receives one message, and where it came from: the last frame says that.
+// A ROUTER puts the identity before what has come, which does not always.
+func (s *Socket) recvFramesFrom() (frames [][]byte, from Peer, err error) {
+	for more := true; more; {
+		frame, properties, err := s.z.RecvBytesWithMetadata(0, propertyAddress, propertyFD, propertyUser)
+		if err != nil {
+			return nil, from, err
+		}
+		frames, from = append(frames, frame), peerFrom(properties)
+		if more, err = s.z.GetRcvmore(); err != nil {
+			return nil, from, err
+		}
+	}
+	return frames, from, nil
 }
 
 // TryRecvFrame receives one frame without waiting, copied, or returns ErrAgain.

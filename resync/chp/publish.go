@@ -93,6 +93,10 @@ func (s *Server) subscribed(in *zsock.Inbox) (joined bool, err error) {
 	}
 	for frames := in.Next(); frames != nil; frames = in.Next() {
 		f := frames[0]
+		if !s.quota.Take(f, in.From()) {
+			s.counters.excess.Add(1)
+			continue
+		}
 		if len(f) > 0 && f[0] == 1 {
 			s.state.wanted.Store(true)
 		}

@@ -30,6 +30,7 @@ type Server struct {
 	collector *zsock.Socket // nil without one
 	at        Endpoints
 
+	quota        *zsock.Quota  // of subscriptions, the publishing loop's
 	publishing   *zsock.Waiter // wakes the publishing loop
 	snapshotting *zsock.Waiter // wakes the snapshot loop
 
@@ -42,6 +43,14 @@ type Server struct {
 	closed  bool
 }
 
+const (
+	// requestMax bounds a message to the server that is no change, bytes: a subscription, or
+	// a request for a snapshot.
+	requestMax = 64 << 10
+	// quotaBytes bounds what one connection subscribes to, as a zsock.Quota counts it.
+	quotaBytes = 8 << 20
+)
+
 // NewServer opens and binds the server's sockets. Run makes them work; until then
 // what clients send waits. The server must be closed.
 func NewServer(cfg Config) (*Server, error) {
@@ -49,7 +58,7 @@ func NewServer(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, state: newState(&cfg), now: time.Now, serving: map[string]bool{}}
+	s := &Server{cfg: cfg, state: newState(&cfg), now: time.Now, serving: map[string]bool{}, quota: zsock.NewQuota(quotaBytes)}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("chp: open server: %w", err), s.Close())
 	}
@@ -78,12 +87,12 @@ func (s *Server) open() (err error) {
 		return err
 	}
 	err = bind(&s.publisher, &s.at.Updates, s.cfg.Updates, zsock.XPUB, // a PUB that hears who subscribes
-		zsock.SocketConfig{SendQueue: s.cfg.UpdatesQueue, Verbose: true, MessageMax: 64 << 10, Channel: s.cfg.Channel}, nil)
+		zsock.SocketConfig{SendQueue: s.cfg.UpdatesQueue, Verbose: true, MessageMax: requestMax, Channel: s.cfg.Channel}, nil)
 	if err != nil {
 		return err
 	}
 	err = bind(&s.router, &s.at.Snapshot, s.cfg.Snapshot, zsock.ROUTER,
-		zsock.SocketConfig{SendQueue: s.cfg.SnapshotQueue, MessageMax: 64 << 10, Channel: s.cfg.Channel}, (*zsock.Socket).MustReach)
+		zsock.SocketConfig{SendQueue: s.cfg.SnapshotQueue, MessageMax: requestMax, Channel: s.cfg.Channel}, (*zsock.Socket).MustReach)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,8 @@ type Stats struct {
 	Entries          uint64 `json:"entries"`           // sent in snapshots
 	EntriesBad       uint64 `json:"entries_bad"`       // of the store, left out: CHP cannot carry them
 
+	Excess uint64 `json:"excess"` // subscriptions beyond what one connection may have; it was ended
+
 	TableEntries int    `json:"table_entries"` // in the server's own table now
 	TableBytes   int    `json:"table_bytes"`   // their keys, properties and values
 	Sequence     uint64 `json:"sequence"`      // the last update's
@@ -38,6 +40,7 @@ type counters struct {
 	updatesFull, updatesBad                               atomic.Uint64
 	requests, requestsBad, requestsBusy, requestsRepeated atomic.Uint64
 	served, dropped, gone, failed, entries, entriesBad    atomic.Uint64
+	excess                                                atomic.Uint64
 }
 
 func (c *counters) snapshot() Stats {
@@ -48,6 +51,6 @@ func (c *counters) snapshot() Stats {
 		Requests: c.requests.Load(), RequestsBad: c.requestsBad.Load(),
 		RequestsBusy: c.requestsBusy.Load(), RequestsRepeated: c.requestsRepeated.Load(),
 		Served: c.served.Load(), Dropped: c.dropped.Load(), Gone: c.gone.Load(), Failed: c.failed.Load(),
-		Entries: c.entries.Load(), EntriesBad: c.entriesBad.Load(),
+		Entries: c.entries.Load(), EntriesBad: c.entriesBad.Load(), Excess: c.excess.Load(),
 	}
 }
