@@ -42,7 +42,7 @@ func (s *station) startBroker(context.Context) error {
 	cfg := majordomo.BrokerConfig{
 		Endpoints: []string{at[0], inprocBus}, Context: s.inproc,
 		Heartbeat: b.heartbeat, Liveness: b.liveness, Life: b.life, Lives: lives,
-		Services: b.services, Requests: b.requests, ServiceRequests: b.requests, Bytes: int(b.bytes), RequestBytes: int(b.requestBytes),
+		Services: b.services, Requests: b.requests, ServiceRequests: b.requests, ClientRequests: b.clientRequests, Bytes: int(b.bytes), ClientBytes: int(b.clientBytes), RequestBytes: int(b.requestBytes),
 		WorkersMax: b.workers,
 	}
 	if l := locks.Load(); l != nil && l.door != nil {

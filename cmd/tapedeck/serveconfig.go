@@ -55,8 +55,10 @@ type serveConfig struct {
 		heartbeat, life time.Duration
 		liveness        int
 		requests        int
+		clientRequests  int
 		requestBytes    int64
 		bytes           int64
+		clientBytes     int64
 		services        int
 		workers         int
 
@@ -135,6 +137,7 @@ func newServeConfig() *serveConfig {
 	}
 	b := &c.broker
 	b.heartbeat, b.liveness, b.life = 2500*time.Millisecond, 3, 30*time.Second
+	b.clientRequests, b.clientBytes = 10_000, 128<<20
 	b.requests, b.bytes, b.requestBytes, b.services, b.workers = 100_000, 256<<20, 4<<20, 1024, 4096
 	b.pairHeartbeat = pairHeartbeat
 	d := &c.decks

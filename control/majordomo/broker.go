@@ -47,6 +47,8 @@ type BrokerConfig struct {
 	Requests, ServiceRequests, ClientRequests int
 	// Bytes bounds the size of the requests held, bytes. Default 64 MiB.
 	Bytes int
+	// ClientBytes bounds those of one client, beyond its first. Default: half of Bytes.
+	ClientBytes int
 	// RequestBytes bounds one request, bytes. Who sends more is told so.
 	// Default 1 MiB.
 	RequestBytes int
@@ -118,7 +120,7 @@ func (cfg *BrokerConfig) fill() error {
 		return errors.New("majordomo: a broker needs endpoints")
 	}
 	if cfg.Heartbeat < 0 || cfg.Liveness < 0 || cfg.BusySilence < 0 || cfg.Life < 0 || cfg.UnknownLife < 0 || cfg.Services < 0 ||
-		cfg.Requests < 0 || cfg.ServiceRequests < 0 || cfg.ClientRequests < 0 || cfg.Bytes < 0 || cfg.RequestBytes < 0 ||
+		cfg.Requests < 0 || cfg.ServiceRequests < 0 || cfg.ClientRequests < 0 || cfg.Bytes < 0 || cfg.ClientBytes < 0 || cfg.RequestBytes < 0 ||
 		cfg.ReplyBytes < 0 || cfg.WorkersMax < 0 || cfg.StopWait < 0 {
 		return errors.New("majordomo: a number of the broker is negative")
 	}
@@ -137,6 +139,7 @@ func (cfg *BrokerConfig) fill() error {
 	orDefault(&cfg.ServiceRequests, 10_000)
 	orDefault(&cfg.ClientRequests, 10_000)
 	orDefault(&cfg.Bytes, 64<<20)
+	orDefault(&cfg.ClientBytes, cfg.Bytes/2)
 	orDefault(&cfg.RequestBytes, 1<<20)
 	orDefault(&cfg.ReplyBytes, 128<<20)
 	orDefault(&cfg.WorkersMax, 1000)
@@ -182,7 +185,7 @@ func NewBroker(cfg BrokerConfig) (*Broker, error) {
 	b.m = newMachine(bounds{
 		heartbeat: cfg.Heartbeat, idleSilence: time.Duration(cfg.Liveness) * cfg.Heartbeat, busySilence: cfg.BusySilence,
 		life: cfg.Life, lives: cfg.Lives, unknownLife: cfg.UnknownLife,
-		services: cfg.Services, requests: cfg.Requests, serviceRequests: cfg.ServiceRequests, clientRequests: cfg.ClientRequests,
+		services: cfg.Services, requests: cfg.Requests, serviceRequests: cfg.ServiceRequests, clientRequests: cfg.ClientRequests, clientBytes: cfg.ClientBytes,
 		bytes: cfg.Bytes, requestBytes: cfg.RequestBytes, workers: cfg.WorkersMax,
 	})
 	if err := b.open(); err != nil {

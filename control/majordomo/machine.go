@@ -41,7 +41,7 @@ type bounds struct {
 	lives       map[string]time.Duration
 	unknownLife time.Duration // of a request whose service has no worker
 
-	services, requests, serviceRequests, clientRequests, bytes, requestBytes, workers int
+	services, requests, serviceRequests, clientRequests, clientBytes, bytes, requestBytes, workers int
 }
 
 // service is known while it has a worker, listed or lost, or a request.
@@ -62,6 +62,7 @@ type service struct {
 type client struct {
 	address []byte
 	open    int
+	bytes   int // of the requests
 }
 
 // numberKey is what a numbered request is known by. Where the number is taken to

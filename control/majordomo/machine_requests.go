@@ -27,7 +27,7 @@ func (m *machine) request(now time.Duration, from []byte, path [][]byte, name []
 	s := m.services[string(name)]
 	switch {
 	case m.open.len >= m.cfg.requests, m.bytes+size > m.cfg.bytes,
-		c != nil && c.open >= m.cfg.clientRequests, s != nil && s.open >= m.cfg.serviceRequests,
+		c != nil && (c.open >= m.cfg.clientRequests || m.cfg.clientBytes > 0 && c.bytes+size > m.cfg.clientBytes), s != nil && s.open >= m.cfg.serviceRequests,
 		s == nil && len(m.services) >= m.cfg.services:
 		return m.turnAway(ReasonFull)
 	}
@@ -70,6 +70,7 @@ func (m *machine) take(now time.Duration, s *service, c *client, path, body [][]
 	}
 	s.open++
 	c.open++
+	c.bytes += size
 	m.bytes += size
 	m.open.push(&j.all)
 	m.wait(j, false)
@@ -98,6 +99,8 @@ func (m *machine) repeat(now time.Duration, from []byte, path [][]byte, name []b
 	if c == nil {
 		c = m.meet(from)
 	}
+	j.client.bytes -= j.size
+	c.bytes += size
 	if j.client != c {
 		j.client.open--
 		c.open++
@@ -283,6 +286,7 @@ func (m *machine) close(j *job) {
 	}
 	j.all.leave()
 	j.client.open--
+	j.client.bytes -= j.size
 	j.service.open--
 	m.bytes -= j.size
 	m.do(act{do: actDrop, job: j})

@@ -16,7 +16,7 @@ const sec = time.Second
 // testBounds are small, so that every one of them is met.
 var testBounds = bounds{
 	heartbeat: sec, idleSilence: 3 * sec, busySilence: 4 * sec, life: 30 * sec, lives: map[string]time.Duration{"long": 100 * sec}, unknownLife: 5 * sec,
-	services: 4, requests: 12, serviceRequests: 8, clientRequests: 5, bytes: 900, requestBytes: 300, workers: 6,
+	services: 4, requests: 12, serviceRequests: 8, clientRequests: 5, bytes: 900, clientBytes: 700, requestBytes: 300, workers: 6,
 }
 
 // model drives a machine by random events and knows what must hold.
@@ -293,12 +293,13 @@ func (d *model) acts() {
 func (d *model) check() {
 	m := d.m
 	open, bytes, keyed, waiting := 0, 0, 0, 0
-	ofClient, ofService := map[*client]int{}, map[*service]int{}
+	ofClient, bytesOf, ofService := map[*client]int{}, map[*client]int{}, map[*service]int{}
 	for n := m.open.first; n != nil; n = n.next {
 		j := n.value
 		open++
 		bytes += j.size
 		ofClient[j.client]++
+		bytesOf[j.client] += j.size
 		ofService[j.service]++
 		if j.keyed {
 			keyed++
@@ -326,6 +327,9 @@ func (d *model) check() {
 		d.t.Errorf("open %d/%d, bytes %d/%d, numbered %d/%d, waiting %d/%d", open, m.open.len, bytes, m.bytes, keyed, len(m.numbered), waiting, m.waiting)
 	}
 	for _, c := range m.clients {
+		if c.bytes != bytesOf[c] {
+			d.t.Errorf("client %s has %d bytes, %d are counted", c.address, bytesOf[c], c.bytes)
+		}
 		if c.open != ofClient[c] {
 			d.t.Errorf("client %s has %d requests, %d are counted", c.address, ofClient[c], c.open)
 		}
