@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,9 +91,34 @@ func (m *deckMember) await(what string, wanted func(deckPairStatus) bool) {
 	defer m.mu.Unlock()
 	for !wanted(m.said) {
 		if m.ended {
-			m.t.Fatalf("the player ended before it was %s: %s", what, m.stderr)
+			m.t.Fatalf("the player ended before it was %s, with %+v: %s", what, m.said, m.stderr)
 		}
 		m.more.Wait()
+	}
+}
+
+// state is what it said last, and whether it has ended.
+func (m *deckMember) state() (deckPairStatus, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.said, m.ended
+}
+
+// readyPair waits until one of a pair is ready to take over, with so many readers, and
+// returns the other one's number. On a machine that is busy they may have changed places.
+func readyPair(t *testing.T, members [2]*deckMember, readers int) (active int) {
+	t.Helper()
+	for {
+		for i, m := range members {
+			s, ended := m.state()
+			if ended {
+				t.Fatalf("member %d ended before one of them was ready, with %+v: %s", i, s, m.stderr)
+			}
+			if s.Ready && s.Readers == readers {
+				return 1 - i
+			}
+		}
+		<-time.After(time.Millisecond)
 	}
 }
 
@@ -269,10 +295,9 @@ func TestDeckPairKilled(t *testing.T) {
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			rnd := rand.New(rand.NewPCG(seed, 0))
-			times, active := []time.Duration(nil), 0
-			members[0].await("active", func(s deckPairStatus) bool { return s.State == "active" })
+			var times []time.Duration
 			for range c.kills {
-				members[1-active].await("ready", func(s deckPairStatus) bool { return s.Ready && s.Readers == c.readers })
+				active := readyPair(t, members, c.readers)
 				time.Sleep(time.Duration(rnd.IntN(300)) * time.Millisecond) // the moments are the test's input
 				killed := time.Now()
 				took := make([]chan struct{}, len(readers))
@@ -292,7 +317,6 @@ func TestDeckPairKilled(t *testing.T) {
 					times = append(times, r.after+10*time.Millisecond)
 				}
 				members[active] = place.start(t, active)
-				active = 1 - active
 			}
 			checkDecks(t, readers)
 			for i := range members {
@@ -305,5 +329,83 @@ func TestDeckPairKilled(t *testing.T) {
 			t.Logf("%d records; %d came again to the first reader; to a record sent after the kill: median %v, longest %v",
 				sum.Records, sum.Repeated, times[len(times)/2], times[len(times)-1])
 		})
+	}
+}
+
+// TestDeckPairStops: the active one of a pair of players stands still for a while. The
+// other one goes on; the first one yields when it wakes, and what it still says is
+// ignored. Then it takes over again, when the other one is asked to leave.
+func TestDeckPairStops(t *testing.T) {
+	src := filepath.Join(t.TempDir(), "load.tape")
+	tapedeck(t, "import", "synth:topics=300,records=140000,rate=20000,size=64,seed=9", "--shards", "2", "-o", src)
+	place := newDeckPairAt(t, src, "--speed", "1x", "--wait", "4", "--heartbeat", "100ms")
+	members := [2]*deckMember{place.start(t, 0), place.start(t, 1)}
+	readers := readDecks(t, place, 2, 4, checksums(t, src, replay.Config{}), 0)
+	active := readyPair(t, members, 4)
+	first, other := members[active], members[1-active]
+	first.signal(syscall.SIGSTOP)
+	other.await("active", func(s deckPairStatus) bool { return s.State == "active" })
+	had := readers[0].has()
+	for readers[0].has() < had+10_000 {
+		<-time.After(time.Millisecond)
+	}
+	first.signal(syscall.SIGCONT)
+	first.await("ready", func(s deckPairStatus) bool { return s.Ready && s.Readers == 4 && s.Yields > 0 })
+	other.signal(os.Interrupt)
+	first.await("active", func(s deckPairStatus) bool { return s.State == "active" })
+	if code := other.code(); code == 0 || !other.stderr.await("leaving the stream to the other one") {
+		t.Errorf("exit code %d: %s", code, other.stderr)
+	}
+	checkDecks(t, readers)
+	if code := first.code(); code != 0 {
+		t.Errorf("exit code %d: %s", code, first.stderr)
+	}
+}
+
+// TestDeckPairRefuses: a player of another tape, or of another part of it, is no half of
+// the pair, and says so.
+func TestDeckPairRefuses(t *testing.T) {
+	dir := t.TempDir()
+	src, other := filepath.Join(dir, "a.tape"), filepath.Join(dir, "b.tape")
+	tapedeck(t, "import", "synth:topics=30,records=2000,rate=10,size=64,seed=9", "-o", src)
+	tapedeck(t, "import", "synth:topics=30,records=2000,rate=10,size=64,seed=10", "-o", other)
+	place := newDeckPairAt(t, src, "--speed", "1x", "--heartbeat", "100ms")
+	active := place.start(t, 0)
+	for name, c := range map[string]struct {
+		tape, says string
+		args       []string
+	}{
+		"another tape": {tape: other, says: "plays tape"},
+		"another part": {tape: src, says: "this one", args: []string{"--to", "2030-01-01T00:00:00Z"}},
+	} {
+		half := *place
+		half.tape, half.args = c.tape, append(slices.Clone(place.args), c.args...)
+		m := half.start(t, 1)
+		if !m.stderr.await(c.says) {
+			t.Errorf("%s: %s", name, m.stderr)
+		}
+		if code := m.code(); code == 0 {
+			t.Errorf("%s: exit code 0", name)
+		}
+	}
+	active.signal(os.Kill)
+}
+
+// TestDeckPairLoops: a pair plays a part of the tape again and again; the active one is
+// killed in the middle, and the other one goes on with the round.
+func TestDeckPairLoops(t *testing.T) {
+	src := filepath.Join(t.TempDir(), "load.tape")
+	tapedeck(t, "import", "synth:topics=30,records=40000,rate=20000,size=64,seed=9", "-o", src)
+	place := newDeckPairAt(t, src, "--speed", "1x", "--loop", "3", "--wait", "3", "--topics", "SYN.A000")
+	members := [2]*deckMember{place.start(t, 0), place.start(t, 1)}
+	readers := readDecks(t, place, 1, 3, checksums(t, src, replay.Config{Passes: 3, Topics: []string{"SYN.A000"}}), 0)
+	active := readyPair(t, members, 3)
+	for total := len(readers[0].want[0]); readers[0].has() < total/2; {
+		<-time.After(time.Millisecond)
+	}
+	members[active].signal(os.Kill)
+	checkDecks(t, readers)
+	if m := members[1-active]; m.code() != 0 {
+		t.Errorf("%s", m.stderr)
 	}
 }
