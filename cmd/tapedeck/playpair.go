@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/tapedeck/tapedeck/control/binarystar"
+	"github.com/tapedeck/tapedeck/metrics"
 	"github.com/tapedeck/tapedeck/replay"
 	"github.com/tapedeck/tapedeck/shard"
 	"github.com/tapedeck/tapedeck/subscriber"
@@ -102,6 +103,8 @@ func (f *playFlags) runPair(cmd *cobra.Command, dirs []string) (err error) {
 	if p.pairLink, err = f.pair.open("deck", cfg); err != nil {
 		return err
 	}
+	hide := shown.show(func(sc *metrics.Scope) { sc.Pair("deck", p.Pair) })
+	defer hide()
 	ctx, cancel := context.WithCancelCause(cmd.Context())
 	ended := make(chan struct{})
 	defer func() {
@@ -170,7 +173,7 @@ func (p *deckPair) half(ctx context.Context, dirs []string, shown *metricsServic
 	p.current.Store(h)
 	stop := p.watch(ctx)
 	defer stop()
-	hide := shown.show(h.show)
+	hide := shown.showAs(h.show)
 	err = p.standBy(ctx, h)
 	hide()
 	if err != nil {
