@@ -163,6 +163,9 @@ func (p *pairStage) state(i int) string {
 func (p *pairStage) await(what string, ok func() bool) {
 	p.t.Helper()
 	until(func() bool {
+		if p.t.Failed() {
+			p.t.FailNow()
+		}
 		for i, m := range p.members {
 			if !m.Running() && !p.killed[i] {
 				p.t.Fatalf("one of the pair ended before there was %s:\n%s", what, m.Stderr())
