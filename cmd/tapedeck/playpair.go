@@ -80,6 +80,7 @@ type deckHalf struct {
 	*playing
 	follower *replay.Follower
 	refused  chan error
+	at       []string // where its shards are bound, also once its publisher is closed
 }
 
 var (
@@ -161,8 +162,9 @@ func (p *deckPair) half(ctx context.Context, dirs []string, shown *metricsServic
 		p.current.Store(nil)
 		err = errors.Join(err, h.close())
 	}()
+	h.at = h.pub.Endpoints()
 	if f.at == nil {
-		f.at = h.pub.Endpoints()
+		f.at = h.at
 		f.pair.warnOfOnePath(p.out, f.at)
 	}
 	ids, err := h.tapes.ids()
@@ -310,7 +312,7 @@ func (p *deckPair) mayLead(ctx context.Context) error {
 	if st := p.Status(); st.State == binarystar.Passive.String() && !h.follower.Following().Known {
 		return fmt.Errorf("what it plays was not heard at %s", p.flags.pair.follow)
 	}
-	return greets(ctx, h.pub.Endpoints()[0])
+	return greets(ctx, h.at[0])
 }
 
 // greetWait is how long a voter's way to its own endpoint may take.
