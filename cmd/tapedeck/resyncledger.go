@@ -27,7 +27,7 @@ type page struct {
 	begun bool
 	over  map[wire.Epoch]wire.SessionStart // epochs that take over what another publisher sent, and have not begun here
 	at    resync.Span                      // the epoch, and in To what comes next
-	first resync.Span // the epoch, and in From where this reader began
+	first resync.Span                      // the epoch, and in From where this reader began
 
 	epochs   uint64
 	records  uint64 // all of them
