@@ -218,7 +218,7 @@ func (l *loop) deliver(b *wire.Batch) error {
 			return nil
 		}
 	}
-	if l.sub.cfg.Pair != nil && !l.enters(&b.Header) {
+	if l.sub.cfg.Pair != nil && !l.enters(b) {
 		return nil
 	}
 	step := l.stream.Take(&b.Header)
@@ -274,17 +274,22 @@ func (l *loop) deliver(b *wire.Batch) error {
 	return nil
 }
 
-// enters reports whether a message of a pair of publishers is of the epoch at hand, or
-// begins a later one: only its hello says what of it repeats.
-func (l *loop) enters(h *wire.Header) bool {
-	s := &l.stream
+// enters reports whether a message of a pair of publishers counts.
+func (l *loop) enters(b *wire.Batch) bool {
+	pair := uint64(0)
+	if b.Flags&wire.FlagHello != 0 && l.session != b.Epoch {
+		if about, err := wire.ParseSession(b.Payload); err == nil {
+			pair = about.PairEpoch
+		}
+	}
+	enters, ask := l.stream.Enters(&b.Header, pair)
 	switch {
-	case !s.begun || h.Epoch == s.epoch || h.Flags&wire.FlagHello != 0 && h.Epoch > s.epoch:
+	case enters:
 		return true
-	case h.Epoch < s.epoch || s.hasLeft(h.Epoch):
-		l.refuseStale(h.Epoch)
-	case l.unannounced != h.Epoch:
-		l.unannounced = h.Epoch
+	case !ask:
+		l.refuseStale(b.Epoch)
+	case l.unannounced != b.Epoch:
+		l.unannounced = b.Epoch
 		if err := l.socket.Subscribe(wire.HelloTopic()); err != nil {
 			l.refuse(err)
 		}

@@ -26,35 +26,26 @@ func (m Missing) None() bool { return m.From == m.To }
 func (s *Stream) Start(start *wire.SessionStart) (tail, head Missing) {
 	left := s.before
 	s.before = departure{}
-	if start == nil || left.epoch == 0 || left.epoch != start.PreviousEpoch || left.ended && !start.TakesOver() {
+	if start != nil && start.TakesOver() {
+		return s.takeOver(start, &left)
+	}
+	if start == nil || left.epoch == 0 || left.epoch != start.PreviousEpoch || left.ended {
 		return tail, head
 	}
-	if !left.ended {
-		s.broken--
-	}
+	s.broken--
 	had := max(left.next, left.repeat)
 	switch {
 	case start.PreviousNext > had:
 		tail = Missing{left.epoch, had, start.PreviousNext}
 		s.miss(tail)
-	case start.TakesOver() && start.PreviousNext < had:
-		s.repeat = had - start.PreviousNext
 	case start.PreviousNext != left.next: // within repeats that did not come
 		if start.PreviousNext < left.next {
 			s.diverged++
 		}
-	case start.PreviousHash != left.hash && !left.overlap && (start.PreviousHash != 0 || !start.TakesOver()):
+	case start.PreviousHash != left.hash && !left.overlap:
 		s.diverged++
 	}
-	if s.start > s.repeat {
-		head = Missing{s.epoch, s.repeat, s.start}
-		s.miss(head)
-	}
-	if s.start > 0 {
-		s.start = 0
-		s.spoil()
-	}
-	return tail, head
+	return tail, s.missHead()
 }
 
 func (s *Stream) miss(m Missing) {

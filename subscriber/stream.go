@@ -14,6 +14,7 @@ type Stream struct {
 	start    wire.Seq // sequence at which this reader joined the epoch
 	next     wire.Seq // sequence expected next
 	repeat   wire.Seq // records before it repeat what came in the epoch before
+	pair     uint64   // epoch of the pair in which its publisher is active; 0: not known
 	hash     wire.Hash
 	begun    bool // an epoch is known
 	spoiled  bool // not the publisher's batches one by one since the join
@@ -34,6 +35,7 @@ type Stream struct {
 	// Where the last of them was left, until it is known how the epoch at hand
 	// began.
 	before departure
+	kin    relatives
 }
 
 // departure is where an epoch was left.
@@ -44,6 +46,7 @@ type departure struct {
 	hash    wire.Hash
 	overlap bool // as in Stream
 	ended   bool
+	kin     relatives
 }
 
 // leftMax is how many left epochs are remembered.
@@ -121,6 +124,31 @@ func (s *Stream) missBefore(seq wire.Seq, step *Step) {
 	s.next = seq
 }
 
+// Enters reports whether a message of one of a pair of publishers is of the epoch at
+// hand, or begins another one that counts. Only an epoch's hello says what of it repeats,
+// and in which epoch of the pair its publisher is active: pair, 0 where the message is no
+// hello or does not say. A publisher that was taken for dead, and does not know yet, may
+// begin epochs with any number; those of an earlier epoch of the pair do not count. Where
+// the message does not enter, ask says that its hello is to be asked for.
+func (s *Stream) Enters(h *wire.Header, pair uint64) (enters, ask bool) {
+	hello := h.Flags&wire.FlagHello != 0
+	switch {
+	case !s.begun && !hello:
+		return false, true
+	case !s.begun || h.Epoch == s.epoch:
+		s.pair = max(s.pair, pair)
+		return true, false
+	case s.hasLeft(h.Epoch):
+		return false, false
+	case !hello:
+		return false, s.pair > 0 || h.Epoch > s.epoch
+	case pair > s.pair || pair == s.pair && h.Epoch > s.epoch:
+		s.pair = pair
+		return true, false
+	}
+	return false, false
+}
+
 // hasLeft reports whether an epoch was followed by another.
 func (s *Stream) hasLeft(epoch wire.Epoch) bool {
 	return epoch != s.epoch && slices.Contains(s.left[:], epoch)
@@ -150,8 +178,9 @@ func (s *Stream) begin(h *wire.Header) {
 		if !s.ended {
 			s.broken++
 		}
-		s.before = departure{epoch: s.epoch, next: s.next, repeat: s.repeat, hash: s.hash, overlap: s.overlap, ended: s.ended}
+		s.before = departure{epoch: s.epoch, next: s.next, repeat: s.repeat, hash: s.hash, overlap: s.overlap, ended: s.ended, kin: s.kin}
 	}
+	s.kin = relatives{}
 	s.begun, s.ended, s.agreed, s.early, s.spoiled, s.overlap = true, false, false, false, false, false
 	s.epoch, s.start, s.next, s.hash, s.repeat = h.Epoch, h.FirstSeq, h.FirstSeq, h.Hash, 0
 	s.epochs++

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -65,7 +66,7 @@ func TestSessionStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := ParseSession(b)
-	if err != nil || got.Start == nil || *got.Start != want {
+	if err != nil || got.Start == nil || !reflect.DeepEqual(*got.Start, want) {
 		t.Errorf("%s\n%+v, %v", b, got.Start, err)
 	}
 	for _, key := range []string{

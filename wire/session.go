@@ -34,6 +34,9 @@ type Session struct {
 	// Start is how the epoch began, where it follows another of the same
 	// publisher. Nil where it is the publisher's first.
 	Start *SessionStart `json:"start,omitempty"`
+	// PairEpoch is the epoch of the pair in which the publisher is active, where it is one
+	// of a pair: readers of both go by the greatest. 0: it is not, or does not say.
+	PairEpoch uint64 `json:"pair_epoch,omitempty"`
 }
 
 // SessionStart says why and where a publisher began a new epoch, and how far the
@@ -48,6 +51,16 @@ type SessionStart struct {
 	PreviousEpoch Epoch `json:"previous_epoch"`
 	PreviousNext  Seq   `json:"previous_next"` // how many records the epoch before had on this shard
 	PreviousHash  Hash  `json:"previous_hash"` // rolling hash over all of them
+	// Before are epochs that the one before went on with by takeovers, the latest first: a
+	// reader may not have heard that one.
+	Before []SessionPlace `json:"before,omitempty"`
+}
+
+// SessionPlace says that an epoch begins where another one had Next records on the shard,
+// or would have had them, had it gone on.
+type SessionPlace struct {
+	Epoch Epoch `json:"epoch"`
+	Next  Seq   `json:"next"`
 }
 
 // TakeoverReason is the reason of an epoch by which a publisher goes on with what
