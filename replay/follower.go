@@ -23,6 +23,7 @@ type Follower struct {
 	deck  wire.DeckNotice // the latest
 	heard time.Time       // when it came
 	epoch *sentEpoch      // that it is of; nil before the first
+	start map[int]begun   // by shard, how the latest epoch that was heard there began
 	ended map[int]bool    // shards whose end mark has come
 	early bool            // one of them said that there was more to play
 }
@@ -61,7 +62,7 @@ func (f *Follower) HandleBatch(*wire.Batch, uint32) error { return nil }
 func (f *Follower) HandleGap(int, wire.Epoch, wire.Seq, wire.Seq) {}
 
 // HandleSession implements subscriber.Handler: the other player must play the same.
-func (f *Follower) HandleSession(_ int, _ wire.Epoch, s *wire.Session) {
+func (f *Follower) HandleSession(shard int, epoch wire.Epoch, s *wire.Session) {
 	if s.Tape != f.tape {
 		f.refuse(fmt.Errorf("replay: the other one of the pair plays tape %s, and this one %s", s.Tape, f.tape))
 		return
@@ -69,7 +70,34 @@ func (f *Follower) HandleSession(_ int, _ wire.Epoch, s *wire.Session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ended, f.early = nil, false
+	if f.start == nil {
+		f.start = map[int]begun{}
+	}
+	f.start[shard] = begun{epoch, s.Start}
 }
+
+// begun is how an epoch began on a shard.
+type begun struct {
+	epoch wire.Epoch
+	start *wire.SessionStart
+}
+
+// before lists the epochs that an epoch goes on with by takeovers, and where on a shard
+// they had come before the record at next. f.mu is held.
+func (f *Follower) before(epoch wire.Epoch, shard int, next wire.Seq) []wire.SessionPlace {
+	b := f.start[shard]
+	if b.epoch != epoch || b.start == nil || !b.start.TakesOver() {
+		return nil
+	}
+	list := []wire.SessionPlace{{Epoch: b.start.PreviousEpoch, Next: b.start.PreviousNext + next}}
+	for _, p := range b.start.Before[:min(len(b.start.Before), beforeMax-1)] {
+		list = append(list, wire.SessionPlace{Epoch: p.Epoch, Next: p.Next + next})
+	}
+	return list
+}
+
+// beforeMax is how many epochs a takeover names beyond the one that it goes on with.
+const beforeMax = 4
 
 // HandleMark implements subscriber.MarkHandler.
 func (f *Follower) HandleMark(shard int, h *wire.Header) {

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -255,7 +256,7 @@ func checkSession(t *testing.T, follow *follower, first *epochReader, others []s
 	begun := follow.epochs()
 	for _, e := range begun {
 		got := first.epoch(e.epoch)
-		if start, seen := first.starts[e.epoch]; e.start.Reason != "" && start != e.start && (seen || slices.Max(got.next) > 0) {
+		if start, seen := first.starts[e.epoch]; e.start.Reason != "" && !reflect.DeepEqual(start, e.start) && (seen || slices.Max(got.next) > 0) {
 			t.Errorf("epoch %d starts with %+v, want %+v", e.epoch, start, e.start)
 		}
 		e.batches = got.batches

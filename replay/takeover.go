@@ -15,7 +15,7 @@ type TakeoverPublisher interface {
 	EpochPublisher
 	// TakeOver begins a new epoch, with a number above from, as one that goes on where the
 	// other publisher's epoch from had come to next on each shard.
-	TakeOver(ctx context.Context, start wire.SessionStart, from wire.Epoch, next []wire.Seq) error
+	TakeOver(ctx context.Context, start wire.SessionStart, from wire.Epoch, next []wire.Seq, before ...[]wire.SessionPlace) error
 	// Seen is how many readers have ever been there.
 	Seen() int
 }
@@ -34,11 +34,12 @@ var ErrUnheard = errors.New("replay: the other one of the pair has not been hear
 type takeover struct {
 	deck   wire.DeckNotice
 	heard  time.Time
-	epoch  *sentEpoch     // the other one's
-	next   []wire.Seq     // per shard, how far it is held to have come in it
-	places []wire.Ordinal // per shard, of the first record to be played, through all passes; nil: the epoch again
-	place  wire.Ordinal   // the least of them
-	first  wire.Nanos     // time of the record there, or 0
+	epoch  *sentEpoch            // the other one's
+	next   []wire.Seq            // per shard, how far it is held to have come in it
+	before [][]wire.SessionPlace // per shard, and in those that it went on with
+	places []wire.Ordinal        // per shard, of the first record to be played, through all passes; nil: the epoch again
+	place  wire.Ordinal          // the least of them
+	first  wire.Nanos            // time of the record there, or 0
 }
 
 // readersWait is how long a player that takes over waits for readers that it was told to
@@ -78,6 +79,9 @@ func (f *Follower) TakeOver(ctx context.Context, readers []Standing, back time.D
 	if again {
 		clear(t.next)
 		t.places, t.place = nil, e.start
+	}
+	for s, next := range t.next {
+		t.before = append(t.before, f.before(e.epoch, s, next))
 	}
 	p.takeover = t
 	return nil
@@ -214,7 +218,7 @@ func (p *Player) takeUp(ctx context.Context) error {
 		asOf = t.epoch.asOf
 		start.Snapshot = asOf.known
 	}
-	if err := pub.TakeOver(ctx, start, t.epoch.epoch, t.next); err != nil {
+	if err := pub.TakeOver(ctx, start, t.epoch.epoch, t.next, t.before...); err != nil {
 		return err
 	}
 	p.startEpoch(t.place, asOf)

@@ -237,6 +237,7 @@ func (p *deckPair) standBy(ctx context.Context, h *deckHalf) error {
 // lead goes on with the other one's stream, or begins one.
 func (p *deckPair) lead(ctx context.Context, h *deckHalf, readers *audience, shown *metricsService) error {
 	turn := p.latest()
+	h.pub.SetPairEpoch(turn.Epoch)
 	standings, err := h.pub.Standings()
 	if err != nil {
 		return err

@@ -12,6 +12,8 @@ type place struct {
 	epoch wire.Epoch
 	next  wire.Seq
 	hash  wire.Hash
+	// before are epochs of other publishers which that one went on with.
+	before []wire.SessionPlace
 }
 
 // Begin begins a new epoch on every shard, for a source that goes on elsewhere:
@@ -43,6 +45,7 @@ func (p *Publisher) begin(start *wire.SessionStart, above wire.Epoch, left func(
 	for i, s := range p.shards {
 		from := left(s)
 		session := p.cfg.Session
+		session.PairEpoch = p.pairEpoch.Load()
 		var err error
 		if start == nil {
 			if hellos[i], err = wire.AppendSession(nil, &session); err != nil {
@@ -50,7 +53,7 @@ func (p *Publisher) begin(start *wire.SessionStart, above wire.Epoch, left func(
 			}
 			continue
 		}
-		start.PreviousEpoch, start.PreviousNext, start.PreviousHash = from.epoch, from.next, from.hash
+		start.PreviousEpoch, start.PreviousNext, start.PreviousHash, start.Before = from.epoch, from.next, from.hash, from.before
 		session.Start = start
 		if hellos[i], err = wire.AppendSession(nil, &session); err != nil {
 			return fmt.Errorf("publisher: session: %w", err)
@@ -80,7 +83,7 @@ func (s *shard) left() place {
 	if s.owesHello {
 		return s.before
 	}
-	return place{s.epoch, s.next, s.hash}
+	return place{epoch: s.epoch, next: s.next, hash: s.hash}
 }
 
 // nextEpoch is the wall clock, or the next number where that is not above the epoch

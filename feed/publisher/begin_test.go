@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -89,7 +90,7 @@ func TestBegin(t *testing.T) {
 		if b.Epoch != epoch || b.FirstSeq != 0 || b.Hash != 0 {
 			t.Errorf("shard %d: hello of epoch %d at %d with hash %x", i, b.Epoch, b.FirstSeq, b.Hash)
 		}
-		if got := readers[i].session(b); got == nil || *got != want {
+		if got := readers[i].session(b); got == nil || !reflect.DeepEqual(*got, want) {
 			t.Errorf("shard %d: %+v, want %+v", i, got, want)
 		}
 	}

@@ -126,7 +126,9 @@ type Publisher struct {
 	ended  atomic.Bool
 	silent atomic.Bool // Config.Standby, until TakeOver
 	wanted atomic.Bool // somebody subscribes to records on shard 0
-	linger bool        // Close lets what is unsent go out
+	// pairEpoch is the epoch of its pair in which it is active; 0: it is in none.
+	pairEpoch atomic.Uint64
+	linger    bool // Close lets what is unsent go out
 }
 
 // ErrEnded: Send after End.

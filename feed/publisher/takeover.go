@@ -3,23 +3,29 @@ package publisher
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 
 	"github.com/tapedeck/tapedeck/wire"
 )
 
+// takeoverSpread is among how many numbers a takeover chooses its epoch's, where the clock
+// does not. Epochs are nanoseconds: it is about a second.
+const takeoverSpread = 1 << 30
+
 // TakeOver makes a publisher that stands by send. It begins a new epoch on every shard,
 // whose number is above from, as one that goes on where another publisher's epoch from had
 // come to next on each shard; readers drop what repeats. start says why and where; what it
-// says of the epoch before is set here. Where from is 0 there was none, and the stream
+// says of the epoch before is set here. before is, per shard, which epochs that one went
+// on with, in the same way, and where: a reader may not have heard it. Where from is 0 there was none, and the stream
 // begins.
 //
 // As after Begin, a hello is the epoch's first message on each shard, and a full queue is
 // not waited for.
-func (p *Publisher) TakeOver(ctx context.Context, start wire.SessionStart, from wire.Epoch, next []wire.Seq) error {
+func (p *Publisher) TakeOver(ctx context.Context, start wire.SessionStart, from wire.Epoch, next []wire.Seq, before ...[]wire.SessionPlace) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if from != 0 && len(next) != len(p.shards) {
+	if from != 0 && (len(next) != len(p.shards) || before != nil && len(before) != len(p.shards)) {
 		return fmt.Errorf("publisher: places of %d shards to go on at, want %d", len(next), len(p.shards))
 	}
 	p.lock()
@@ -28,8 +34,22 @@ func (p *Publisher) TakeOver(ctx context.Context, start wire.SessionStart, from 
 	if from == 0 {
 		return p.begin(nil, 0, (*shard).left)
 	}
-	return p.begin(&start, from, func(s *shard) place { return place{epoch: from, next: next[s.number]} })
+	// Of two takeovers by who does not know of the other, none may have the number of the
+	// other, also where clocks are behind.
+	above := from + wire.Epoch(rand.Uint64N(takeoverSpread))
+	return p.begin(&start, above, func(s *shard) place {
+		at := place{epoch: from, next: next[s.number]}
+		if before != nil {
+			at.before = before[s.number]
+		}
+		return at
+	})
 }
+
+// SetPairEpoch says in which epoch of its pair the publisher is active: epochs that it
+// begins from now on say so, and readers of the pair go by the greatest. It is to be
+// called before TakeOver.
+func (p *Publisher) SetPairEpoch(epoch uint64) { p.pairEpoch.Store(epoch) }
 
 // Standing is how far a reader says that it has come on a shard.
 type Standing struct {
