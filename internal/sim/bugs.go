@@ -13,6 +13,12 @@ const (
 	bugPairPast    bug = "answers are said to be of an epoch before"
 	bugPairSilent  bug = "servers announce changes alone"
 
+	bugDeckPair   bug = "hellos do not say in which epoch of the pair a deck is active"
+	bugDeckBefore bug = "hellos do not say what the epoch before went on with"
+	bugDeckCut    bug = "decks go on where they are, and not where readers are"
+	bugDeckSkip   bug = "readers handle what repeats"
+	bugDeckGap    bug = "readers are not told of gaps"
+
 	bugHealRecord   bug = "servers give the wrong record"
 	bugHealResume   bug = "what was saved is not used"
 	bugHealGone     bug = "servers say that what they have is gone"

@@ -14,6 +14,7 @@ type feed struct {
 	marks   subscriber.MarkHandler // handler, where it takes them
 	streams []subscriber.Stream
 	session []wire.Epoch
+	pair    bool // two publishers stand in for each other
 }
 
 func newFeed(w *World, who string, shards int, h subscriber.Handler) *feed {
@@ -30,6 +31,15 @@ func (f *feed) take(frames [][]byte) {
 	}
 	shard := int(b.Shard)
 	stream := &f.streams[shard]
+	if f.pair {
+		pair := uint64(0)
+		if about, err := wire.ParseSession(b.Payload); err == nil && b.Flags&wire.FlagHello != 0 {
+			pair = about.PairEpoch
+		}
+		if enters, _ := stream.Enters(&b.Header, pair); !enters {
+			return // hellos come again and again
+		}
+	}
 	step := stream.Take(&b.Header)
 	if step.Stale {
 		return

@@ -22,6 +22,7 @@ type Scenario struct {
 func Scenarios() []Scenario {
 	return []Scenario{
 		{"pair", "two servers of which one is active, and clients: binarystar", runPair},
+		{"deck", "a tape that a pair plays, and readers of both: binarystar, subscriber", runDeck},
 		{"heal", "a publisher, recorders, and readers that miss some of the stream: resync", runHeal},
 		{"bus", "a broker, a service, Titanic, and clients with commands and jobs: control", runBus},
 		{"buspair", "the same with two brokers, of which one is active: control, binarystar", runBusPair},
