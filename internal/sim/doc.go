@@ -9,11 +9,15 @@
 // project's own code, never a model of it: a scenario puts it into processes, does to
 // them what happens to processes, and says what must hold.
 //
+//	deck    a tape that a pair plays, and readers of both: binarystar, subscriber
 //	heal    a publisher, recorders, readers that heal what they miss: resync, pirate
 //	bus     a broker, a service, Titanic and their clients: control, majordomo, titanic
 //	buspair a pair of brokers, and all that: binarystar, too
 //	pair    two servers of which one is active: control/binarystar
 //	meter   who is too slow, seen with clocks that are set: snail
+//
+// Of deck the two players are a model, as replay plays by sockets and clocks of its own;
+// who of them is active, and what readers make of their streams, is the project's.
 //
 // What goes wrong in a world: messages are lost, repeated, late, overtaken; a link
 // carries nothing, or only one way; a process is killed, stopped for a while, started
