@@ -24,6 +24,7 @@ type half struct {
 	m      *binarystar.Machine // nil: it could not start
 	epochs *binarystar.Epochs
 	active bool
+	forgot bool // in some life it was active in an epoch that its failing disk did not keep
 }
 
 // pairOf makes the two servers of a pair.
@@ -83,6 +84,7 @@ func (h *half) act(out binarystar.Outcome) {
 	}
 	if _, known := h.m.State(); h.epochs.Keep(known) != nil {
 		h.p.w.Logf("%v: epoch %d is not kept", h.role, known)
+		h.forgot = h.forgot || out.Became == binarystar.Active
 	}
 	switch out.Became {
 	case binarystar.Active:
