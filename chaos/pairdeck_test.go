@@ -30,7 +30,7 @@ func (x *players) arguments(p *pairStage, i int, state string) []string {
 	if x.tape == "" {
 		x.tape = p.tape(playersRecords, playersRate, streamShards)
 	}
-	return append([]string{"play", x.tape, "--shards", "2", "--live", "--wait", "1", "--bind", p.at(frontNet, pairHosts[i], 7100) + "+",
+	return append([]string{"play", x.tape, "--shards", "2", "--live", "--wait", "1", "--resync-linger", "5s", "--bind", p.at(frontNet, pairHosts[i], 7100) + "+",
 		"--resync-bind", p.at(frontNet, pairHosts[i], 7300), "--pair-follow", p.at(frontNet, pairHosts[1-i], 7100) + "+"}, p.roles(i, state)...)
 }
 
@@ -38,7 +38,7 @@ func (*players) ready(_, passive rig.Message) bool { return passive["ready"] == 
 
 func (x *players) begin(p *pairStage) {
 	x.sub = p.stage.start(deskHost, "sub", "--shards", "2", "--connect", p.at(frontNet, primaryHost, 7100)+"+", "--standby", p.at(frontNet, backupHost, 7100)+"+",
-		"--resync", p.at(frontNet, primaryHost, 7300)+","+p.at(frontNet, backupHost, 7300), "--resync-attempts", "100")
+		"--resync", p.at(frontNet, primaryHost, 7300)+","+p.at(frontNet, backupHost, 7300), "--resync-attempts", "10")
 	x.sub.Await("sub.session", nil)
 }
 
