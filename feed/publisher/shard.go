@@ -41,11 +41,11 @@ type shard struct {
 	watch      watch
 	filters    filters
 	quota      *zsock.Quota // of each connection's subscriptions
-	reference  []byte // frame, an allocation of its own
-	owedHeader []byte // likewise
-	owed       bool   // these two are to be sent before anything else
-	owesHello  bool   // and then a hello, before anything else of the epoch
-	before     place  // while it does: what its readers have seen before
+	reference  []byte       // frame, an allocation of its own
+	owedHeader []byte       // likewise
+	owed       bool         // these two are to be sent before anything else
+	owesHello  bool         // and then a hello, before anything else of the epoch
+	before     place        // while it does: what its readers have seen before
 
 	greet   bool // a reader came that wants a hello
 	owesEnd bool // an end mark is due
