@@ -409,3 +409,44 @@ func TestDeckPairLoops(t *testing.T) {
 		t.Errorf("%s", m.stderr)
 	}
 }
+
+// TestDeckPairRecorded: what is recorded of a pair whose active one is killed has every
+// record of the tape once, also where the recorder heals itself from either of the two,
+// and is whole.
+func TestDeckPairRecorded(t *testing.T) {
+	dir := t.TempDir()
+	src := filepath.Join(dir, "load.tape")
+	tapedeck(t, "import", "synth:topics=300,records=80000,rate=20000,size=64,seed=9", "--shards", "2", "-o", src)
+	place := newDeckPairAt(t, src, "--speed", "1x", "--wait", "2")
+	refills := [2]string{"ipc://" + filepath.Join(dir, "r0"), "ipc://" + filepath.Join(dir, "r1")}
+	begin := func(i int) *deckMember {
+		one := *place
+		one.args = append(slices.Clone(place.args), "--resync-bind", refills[i])
+		return one.start(t, i)
+	}
+	members := [2]*deckMember{begin(0), begin(1)}
+	stream := []string{"--connect", place.shards[0], "--standby", place.shards[1], "--shards", "2", "--json"}
+	plain, healed := filepath.Join(dir, "plain.tape"), filepath.Join(dir, "healed.tape")
+	recorders := []*process{
+		start(t, append([]string{"record", "-o", plain}, stream...)...),
+		start(t, append([]string{"record", "-o", healed, "--resync", refills[0] + "," + refills[1]}, stream...)...),
+	}
+	active := readyPair(t, members, 2)
+	time.Sleep(time.Duration(rand.IntN(300)) * time.Millisecond) // the moment is the test's input
+	members[active].signal(os.Kill)
+	for i, r := range recorders {
+		if out, code := r.end(); code != 0 || summary(t, out, "record.summary")["records"] != 80_000.0 {
+			t.Errorf("recorder %d: exit code %d, %s, %s", i, code, out, r.stderr)
+		}
+	}
+	want := checksums(t, src, replay.Config{})
+	for _, dir := range []string{plain, healed} {
+		tapedeck(t, "verify", dir)
+		got := checksums(t, dir, replay.Config{})
+		for s := range want {
+			if !slices.Equal(got[s], want[s]) {
+				t.Errorf("%s, shard %d: %d records, want %d", dir, s, len(got[s]), len(want[s]))
+			}
+		}
+	}
+}
