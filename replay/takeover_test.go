@@ -272,10 +272,18 @@ func takeovers(t *testing.T, cfg Config, kills int) {
 			if p.other.ready(p.active.pub.Epoch(), readers) && list[0].has() >= total*(n+1)/(kills+2) {
 				more--
 			}
-			for i, r := range list {
-				r.may((1 + total/3000) * (i + 9) / 9)
+			step := 1 + total/3000
+			if list[0].has() >= total*(n+1)/(kills+2) {
+				step = 1 // the machine may be busy, and nothing is to end before it is ready
 			}
-			<-time.After(time.Millisecond)
+			for i, r := range list {
+				r.may(step * (i + 9) / 9)
+			}
+			select {
+			case err := <-p.active.result:
+				t.Fatalf("it was through before kill %d: %v", n, err)
+			case <-time.After(time.Millisecond):
+			}
 		}
 		p.kill(t)
 	}
