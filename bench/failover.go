@@ -13,7 +13,7 @@ import (
 // FailoverConfig says what Failover measures. The zero value of a field means its
 // default.
 type FailoverConfig struct {
-	Parts       []string        // of "lvc", "broker". Default: all
+	Parts       []string        // of "lvc", "broker", "deck". Default: all
 	Program     []string        // tapedeck, with arguments that go before a command
 	Kills       int             // of each case; default 50
 	Heartbeats  []time.Duration // of a case each; 0 is the default of the command. Default: 0, 100 ms
@@ -30,7 +30,7 @@ type FailoverConfig struct {
 }
 
 func (cfg *FailoverConfig) fill() error {
-	parts := []string{partLVC, partBroker}
+	parts := []string{partLVC, partBroker, partDeck}
 	if cfg.Parts == nil {
 		cfg.Parts = parts
 	}

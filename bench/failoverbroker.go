@@ -16,6 +16,7 @@ func (p *failoverPair) broker(ctx context.Context, tl *tally) (err error) {
 	if err != nil {
 		return err
 	}
+	p.says = "broker"
 	p.arguments = func(side int) []string {
 		args := []string{"serve", "--only", "broker", "--json", "--bus", bus[side] + "," + bus[1-side], "--tapes", filepath.Join(p.dir, sideNames[side]),
 			"--metrics", "", "--set", "broker.pair=" + sideNames[side], "--set", "broker.pair_bind=" + p.links[side], "--set", "broker.pair_peer=" + p.links[1-side]}

@@ -20,8 +20,9 @@ func (p *failoverPair) deck(ctx context.Context, tl *tally) (err error) {
 	if err != nil {
 		return err
 	}
+	p.says = "play"
 	p.arguments = func(side int) []string {
-		return append([]string{"play", tape, "--bind", shards[side], "--pair-follow", shards[1-side], "--speed", "1x", "--resync-bind", "off",
+		return append([]string{"play", tape, "--bind", shards[side], "--pair-follow", shards[1-side], "--speed", "1x",
 			"--wait", strconv.Itoa(cfg.Readers)}, p.flags(side)...)
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
@@ -37,7 +38,10 @@ func (p *failoverPair) deck(ctx context.Context, tl *tally) (err error) {
 			readers.kill()
 		}
 	}()
-	if err := p.kills(ctx, readers, func(active, passive *memberSaid) bool { return passive.Ready }, tl); err != nil {
+	ready := func(active, passive *memberSaid) bool {
+		return passive.Ready && active.Readers >= cfg.Readers && passive.Readers >= cfg.Readers
+	}
+	if err := p.kills(ctx, readers, ready, tl); err != nil {
 		return err
 	}
 	if err := readers.tell(failoverNews{}); err != nil {

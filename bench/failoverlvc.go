@@ -27,6 +27,7 @@ func (p *failoverPair) lvc(ctx context.Context, tl *tally) (err error) {
 	if err != nil {
 		return err
 	}
+	p.says = "lvc"
 	p.arguments = func(side int) []string {
 		return append([]string{"lvc", "--shards", strings.Join(pub.Endpoints(), ","), "--plain", plain[side], "--name", sideNames[side]}, p.flags(side)...)
 	}

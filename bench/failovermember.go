@@ -43,8 +43,8 @@ type member struct {
 }
 
 // startMember starts a program as one of a pair. What it says is of message types that
-// begin with its part.
-func startMember(ctx context.Context, name, part string, program []string) (*member, error) {
+// begin with says.
+func startMember(ctx context.Context, name, says string, program []string) (*member, error) {
 	m := &member{name: name, cmd: exec.CommandContext(ctx, program[0], program[1:]...), more: make(chan struct{})}
 	m.cmd.Stderr = (*memberStderr)(m)
 	out, err := m.cmd.StdoutPipe()
@@ -58,14 +58,14 @@ func startMember(ctx context.Context, name, part string, program []string) (*mem
 		lines := bufio.NewScanner(out)
 		lines.Buffer(nil, 16<<20)
 		for lines.Scan() {
-			m.line(part, lines.Bytes())
+			m.line(says, lines.Bytes())
 		}
 		m.change(func() { m.ended = true })
 	}()
 	return m, nil
 }
 
-func (m *member) line(part string, line []byte) {
+func (m *member) line(kind string, line []byte) {
 	now := monotonic()
 	var says struct {
 		Type string `json:"message_type"`
@@ -75,7 +75,7 @@ func (m *member) line(part string, line []byte) {
 		return
 	}
 	switch says.Type {
-	case part + ".pair":
+	case kind + ".pair":
 		m.change(func() {
 			m.said = says.memberSaid
 			switch {
@@ -85,9 +85,9 @@ func (m *member) line(part string, line []byte) {
 				m.active = now
 			}
 		})
-	case part + ".active":
+	case kind + ".active":
 		m.change(func() { m.said.State, m.turn, m.active = stateActive, says.memberSaid, now })
-	case part + ".passive":
+	case kind + ".passive":
 		m.change(func() { m.said.State, m.active = statePassive, 0 })
 	}
 }

@@ -21,6 +21,7 @@ type failoverPair struct {
 	moments   *rand.Rand
 
 	arguments func(side int) []string // the command
+	says      string                  // what the types of its messages begin with
 	links     []string                // where the two announce themselves
 	sides     [2]*member              // the primary and the backup; nil: not started
 	active    int                     // the side that was active when it was looked at last
@@ -52,7 +53,7 @@ func (p *failoverPair) start(ctx context.Context, side int) (err error) {
 		return err
 	}
 	program := append(p.cfg.Program[:len(p.cfg.Program):len(p.cfg.Program)], p.arguments(side)...)
-	p.sides[side], err = startMember(ctx, sideNames[side], p.part, program)
+	p.sides[side], err = startMember(ctx, sideNames[side], p.says, program)
 	return err
 }
 
@@ -119,7 +120,7 @@ func (p *failoverPair) kills(ctx context.Context, clients *worker, ready func(ac
 		}
 	}
 	found.add(tl)
-	return nil
+	return p.await(ctx, "ready", ready) // for its end, too
 }
 
 // one kills the active one, and starts it again when the clients have what they wait

@@ -28,6 +28,7 @@ command must be answered, and be done once.
 The parts are:
   lvc      two proxies that follow one publisher; readers are connected to both
   broker   two brokers of tapedeck serve; workers are at both, clients at the active one
+  deck     two players of the same tape; readers are connected to both
 
 Both of a pair, and their clients, are processes of their own. Most readers of proxies
 speak ZMTP themselves, which takes a tenth of the processor time that libzmq takes, so

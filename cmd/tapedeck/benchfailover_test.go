@@ -27,16 +27,18 @@ func benchFailover(t *testing.T, args ...string) map[string]map[string]any {
 func TestBenchFailover(t *testing.T) {
 	seen := benchFailover(t, "all", "--kills", "2", "--readers", "3", "--libzmq", "1", "--rate", "2000", "--topics", "50",
 		"--outstanding", "30", "--at-once", "4")
-	if len(seen) != 2 {
-		t.Fatalf("%d parts, want 2", len(seen))
+	if len(seen) != 3 {
+		t.Fatalf("%d parts, want 3", len(seen))
 	}
 	zero := map[string][]string{
 		"lvc":    {"lost_records", "repeated_records", "wrong_records"},
 		"broker": {"lost_requests", "effects_twice"},
+		"deck":   {"lost_records", "repeated_records", "wrong_records"},
 	}
 	above := map[string][]string{
 		"lvc":    {"late_p50_ns", "sent_per_second", "pair_notices", "sent_records"},
 		"broker": {"requests", "requests_per_second"},
+		"deck":   {"sent_records", "epochs"},
 	}
 	for part, m := range seen {
 		if m["kills"] != 2.0 {
@@ -53,9 +55,14 @@ func TestBenchFailover(t *testing.T) {
 			}
 		}
 	}
-	sent, _ := seen["lvc"]["sent_records"].(float64)
-	if delivered, _ := seen["lvc"]["delivered_records"].(float64); delivered != 3*sent {
-		t.Errorf("%v records of %v were delivered to 3 readers", delivered, sent)
+	for _, part := range []string{"lvc", "deck"} {
+		sent, _ := seen[part]["sent_records"].(float64)
+		if delivered, _ := seen[part]["delivered_records"].(float64); delivered != 3*sent {
+			t.Errorf("%s: %v records of %v were delivered to 3 readers", part, delivered, sent)
+		}
+	}
+	if complete := seen["deck"]["complete_readers"]; complete != 3.0 {
+		t.Errorf("%v readers of the deck have proof of all", complete)
 	}
 	requests, _ := seen["broker"]["requests"].(float64)
 	if effects, _ := seen["broker"]["effects"].(float64); effects != requests {
