@@ -22,7 +22,6 @@ type failoverTally struct {
 	Pieces    int    `json:"pieces"`     // beyond a hole, the most at once
 	Connects  uint64 `json:"connects"`   // connections that were made
 	Reached   uint64 `json:"reached"`    // numbers up to the greatest that came
-	Complete  int    `json:"complete"`   // readers that could prove that they have everything of the last epoch
 	// Of clients that make requests.
 	Requests uint64 `json:"requests"`
 	Answered uint64 `json:"answered"` // by the reply to this request
@@ -42,7 +41,6 @@ func (t *failoverTally) merge(o *failoverTally) {
 	t.Pieces = max(t.Pieces, o.Pieces)
 	t.Connects += o.Connects
 	t.Reached = max(t.Reached, o.Reached)
-	t.Complete += o.Complete
 	t.Requests += o.Requests
 	t.Answered += o.Answered
 	t.Failed += o.Failed

@@ -47,20 +47,12 @@ func (p *failoverPair) deck(ctx context.Context, tl *tally) (err error) {
 	if err := readers.tell(failoverNews{}); err != nil {
 		return err
 	}
-	// The passive one first, so that it does not take the other one's end for a kill.
-	for _, side := range [2]int{1 - p.active, p.active} {
-		ended := p.sides[side].close()
-		p.sides[side] = nil
-		if ended != nil {
-			return ended
-		}
-	}
 	r, err := readers.result()
 	readers = nil
 	if err != nil {
 		return fmt.Errorf("readers: %w", err)
 	}
-	tl.played(&r, cfg)
+	tl.played(&r)
 	return nil
 }
 
@@ -74,16 +66,15 @@ func (p *failoverPair) deckSeconds() float64 {
 }
 
 // played adds what the readers of a pair of players found. What was sent is what the
-// one has that came furthest.
-func (t *tally) played(r *Result, cfg *FailoverConfig) {
+// one has that came furthest; what is missing lies before something that came.
+func (t *tally) played(r *Result) {
 	f := &r.Failover
 	t.add("sent_records", float64(f.Reached))
 	t.add("delivered_records", float64(f.Records))
-	t.add("lost_records", float64(f.Reached*uint64(cfg.Readers)-f.Records))
+	t.add("lost_records", float64(f.Missing))
 	t.add("repeated_records", float64(f.Repeated))
 	t.add("wrong_records", float64(f.Wrong))
 	t.add("came_twice_records", float64(f.CameTwice))
-	t.add("complete_readers", float64(f.Complete))
 	t.add("epochs", float64(r.Epochs))
 	t.add("readers_cpu_seconds", r.CPUSeconds)
 }

@@ -152,11 +152,12 @@ func (p *failoverPair) one(ctx context.Context, clients *worker, found *failover
 	return p.start(ctx, 1-p.active)
 }
 
-// close ends the two.
+// close ends the two, the passive one first: it does not take the other one's end for a
+// kill.
 func (p *failoverPair) close() error {
 	var err error
-	for _, m := range p.sides {
-		if m != nil {
+	for _, side := range [2]int{1 - p.active, p.active} {
+		if m := p.sides[side]; m != nil {
 			err = errors.Join(err, m.close())
 		}
 	}

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -10,7 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/wire"
 )
 
-// failoverSubscribers are readers of a pair of players, until both have ended.
+// failoverSubscribers are readers of a pair of players, until the measuring process says
+// that it is the end.
 func failoverSubscribers(ctx context.Context, job *Job, say func(ready) error) (res Result, err error) {
 	f := newFailoverClients(ctx, job.Failover.Readers)
 	readers := make([]*pairReader, job.Failover.Readers)
@@ -29,18 +31,17 @@ func failoverSubscribers(ctx context.Context, job *Job, say func(ready) error) (
 	if err := say(ready{}); err != nil {
 		return res, err
 	}
-	if _, err := f.serve(job, say); err != nil {
-		f.cancel()
-		return res, fmt.Errorf("%w: %w", err, f.stop())
+	_, err = f.serve(job, say)
+	if err = errors.Join(err, f.stop()); err != nil {
+		return res, err
 	}
-	f.running.Wait() // the stream ends
 	for _, r := range readers {
 		r.mu.Lock()
 		res.Failover.merge(&r.tally)
 		res.Epochs = max(res.Epochs, uint64(len(r.epochs)))
 		r.mu.Unlock()
 	}
-	return res, f.stop()
+	return res, nil
 }
 
 // pairReader takes what a subscriber of a pair of players hands on, and checks that it
@@ -128,11 +129,4 @@ func (*pairReader) HandleGap(int, wire.Epoch, wire.Seq, wire.Seq) {}
 func (*pairReader) HandleSession(int, wire.Epoch, *wire.Session) {}
 
 // HandleEnd implements subscriber.Handler.
-func (r *pairReader) HandleEnd(_ int, _ wire.Epoch, complete bool) {
-	if !complete {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.tally.Complete++
-}
+func (*pairReader) HandleEnd(int, wire.Epoch, bool) {}
