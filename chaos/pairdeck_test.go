@@ -24,6 +24,16 @@ type players struct {
 	sub  *rig.Process
 }
 
+// open says what players do not get through each time.
+func (*players) open(trouble string) string {
+	switch trouble {
+	case "link cut one way", "1 % loss and 20 ms, and a kill":
+		return "where heartbeats are lost again and again both play in turn, and a subscriber may take the end that one of them " +
+			"sends as it yields for the end of all; it says so, and ends with exit code 3"
+	}
+	return ""
+}
+
 func (*players) messages() string { return "play.pair" }
 
 func (x *players) arguments(p *pairStage, i int, state string) []string {
