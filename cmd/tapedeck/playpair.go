@@ -278,7 +278,10 @@ func (p *deckPair) lead(ctx context.Context, h *deckHalf, readers *audience, sho
 			}
 		}
 	}()
-	err = p.flags.perform(ctx, p.out, h.playing, readers, shown, p.alone)
+	err = p.flags.perform(ctx, p.out, h.playing, readers, shown, func() bool {
+		// Who yields has no say in the end, though it may have been called again since.
+		return !errors.Is(context.Cause(ctx), errYield) && p.alone()
+	})
 	if cause := context.Cause(ctx); errors.Is(cause, errYield) {
 		return errYield
 	}
