@@ -46,7 +46,7 @@ func (d *deckReader) say() {
 	step := deckStep{life: d.p.life}
 	for shard := range d.run.shards {
 		next := wire.Seq(0)
-		if e := d.run.epochs[d.epoch[shard]]; e != nil {
+		if e := d.run.epochs[d.epoch[shard]]; e != nil && !d.unsure[shard] {
 			next = wire.Seq(max(d.at[shard]-e.first[shard], 0))
 		}
 		step.have = append(step.have, wire.ReaderStep{Epoch: d.epoch[shard], Next: next})

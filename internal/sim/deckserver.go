@@ -237,7 +237,7 @@ func (s *deckServer) HandleBatch(b *wire.Batch, _ uint32) error {
 func (s *deckServer) moved(shard int, epoch wire.Epoch, next wire.Seq) {
 	e := s.run.epochs[epoch]
 	if s.heard != e {
-		s.heard, s.next = e, make([]wire.Seq, s.run.shards)
+		s.heard, s.next, s.when = e, make([]wire.Seq, s.run.shards), nil
 	}
 	s.next[shard] = next
 	s.when = append(s.when, deckHeard{s.p.Now(), s.reached()})
