@@ -256,8 +256,7 @@ func (p *deckPair) lead(ctx context.Context, h *deckHalf, readers *audience, sho
 	if err := h.serve(); err != nil {
 		return err
 	}
-	_ = p.out.message("play.active", turn, "")
-	p.out.remark("active in epoch %d: %s", turn.Epoch, turn.Reason)
+	p.saidActive(turn)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	done := make(chan struct{})
@@ -267,16 +266,7 @@ func (p *deckPair) lead(ctx context.Context, h *deckHalf, readers *audience, sho
 	}()
 	go func() {
 		defer close(done)
-		for {
-			select {
-			case <-p.turned:
-				if !p.latest().active {
-					cancel(errYield)
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
+		p.heed(ctx, cancel, h, turn.Epoch)
 	}()
 	err = p.flags.perform(ctx, p.out, h.playing, readers, shown, func() bool {
 		// Who yields has no say in the end, though it may have been called again since.
@@ -286,6 +276,37 @@ func (p *deckPair) lead(ctx context.Context, h *deckHalf, readers *audience, sho
 		return errYield
 	}
 	return err
+}
+
+// heed ends the play when it is the other one's turn, until ctx ends. Where this one is
+// called again while it plays, in a later epoch of the pair than it began in, the other one
+// was active meanwhile, and readers that were with it wait for a stream of that epoch: so
+// one is begun, where the player is.
+func (p *deckPair) heed(ctx context.Context, yield context.CancelCauseFunc, h *deckHalf, epoch uint64) {
+	for {
+		select {
+		case <-p.turned:
+		case <-ctx.Done():
+			return
+		}
+		turn := p.latest()
+		switch {
+		case !turn.active:
+			yield(errYield)
+		case turn.Epoch > epoch:
+			epoch = turn.Epoch
+			p.saidActive(turn)
+			h.pub.SetPairEpoch(epoch)
+			if err := h.player.SetTopics(ctx, h.player.State().Topics); err != nil && ctx.Err() == nil {
+				p.out.remark("warning: readers that were with the other one of the pair wait: %v", err)
+			}
+		}
+	}
+}
+
+func (p *deckPair) saidActive(turn deckTurn) {
+	_ = p.out.message("play.active", turn, "")
+	p.out.remark("active in epoch %d: %s", turn.Epoch, turn.Reason)
 }
 
 // alone reports whether there is no other one that would go on.
