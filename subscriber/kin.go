@@ -55,9 +55,10 @@ func (d *departure) had(epoch wire.Epoch) (n int64, known bool) {
 	return 0, false
 }
 
-// meet finds an epoch that the reader knows among those that the one at hand goes on
-// with, and how far it says that they had come.
-func (d *departure) meet(start *wire.SessionStart) (epoch wire.Epoch, had, next int64, known bool) {
+// meet finds an epoch that the reader knows among those that epoch goes on with, and how
+// far start says that they had come. None of them needs to be known where epoch itself
+// is: the one that was left took over from it, and its publisher goes on.
+func (d *departure) meet(epoch wire.Epoch, start *wire.SessionStart) (met wire.Epoch, had, next int64, known bool) {
 	if had, known = d.had(start.PreviousEpoch); known {
 		return start.PreviousEpoch, had, int64(start.PreviousNext), true
 	}
@@ -65,6 +66,10 @@ func (d *departure) meet(start *wire.SessionStart) (epoch wire.Epoch, had, next 
 		if had, known = d.had(b.Epoch); known {
 			return b.Epoch, had, int64(b.Next), true
 		}
+	}
+	if had, known = d.had(epoch); known {
+		here, _ := d.had(d.epoch)
+		return d.epoch, here, here - had, true
 	}
 	return 0, 0, 0, false
 }
@@ -76,7 +81,7 @@ func (s *Stream) relate(start *wire.SessionStart, left *departure) {
 	for _, b := range start.Before {
 		s.kin.add(b.Epoch, int64(b.Next))
 	}
-	_, had, next, known := left.meet(start)
+	_, had, next, known := left.meet(s.epoch, start)
 	if !known {
 		return
 	}
@@ -84,14 +89,17 @@ func (s *Stream) relate(start *wire.SessionStart, left *departure) {
 	from := here - (had - next) // where the epoch at hand begins in the one that was left
 	s.kin.add(left.epoch, from)
 	for _, k := range left.kin.list[:left.kin.n] {
-		s.kin.add(k.epoch, k.offset+from)
+		if k.epoch != s.epoch {
+			s.kin.add(k.epoch, k.offset+from)
+		}
 	}
 }
 
-// takeOver is Start where another publisher took over.
+// takeOver is Start where another publisher took over, or where the one that was taken over
+// from goes on.
 func (s *Stream) takeOver(start *wire.SessionStart, left *departure) (tail, head Missing) {
 	s.relate(start, left)
-	epoch, had, next, known := left.meet(start)
+	epoch, had, next, known := left.meet(s.epoch, start)
 	if !known {
 		return tail, head
 	}

@@ -58,6 +58,51 @@ func TestTakeoverKin(t *testing.T) {
 	}
 }
 
+// TestTakenOverFromGoesOn: an epoch that was taken over from goes on, its publisher having
+// become active again in a later epoch of the pair, and a reader enters it that was only in
+// the one that took over. It began behind nothing, or behind one that nobody knows; where the
+// reader stands in it is known from the takeover all the same.
+func TestTakenOverFromGoesOn(t *testing.T) {
+	for name, c := range map[string]struct {
+		start      *wire.SessionStart // of epoch 8, that goes on
+		at         wire.Seq           // how far it has come when it is heard
+		tail, head Missing
+		skip       uint32 // of 200 records that follow
+		broken     uint64
+	}{
+		"it is ahead":                   {at: 253, head: Missing{8, 166, 253}},
+		"it is behind":                  {at: 120, skip: 46},
+		"it is as far":                  {at: 166},
+		"another play before it":        {start: &wire.SessionStart{Reason: wire.TakeoverReason, PreviousEpoch: 3, PreviousNext: 12}, at: 253, head: Missing{8, 166, 253}},
+		"its publisher's own before it": {start: &wire.SessionStart{PreviousEpoch: 3, PreviousNext: 12}, at: 120, skip: 46},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var s Stream
+			p := source{epoch: 9}
+			h := p.hello()
+			s.Take(&h)
+			s.Start(&wire.SessionStart{Reason: wire.TakeoverReason, PreviousEpoch: 8, PreviousNext: 136})
+			h = p.batch(30, 1)
+			s.Take(&h)
+			q := source{epoch: 8}
+			q.batch(uint32(c.at), 2)
+			h = q.hello()
+			s.Take(&h)
+			tail, head := s.Start(c.start)
+			if tail != c.tail || head != c.head || s.broken != c.broken {
+				t.Errorf("tail %v, head %v, %d broken", tail, head, s.broken)
+			}
+			h = q.batch(200, 3)
+			if step := s.Take(&h); step.Skip != c.skip || step.GapFrom != step.GapTo {
+				t.Errorf("%+v", step)
+			}
+			if s.diverged != 0 {
+				t.Errorf("diverged %d times", s.diverged)
+			}
+		})
+	}
+}
+
 // TestEnters: which messages of a pair count.
 func TestEnters(t *testing.T) {
 	hello := func(epoch wire.Epoch) wire.Header { return wire.Header{Epoch: epoch, Flags: wire.FlagHello} }

@@ -22,12 +22,17 @@ func (m Missing) None() bool { return m.From == m.To }
 // together with the first hello, is head.
 //
 // Where another publisher took over, its epoch may begin before the place that this
-// reader had come to in the one before: these records are repeats, and Take says so.
+// reader had come to in the one before: these records are repeats, and Take says so. The
+// same goes for an epoch that was taken over from and goes on, whatever its own hello says
+// of its beginning.
 func (s *Stream) Start(start *wire.SessionStart) (tail, head Missing) {
 	left := s.before
 	s.before = departure{}
 	if start != nil && start.TakesOver() {
 		return s.takeOver(start, &left)
+	}
+	if left.kin.has(s.epoch) {
+		return s.takeOver(&wire.SessionStart{}, &left)
 	}
 	if start == nil || left.epoch == 0 || left.epoch != start.PreviousEpoch || left.ended {
 		return tail, head
