@@ -47,6 +47,9 @@ func (m *machine) next(now time.Duration) action {
 			m.count.Epochs++
 			return action{do: doBegin, epoch: e.id}
 		}
+		if len(m.epochs) > 1 {
+			m.reach(e, m.epochs[1])
+		}
 		if a := m.deliverHeld(e); a.do != doNothing {
 			return a
 		}

@@ -9,7 +9,7 @@ import (
 // start takes note of how an epoch began.
 func (m *machine) start(id wire.Epoch, s *wire.SessionStart) {
 	if s.TakesOver() {
-		m.takesOver(id, s.PreviousEpoch, s.PreviousNext, s.PreviousHash)
+		m.takesOver(id, s)
 		return
 	}
 	m.follows(id, s.PreviousEpoch, s.PreviousNext, s.PreviousHash)
@@ -31,37 +31,6 @@ func (m *machine) follows(id, before wire.Epoch, next wire.Seq, hash wire.Hash) 
 	}
 	p.ended, p.end = true, next
 	m.extend(p, next)
-}
-
-// repeat is how an epoch repeats the end of another publisher's: what it has from its
-// beginning on is what that one has from there on.
-type repeat struct {
-	of   wire.Epoch // 0: it repeats nothing
-	from wire.Seq
-}
-
-// takesOver is follows for an epoch of another publisher, which goes on where the one
-// before had come to next, and may have come further. The hash is 0 where it is not known.
-func (m *machine) takesOver(id, before wire.Epoch, next wire.Seq, hash wire.Hash) {
-	p := m.predecessor(id, before)
-	if p == nil {
-		return
-	}
-	m.find(id).repeat = repeat{before, next}
-	if hash != 0 && p.chained && p.liveNext == next && p.liveHash != hash {
-		m.diverge(p)
-	}
-	p.taken, p.ended = true, true
-	m.extend(p, next)
-}
-
-// takeUp lets an epoch begin behind what it repeats of the one before, which has been
-// delivered.
-func (e *epoch) takeUp(before *epoch) {
-	if e.repeat.of == before.id && before.next > e.repeat.from {
-		e.next = max(e.next, before.next-e.repeat.from)
-		e.top = max(e.top, e.next)
-	}
 }
 
 // predecessor returns the epoch that came before another one, as its publisher says; nil

@@ -81,7 +81,7 @@ type epoch struct {
 	whole  bool     // nothing is missing from sequence 0, or the start that was asked for, on
 	early  bool     // the publisher stopped before its source was through
 	taken  bool     // another publisher took over: it ends where the live stream left it
-	repeat repeat   // by which it took over
+	kin    []kin    // where it begins in epochs of other publishers
 
 	lacking []bool // by server: it has said that it lacks this epoch, or what was asked for of it; nil: none has
 

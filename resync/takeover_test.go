@@ -75,3 +75,54 @@ func TestTakeoverBehindAGap(t *testing.T) {
 		t.Errorf("at %d, %+v", next, m.count)
 	}
 }
+
+// TestTakeoverKin: a reader that was in another epoch than the one that is gone on with
+// knows what repeats all the same.
+func TestTakeoverKin(t *testing.T) {
+	start := func(epoch wire.Epoch, next wire.Seq, before ...wire.SessionPlace) *wire.SessionStart {
+		return &wire.SessionStart{Reason: wire.TakeoverReason, PreviousEpoch: epoch, PreviousNext: next, Before: before}
+	}
+	for name, c := range map[string]struct {
+		first   *wire.SessionStart // of epoch 8, which follows 100 records of 7; nil: it was not heard
+		records int                // of it that came
+		then    *wire.SessionStart // of epoch 9
+		skip    uint32
+		asks    Span
+	}{
+		"both took over from one":              {first: start(7, 90), records: 30, then: start(7, 95), skip: 25},
+		"the other one began earlier":          {first: start(7, 100), records: 30, then: start(7, 60), skip: 70},
+		"both did, and the later one is ahead": {first: start(7, 90), records: 15, then: start(7, 108), asks: Span{8, 0, 15, 18}},
+		"one between was not heard":            {then: start(8, 3, wire.SessionPlace{Epoch: 7, Next: 93}), skip: 7},
+		"and the reader is behind":             {then: start(8, 5, wire.SessionPlace{Epoch: 7, Next: 103}), asks: Span{8, 0, 2, 5}},
+		"of another branch":                    {first: start(7, 90), records: 30, then: start(6, 3, wire.SessionPlace{Epoch: 7, Next: 110}), skip: 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newTester(1)
+			m.bring(7, 0, 100, false)
+			m.pump()
+			if c.first != nil {
+				m.mark(8, 0)
+				m.start(8, c.first)
+				m.bring(8, 0, c.records, false)
+				m.pump()
+			}
+			m.mark(9, 0)
+			m.start(9, c.then)
+			m.bring(9, 0, 200, false)
+			got := m.pump()
+			last := got[len(got)-1]
+			if c.asks != (Span{}) {
+				if last.do != doRequest || last.span != c.asks {
+					t.Fatalf("wants %+v", got)
+				}
+				return
+			}
+			if last.do != doDeliver || last.skip != c.skip {
+				t.Fatalf("wants %+v", got)
+			}
+			if m.count.Contradicted+m.count.Diverged+m.count.Lost != 0 {
+				t.Errorf("%+v", m.count)
+			}
+		})
+	}
+}
