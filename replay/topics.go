@@ -31,6 +31,25 @@ func (p *Player) SetTopics(ctx context.Context, prefixes []string) error {
 	})
 }
 
+// Again begins a new epoch of the stream where the player stands, and goes on as it did:
+// for readers of the other one of a pair of players, which was active meanwhile. They
+// know by it what repeats, and the player's own find that nothing does. At full speed,
+// where each shard is played by itself, it is an epoch as of SetTopics.
+//
+// Again returns when the new epoch has begun.
+func (p *Player) Again(ctx context.Context) error {
+	end, err := p.endOfPass()
+	if err != nil {
+		return err
+	}
+	return p.orders.give(ctx, "takeover", func(o *order) {
+		if p.refilter != nil {
+			p.refilter.order.through(ErrOverruled)
+		}
+		p.refilter = &refilter{order: o, topics: p.topics, end: end, again: true}
+	})
+}
+
 // topics is a filter.
 type topics struct {
 	prefixes []string
@@ -46,6 +65,7 @@ type refilter struct {
 	order  *order
 	topics *topics
 	end    wire.Ordinal // of a pass
+	again  bool         // it is that which there is
 }
 
 // setTopics makes a filter the player's own.
@@ -71,6 +91,9 @@ func (p *Player) beginFiltered(ctx context.Context) error {
 	place := p.standing()
 	pass, rest := p.ordinals.split(place)
 	start := wire.SessionStart{Reason: "filter", At: wire.Nanos(p.progress.Time.Load()), Clock: p.recordClock().String(), Snapshot: !p.cfg.NoSnapshot}
+	if r.again = r.again && !p.status.apart(); r.again {
+		start.Reason, start.Snapshot = wire.TakeoverReason, false
+	}
 	if t, ok, err := p.timeOf(rest); err != nil {
 		return err
 	} else if ok && (p.cfg.Passes < 0 || pass < p.cfg.Passes) {
@@ -86,7 +109,7 @@ func (p *Player) beginFiltered(ctx context.Context) error {
 		rest = r.end // the pass before has just ended
 	}
 	p.setTopics(r.topics)
-	p.startEpoch(place, lastPlace{place: rest, known: !p.cfg.NoSnapshot})
+	p.startEpoch(place, lastPlace{place: rest, known: start.Snapshot})
 	p.status.lanesAre(false)
 	p.ended, p.roundWhole = false, false
 	p.report.Filters++

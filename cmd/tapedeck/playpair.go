@@ -297,7 +297,7 @@ func (p *deckPair) heed(ctx context.Context, yield context.CancelCauseFunc, h *d
 			epoch = turn.Epoch
 			p.saidActive(turn)
 			h.pub.SetPairEpoch(epoch)
-			if err := h.player.SetTopics(ctx, h.player.State().Topics); err != nil && ctx.Err() == nil {
+			if err := h.player.Again(ctx); err != nil && ctx.Err() == nil {
 				p.out.remark("warning: readers that were with the other one of the pair wait: %v", err)
 			}
 		}
