@@ -53,7 +53,10 @@ func (p *Publisher) begin(start *wire.SessionStart, above wire.Epoch, left func(
 			}
 			continue
 		}
-		start.PreviousEpoch, start.PreviousNext, start.PreviousHash, start.Before = from.epoch, from.next, from.hash, from.before
+		start.PreviousEpoch, start.PreviousNext, start.PreviousHash, start.Before = from.epoch, from.next, from.hash, nil
+		if start.TakesOver() {
+			start.Before = from.before
+		}
 		session.Start = start
 		if hellos[i], err = wire.AppendSession(nil, &session); err != nil {
 			return fmt.Errorf("publisher: session: %w", err)
@@ -61,7 +64,12 @@ func (p *Publisher) begin(start *wire.SessionStart, above wire.Epoch, left func(
 	}
 	epoch := nextEpoch(max(p.Epoch(), above), p.cfg.Now())
 	for i, s := range p.shards {
-		s.before, s.owesHello = left(s), true
+		from := left(s)
+		s.lineage = nil
+		if start != nil && start.TakesOver() {
+			s.lineage = append([]wire.SessionPlace{{Epoch: from.epoch, Next: from.next}}, from.before[:min(len(from.before), lineageMax-1)]...)
+		}
+		s.before, s.owesHello = from, true
 		s.hello, s.epoch, s.next, s.hash = hellos[i], epoch, 0, 0
 		if s.line != nil {
 			s.line.epoch, s.line.owing = s.line.epoch+1, false
@@ -83,8 +91,15 @@ func (s *shard) left() place {
 	if s.owesHello {
 		return s.before
 	}
-	return place{epoch: s.epoch, next: s.next, hash: s.hash}
+	at := place{epoch: s.epoch, next: s.next, hash: s.hash}
+	for _, l := range s.lineage {
+		at.before = append(at.before, wire.SessionPlace{Epoch: l.Epoch, Next: l.Next + s.next})
+	}
+	return at
 }
+
+// lineageMax is how many epochs a takeover names beyond the one that it goes on with.
+const lineageMax = 4
 
 // nextEpoch is the wall clock, or the next number where that is not above the epoch
 // at hand.

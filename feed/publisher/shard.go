@@ -40,12 +40,13 @@ type shard struct {
 	line       *line                             // nil: a good one
 	watch      watch
 	filters    filters
-	quota      *zsock.Quota // of each connection's subscriptions
-	reference  []byte       // frame, an allocation of its own
-	owedHeader []byte       // likewise
-	owed       bool         // these two are to be sent before anything else
-	owesHello  bool         // and then a hello, before anything else of the epoch
-	before     place        // while it does: what its readers have seen before
+	quota      *zsock.Quota        // of each connection's subscriptions
+	reference  []byte              // frame, an allocation of its own
+	owedHeader []byte              // likewise
+	owed       bool                // these two are to be sent before anything else
+	owesHello  bool                // and then a hello, before anything else of the epoch
+	before     place               // while it does: what its readers have seen before
+	lineage    []wire.SessionPlace // where the epoch goes on with others of a pair, the latest first
 
 	greet   bool // a reader came that wants a hello
 	owesEnd bool // an end mark is due

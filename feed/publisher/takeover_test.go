@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -60,6 +61,29 @@ func TestTakeOver(t *testing.T) {
 	}
 	if err := p.Send(t.Context(), 0, makeBatch(t, 100), nil); err != nil {
 		t.Error(err)
+	}
+
+	// What it goes on with is told in its next epoch, too, where that goes on as well.
+	first := p.Epoch()
+	readers[0].must() // the batch
+	for _, reason := range []string{wire.TakeoverReason, "seek"} {
+		if err := p.Begin(t.Context(), wire.SessionStart{Reason: reason}); err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range readers {
+			got := r.session(r.must())
+			sent := []wire.Seq{wire.Seq(makeBatch(t, 100).Count), 0}[i]
+			if reason == "seek" {
+				if got.Before != nil {
+					t.Errorf("a seek goes on with %+v", got.Before)
+				}
+				continue
+			}
+			want := []wire.SessionPlace{{Epoch: step.Epoch, Next: []wire.Seq{9, 40}[i] + sent}}
+			if got.PreviousEpoch != first || got.PreviousNext != sent || !slices.Equal(got.Before, want) {
+				t.Errorf("shard %d: %+v, want before %+v", i, got, want)
+			}
+		}
 	}
 }
 
