@@ -28,8 +28,8 @@ type players struct {
 func (*players) open(trouble string) string {
 	switch trouble {
 	case "link cut one way", "1 % loss and 20 ms, and a kill":
-		return "where heartbeats are lost again and again both play in turn, and a subscriber may take the end that one of them " +
-			"sends as it yields for the end of all; it says so, and ends with exit code 3"
+		return "where heartbeats are lost again and again both play in turn, and a subscriber with --resync may be given some " +
+			"records twice, at times without a word"
 	}
 	return ""
 }

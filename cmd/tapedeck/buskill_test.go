@@ -100,7 +100,10 @@ func (k *busKill) rounds(n int, harm func(*busPart, *rand.Rand)) {
 		harm(of[rng.IntN(len(of))], rng)
 		k.check()
 	}
-	k.Logf("%d rounds in %v: killed %v; %d orders, %v, %d effects", n, time.Since(began), k.kills(), len(k.orders), k.counts, len(k.lines))
+	kills := k.kills()
+	k.mu.Lock() // those who were not killed go on
+	defer k.mu.Unlock()
+	k.Logf("%d rounds in %v: killed %v; %d orders, %v, %d effects", n, time.Since(began), kills, len(k.orders), k.counts, len(k.lines))
 }
 
 // busKill is a bus whose parts are killed.
