@@ -28,7 +28,7 @@ type players struct {
 func (*players) open(trouble string) string {
 	switch trouble {
 	case "link cut one way", "1 % loss and 20 ms, and a kill":
-		return "where heartbeats are lost again and again both play in turn, and a subscriber with --resync may be given some " +
+		return "where heartbeats are lost again and again both play in turn, and a subscriber may be given some " +
 			"records twice, at times without a word"
 	}
 	return ""
