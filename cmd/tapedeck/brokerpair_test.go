@@ -3,12 +3,10 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -21,21 +19,22 @@ import (
 	"github.com/tapedeck/tapedeck/control/majordomo"
 )
 
-// pairedBrokers are the endpoints of two brokers, and of their link.
-type pairedBrokers struct{ bus, link [2]string }
+// pairedBrokers are where two brokers are.
+type pairedBrokers struct {
+	*pairPlace
+	bus [2]string
+}
 
-func newPairedBrokers(dir string) (p pairedBrokers) {
-	for i := range 2 {
-		p.bus[i], p.link[i] = "ipc://"+filepath.Join(dir, fmt.Sprint("bus", i)), "ipc://"+filepath.Join(dir, fmt.Sprint("link", i))
-	}
-	return p
+func newPairedBrokers(t *testing.T) *pairedBrokers {
+	place := newPairPlace(t)
+	return &pairedBrokers{place, place.endpoints("bus")}
 }
 
 // arguments are those of serve that make it one of the brokers.
 func (p *pairedBrokers) arguments(i int) []string {
 	return []string{
-		"--bus", p.bus[i] + "," + p.bus[1-i], "--set", "broker.pair=" + []string{"primary", "backup"}[i],
-		"--set", "broker.pair_bind=" + p.link[i], "--set", "broker.pair_peer=" + p.link[1-i], "--set", "broker.pair_heartbeat=" + killBeat.String(),
+		"--bus", p.bus[i] + "," + p.bus[1-i], "--set", "broker.pair=" + pairRoles[i],
+		"--set", "broker.pair_bind=" + p.links[i], "--set", "broker.pair_peer=" + p.links[1-i], "--set", "broker.pair_heartbeat=" + killBeat.String(),
 	}
 }
 
@@ -47,9 +46,8 @@ func TestBrokerPairKilled(t *testing.T) {
 	if testing.Short() {
 		rounds = 20
 	}
-	dir := t.TempDir()
-	p := newPairedBrokers(dir)
-	k := newBusKill(t, dir, strings.Join(p.bus[:], ","))
+	p := newPairedBrokers(t)
+	k := newBusKill(t, p.dir, strings.Join(p.bus[:], ","))
 	k.add("broker", 2, func(i int) *exec.Cmd { return k.serve("broker", p.arguments(i)...) })
 	k.add("jobs", 2, func(int) *exec.Cmd { return k.serveJobs("--set", "jobs.locked=wait") })
 	k.addUsers()
@@ -80,57 +78,24 @@ func (p *busPart) signal(s syscall.Signal) {
 	}
 }
 
-// brokerMember is one broker of a pair in a process of its own, with what it said last.
-type brokerMember struct {
-	*process
-	mu    sync.Mutex
-	more  *sync.Cond
-	said  brokerPairStatus
-	ended bool
-}
+type brokerMember = pairMember[brokerPairStatus]
 
-func (p *pairedBrokers) start(t *testing.T, i int, dir string, heartbeat time.Duration) *brokerMember {
+func (p *pairedBrokers) start(t *testing.T, i int, heartbeat time.Duration) *brokerMember {
 	t.Helper()
-	m := &brokerMember{process: start(t, append(append([]string{"serve", "--only", "broker", "--json", "--tapes", dir, "--metrics", "",
-		"--set", "broker.life=1h"}, p.arguments(i)...), "--set", "broker.pair_heartbeat="+heartbeat.String())...)}
-	m.more = sync.NewCond(&m.mu)
-	go func() {
-		first := ""
-		for lines := bufio.NewScanner(m.stdout); lines.Scan(); {
-			var line struct {
-				Type string `json:"message_type"`
-				brokerPairStatus
-			}
-			m.mu.Lock()
-			if err := json.Unmarshal(lines.Bytes(), &line); err == nil && line.Type == "broker.pair" {
-				m.said = line.brokerPairStatus
-			}
-			if first == "" {
-				if first = line.Type; first != "serve.serving" {
-					t.Errorf("the first message is %s", first)
-				}
-			}
-			m.more.Broadcast()
-			m.mu.Unlock()
-		}
-		m.mu.Lock()
-		m.ended = true
-		m.more.Broadcast()
-		m.mu.Unlock()
-	}()
-	return m
+	args := append([]string{"serve", "--only", "broker", "--json", "--tapes", p.dir, "--metrics", "", "--set", "broker.life=1h"}, p.arguments(i)...)
+	return startMember[brokerPairStatus](t, p.pairPlace, "broker.pair", append(args, "--set", "broker.pair_heartbeat="+heartbeat.String())...)
 }
 
-// await waits until the broker is in a state, and knows so many workers.
-func (m *brokerMember) await(state string, workers int) {
+// awaitBroker waits until a broker is in a state, and knows so many workers.
+func awaitBroker(m *brokerMember, state string, workers int) {
 	m.t.Helper()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for m.said.State != state || m.said.Workers != workers {
-		if m.ended {
-			m.t.Fatalf("the broker ended before it was %s: %s", state, m.stderr)
-		}
-		m.more.Wait()
+	first := ""
+	m.await(state, func(s brokerPairStatus) bool {
+		first = m.first
+		return s.State == state && s.Workers == workers
+	})
+	if first != "serve.serving" {
+		m.t.Errorf("the first message is %s", first)
 	}
 }
 
@@ -249,19 +214,18 @@ func TestBrokerPairTakesOver(t *testing.T) {
 	}
 	for _, heartbeat := range []time.Duration{100 * time.Millisecond, pairHeartbeat} {
 		t.Run(heartbeat.String(), func(t *testing.T) {
-			dir := t.TempDir()
-			p := newPairedBrokers(dir)
-			members := [2]*brokerMember{p.start(t, 0, dir, heartbeat), p.start(t, 1, dir, heartbeat)}
+			p := newPairedBrokers(t)
+			members := [2]*brokerMember{p.start(t, 0, heartbeat), p.start(t, 1, heartbeat)}
 			o := &pairOnce{done: map[control.Key]int{}}
 			o.run(t, p.bus[:])
-			members[0].await("active", pairWorkers)
+			awaitBroker(members[0], "active", pairWorkers)
 			load := startPairLoad(t, p.bus[:])
 			rng := rand.New(rand.NewPCG(testSeed(t), 0))
 			active := 0
 			var times []time.Duration
 			takeover := func(harm func(*brokerMember)) {
-				members[1-active].await("passive", pairWorkers)
-				members[active].await("active", pairWorkers)
+				awaitBroker(members[1-active], "passive", pairWorkers)
+				awaitBroker(members[active], "active", pairWorkers)
 				time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond) // the moments are the test's input
 				began := time.Now()
 				harm(members[active])
@@ -274,12 +238,12 @@ func TestBrokerPairTakesOver(t *testing.T) {
 					m.signal(syscall.SIGKILL)
 					m.code()
 				})
-				members[1-active] = p.start(t, 1-active, dir, heartbeat)
+				members[1-active] = p.start(t, 1-active, heartbeat)
 			}
 			killed := slices.Clone(times)
 			takeover(func(m *brokerMember) { m.signal(syscall.SIGSTOP) })
 			members[1-active].signal(syscall.SIGCONT)
-			members[1-active].await("passive", pairWorkers) // it yields
+			awaitBroker(members[1-active], "passive", pairWorkers) // it yields
 			load.stop.Store(true)
 			load.lanes.Wait()
 			o.mu.Lock()
@@ -312,14 +276,13 @@ func TestBrokerPairTakesOver(t *testing.T) {
 func TestBrokerPairOfOthers(t *testing.T) {
 	interpreter := pythonWithZMQ(t)
 	const peers = "../../control/majordomo/testdata/"
-	dir := t.TempDir()
-	p := newPairedBrokers(dir)
-	members := [2]*brokerMember{p.start(t, 0, dir, killBeat), p.start(t, 1, dir, killBeat)}
+	p := newPairedBrokers(t)
+	members := [2]*brokerMember{p.start(t, 0, killBeat), p.start(t, 1, killBeat)}
 	for _, bus := range p.bus {
 		startProgram(t, interpreter, peers+"mdp_worker.py", bus, "shout", "2500", "3")
 	}
-	members[0].await("active", 1)
-	members[1].await("passive", 1)
+	awaitBroker(members[0], "active", 1)
+	awaitBroker(members[1], "passive", 1)
 	const count = 100
 	// It begins at the passive one.
 	client := startProgram(t, interpreter, peers+"mdp_pair_client.py", p.bus[1], p.bus[0], "shout", fmt.Sprint(count), "250")
@@ -340,7 +303,7 @@ func TestBrokerPairOfOthers(t *testing.T) {
 	if _, err := fmt.Sscanf(lines.Text(), "moved %d", &moved); err != nil || moved < 2 {
 		t.Errorf("the client ends with %q, want that it went to the other broker twice", lines.Text())
 	}
-	members[1].await("active", 1)
+	awaitBroker(members[1], "active", 1)
 }
 
 func pythonWithZMQ(t *testing.T) string {

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -19,83 +17,6 @@ import (
 	"github.com/tapedeck/tapedeck/lvc"
 	"github.com/tapedeck/tapedeck/wire"
 )
-
-// pairMember is one proxy of a pair in a process of its own, with the state that it
-// said last.
-type pairMember struct {
-	*process
-	board *pairBoard
-	said  lvcPairStatus
-	ended bool
-}
-
-// pairBoard is what the members of a pair say, as it comes.
-type pairBoard struct {
-	mu   sync.Mutex
-	more *sync.Cond
-}
-
-func newPairBoard() *pairBoard {
-	b := &pairBoard{}
-	b.more = sync.NewCond(&b.mu)
-	return b
-}
-
-func (b *pairBoard) startMember(t *testing.T, role, bind, own, peer, plain, dir string) *pairMember {
-	t.Helper()
-	m := &pairMember{board: b, process: start(t, "lvc", "--shards", bind, "--plain", plain, "--json", "--name", role, "--max-bytes", "256MiB",
-		"--pair", role, "--pair-bind", own, "--pair-peer", peer, "--heartbeat", "100ms", "--pair-keep", "3s", "--pair-dir", dir)}
-	go func() {
-		for lines := bufio.NewScanner(m.stdout); lines.Scan(); {
-			var line struct {
-				Type string `json:"message_type"`
-				lvcPairStatus
-			}
-			b.mu.Lock()
-			if err := json.Unmarshal(lines.Bytes(), &line); err == nil && line.Type == "lvc.pair" {
-				m.said = line.lvcPairStatus
-			}
-			b.more.Broadcast()
-			b.mu.Unlock()
-		}
-		b.mu.Lock()
-		m.ended = true
-		b.more.Broadcast()
-		b.mu.Unlock()
-	}()
-	return m
-}
-
-// await waits until the pair's state is as wanted.
-func (m *pairMember) await(what string, wanted func(lvcPairStatus) bool) {
-	m.t.Helper()
-	m.board.mu.Lock()
-	defer m.board.mu.Unlock()
-	for !wanted(m.said) {
-		if m.ended {
-			m.t.Fatalf("the proxy ended before it was %s: %s", what, m.stderr)
-		}
-		m.board.more.Wait()
-	}
-}
-
-// turn waits until one of two is active and the other one can take over, and returns
-// which one it is. On a busy machine that may be another than it was.
-func (b *pairBoard) turn(two [2]*pairMember, ready func(lvcPairStatus) bool) (active int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for {
-		for i, m := range two {
-			if m.ended {
-				m.t.Fatalf("a proxy ended: %s", m.stderr)
-			}
-			if m.said.State == "active" && ready(two[1-i].said) {
-				return i
-			}
-		}
-		b.more.Wait()
-	}
-}
 
 // pairReader is a client of both proxies: it drops what comes twice, by epoch, shard
 // and sequence, and takes note of what is missing.
@@ -196,13 +117,11 @@ func (r *pairReader) take(h *wire.Plain) {
 // pairRun is a pair of proxies in processes of their own, a player, and readers that
 // are connected to both proxies.
 type pairRun struct {
+	*pairPlace
 	t        *testing.T
-	dir      string
 	bind     string
-	links    [2]string
 	plains   [2]string
-	board    *pairBoard
-	members  [2]*pairMember
+	members  [2]*pairMember[lvcPairStatus]
 	all      []*pairReader
 	reading  sync.WaitGroup
 	play     *process
@@ -212,11 +131,8 @@ type pairRun struct {
 // startPair starts both proxies, active and passive.
 func startPair(t *testing.T) *pairRun {
 	t.Helper()
-	p := &pairRun{t: t, dir: t.TempDir(), board: newPairBoard()}
-	p.bind = "ipc://" + filepath.Join(p.dir, "s")
-	for i := range 2 {
-		p.links[i], p.plains[i] = "ipc://"+filepath.Join(p.dir, fmt.Sprint("link", i)), "ipc://"+filepath.Join(p.dir, fmt.Sprint("plain", i))
-	}
+	p := &pairRun{t: t, pairPlace: newPairPlace(t)}
+	p.bind, p.plains = "ipc://"+filepath.Join(p.dir, "s"), p.endpoints("plain")
 	p.begin(0)
 	p.begin(1)
 	p.members[0].await("active", func(s lvcPairStatus) bool { return s.State == "active" })
@@ -227,18 +143,20 @@ func startPair(t *testing.T) *pairRun {
 // begin starts one of the two.
 func (p *pairRun) begin(i int) {
 	p.t.Helper()
-	state := filepath.Join(p.dir, fmt.Sprint("state", i))
-	if err := os.MkdirAll(state, 0o700); err != nil {
-		p.t.Fatal(err)
-	}
-	p.members[i] = p.board.startMember(p.t, []string{"primary", "backup"}[i], p.bind, p.links[i], p.links[1-i], p.plains[i], state)
+	args := []string{"lvc", "--shards", p.bind, "--plain", p.plains[i], "--json", "--name", pairRoles[i], "--max-bytes", "256MiB", "--heartbeat", "100ms", "--pair-keep", "3s"}
+	p.members[i] = startMember[lvcPairStatus](p.t, p.pairPlace, "lvc.pair", append(args, p.flags(p.t, i)...)...)
 }
 
 // connected reports whether all readers are.
 func (p *pairRun) connected(s lvcPairStatus) bool { return s.Readers == len(p.all)+p.outsider }
 
-// ready reports whether a proxy can take over.
-func (p *pairRun) ready(s lvcPairStatus) bool { return s.Ready && p.connected(s) }
+// turn waits until one of the two is active and the other one can take over.
+func (p *pairRun) turn() (active int) {
+	p.t.Helper()
+	return awaitTurn(p.members, func(active, passive lvcPairStatus) bool {
+		return active.State == "active" && passive.Ready && p.connected(passive)
+	})
+}
 
 // playTo has readers connect, and records played at a rate, a second, until finish.
 func (p *pairRun) playTo(readers, rate int) {
@@ -280,7 +198,7 @@ func (p *pairRun) newRecords(after time.Time) func() []time.Duration {
 // finish ends the stream, and holds every reader to have all of it once.
 func (p *pairRun) finish() {
 	p.t.Helper()
-	p.board.turn(p.members, p.connected)
+	awaitTurn(p.members, func(active, passive lvcPairStatus) bool { return active.State == "active" && p.connected(passive) })
 	p.play.signal(syscall.SIGINT)
 	p.play.end()
 	p.reading.Wait()
@@ -316,7 +234,7 @@ func TestPairKilled(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	var times []time.Duration
 	for range kills {
-		active := p.board.turn(p.members, p.ready)
+		active := p.turn()
 		time.Sleep(time.Duration(rnd.IntN(200)) * time.Millisecond) // the moments are the test's input
 		killed := time.Now()
 		took := p.newRecords(killed.Add(10 * time.Millisecond))
@@ -338,11 +256,9 @@ func TestPairStopped(t *testing.T) {
 	p := startPair(t)
 	p.playTo(5, 5_000)
 	for range 2 {
-		active := p.board.turn(p.members, p.ready)
+		active := p.turn()
 		one, other := p.members[active], p.members[1-active]
-		p.board.mu.Lock()
-		before := one.said
-		p.board.mu.Unlock()
+		before := one.state()
 		took := p.newRecords(time.Now().Add(10 * time.Millisecond))
 		one.signal(syscall.SIGSTOP)
 		took()

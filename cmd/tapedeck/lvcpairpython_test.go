@@ -25,7 +25,7 @@ func TestPairPython(t *testing.T) {
 	p.outsider = 1
 	p.playTo(1, 2_000)
 	for range 2 {
-		active := p.board.turn(p.members, p.ready)
+		active := p.turn()
 		took := p.newRecords(time.Now().Add(10 * time.Millisecond))
 		p.members[active].signal(os.Kill)
 		p.members[active].code()

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -23,103 +21,34 @@ import (
 	"github.com/tapedeck/tapedeck/wire"
 )
 
-// deckMember is one player of a pair in a process of its own, with the state that it
-// said last.
-type deckMember struct {
-	*process
-	mu    sync.Mutex
-	more  *sync.Cond
-	said  deckPairStatus
-	ended bool
-	read  chan struct{} // closed when its standard output is through
-}
+type deckMember = pairMember[deckPairStatus]
 
 // deckPairAt is where the players of a pair are.
 type deckPairAt struct {
-	dir, tape string
-	links     [2]string
-	shards    [2]string
-	args      []string // further ones
+	*pairPlace
+	tape   string
+	shards [2]string
+	args   []string // further ones
 }
 
 func newDeckPairAt(t *testing.T, tape string, args ...string) *deckPairAt {
-	p := &deckPairAt{dir: t.TempDir(), tape: tape, args: args}
-	for i := range 2 {
-		p.links[i] = "ipc://" + filepath.Join(p.dir, fmt.Sprint("link", i))
-		p.shards[i] = "ipc://" + filepath.Join(p.dir, fmt.Sprint("s", i, "-{shard}"))
-	}
+	p := &deckPairAt{pairPlace: newPairPlace(t), tape: tape, args: args}
+	p.shards = p.endpoints("s-{shard}-")
 	return p
 }
 
 // start starts one of the two.
 func (p *deckPairAt) start(t *testing.T, i int) *deckMember {
 	t.Helper()
-	state := filepath.Join(p.dir, fmt.Sprint("state", i))
-	if err := os.MkdirAll(state, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	args := append([]string{"play", p.tape, "--bind", p.shards[i], "--json", "--pair", []string{"primary", "backup"}[i],
-		"--pair-bind", p.links[i], "--pair-peer", p.links[1-i], "--pair-follow", p.shards[1-i], "--pair-dir", state}, p.args...)
-	m := &deckMember{process: start(t, args...), read: make(chan struct{})}
-	m.more = sync.NewCond(&m.mu)
-	go func() {
-		defer close(m.read)
-		for lines := bufio.NewScanner(m.stdout); lines.Scan(); {
-			var line struct {
-				Type string `json:"message_type"`
-				deckPairStatus
-			}
-			m.mu.Lock()
-			if err := json.Unmarshal(lines.Bytes(), &line); err == nil && line.Type == "play.pair" {
-				m.said = line.deckPairStatus
-			}
-			m.more.Broadcast()
-			m.mu.Unlock()
-		}
-		m.mu.Lock()
-		m.ended = true
-		m.more.Broadcast()
-		m.mu.Unlock()
-	}()
-	return m
-}
-
-// await waits until the pair's state is as wanted.
-func (m *deckMember) await(what string, wanted func(deckPairStatus) bool) {
-	m.t.Helper()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for !wanted(m.said) {
-		if m.ended {
-			m.t.Fatalf("the player ended before it was %s, with %+v: %s", what, m.said, m.stderr)
-		}
-		m.more.Wait()
-	}
-}
-
-// state is what it said last, and whether it has ended.
-func (m *deckMember) state() (deckPairStatus, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.said, m.ended
+	args := slices.Concat([]string{"play", p.tape, "--bind", p.shards[i], "--json", "--pair-follow", p.shards[1-i]}, p.flags(t, i), p.args)
+	return startMember[deckPairStatus](t, p.pairPlace, "play.pair", args...)
 }
 
 // readyPair waits until one of a pair is ready to take over, with so many readers, and
-// returns the other one's number. On a machine that is busy they may have changed places.
-func readyPair(t *testing.T, members [2]*deckMember, readers int) (active int) {
-	t.Helper()
-	for {
-		for i, m := range members {
-			s, ended := m.state()
-			if ended {
-				t.Fatalf("member %d ended before one of them was ready, with %+v: %s", i, s, m.stderr)
-			}
-			if s.Ready && s.Readers == readers {
-				return 1 - i
-			}
-		}
-		<-time.After(time.Millisecond)
-	}
+// returns the other one's number.
+func readyPair(members [2]*deckMember, readers int) (active int) {
+	members[0].t.Helper()
+	return awaitTurn(members, func(_, passive deckPairStatus) bool { return passive.Ready && passive.Readers == readers })
 }
 
 // deckFollower is a subscriber of both players. It holds every record against the tape.
@@ -297,7 +226,7 @@ func TestDeckPairKilled(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 0))
 			var times []time.Duration
 			for range c.kills {
-				active := readyPair(t, members, c.readers)
+				active := readyPair(members, c.readers)
 				time.Sleep(time.Duration(rnd.IntN(300)) * time.Millisecond) // the moments are the test's input
 				killed := time.Now()
 				took := make([]chan struct{}, len(readers))
@@ -341,7 +270,7 @@ func TestDeckPairStops(t *testing.T) {
 	place := newDeckPairAt(t, src, "--speed", "1x", "--wait", "4", "--heartbeat", "100ms")
 	members := [2]*deckMember{place.start(t, 0), place.start(t, 1)}
 	readers := readDecks(t, place, 2, 4, checksums(t, src, replay.Config{}), 0)
-	active := readyPair(t, members, 4)
+	active := readyPair(members, 4)
 	first, other := members[active], members[1-active]
 	first.signal(syscall.SIGSTOP)
 	other.await("active", func(s deckPairStatus) bool { return s.State == "active" })
@@ -399,7 +328,7 @@ func TestDeckPairLoops(t *testing.T) {
 	place := newDeckPairAt(t, src, "--speed", "1x", "--loop", "3", "--wait", "3", "--topics", "SYN.A000")
 	members := [2]*deckMember{place.start(t, 0), place.start(t, 1)}
 	readers := readDecks(t, place, 1, 3, checksums(t, src, replay.Config{Passes: 3, Topics: []string{"SYN.A000"}}), 0)
-	active := readyPair(t, members, 3)
+	active := readyPair(members, 3)
 	for total := len(readers[0].want[0]); readers[0].has() < total/2; {
 		<-time.After(time.Millisecond)
 	}
@@ -431,7 +360,7 @@ func TestDeckPairRecorded(t *testing.T) {
 		start(t, append([]string{"record", "-o", plain}, stream...)...),
 		start(t, append([]string{"record", "-o", healed, "--resync", refills[0] + "," + refills[1]}, stream...)...),
 	}
-	active := readyPair(t, members, 2)
+	active := readyPair(members, 2)
 	time.Sleep(time.Duration(rand.IntN(300)) * time.Millisecond) // the moment is the test's input
 	members[active].signal(os.Kill)
 	for i, r := range recorders {
