@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,9 +13,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/control/binarystar"
 	"github.com/tapedeck/tapedeck/metrics"
-	"github.com/tapedeck/tapedeck/replay"
 	"github.com/tapedeck/tapedeck/shard"
-	"github.com/tapedeck/tapedeck/subscriber"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -73,14 +68,6 @@ type deckTurn struct {
 	active bool
 	Epoch  uint64 `json:"pair_epoch"`
 	Reason string `json:"reason"`
-}
-
-// deckHalf is the player and the publisher that stand by, or play.
-type deckHalf struct {
-	*playing
-	follower *replay.Follower
-	refused  chan error
-	at       []string // where its shards are bound, also once its publisher is closed
 }
 
 var (
@@ -154,24 +141,18 @@ func (p *deckPair) latest() deckTurn {
 func (p *deckPair) half(ctx context.Context, dirs []string, shown *metricsService) (err error) {
 	f := p.flags
 	readers := newAudience(p.out, f.readers)
-	h := &deckHalf{refused: make(chan error, 1)}
-	if h.playing, err = f.open(dirs, p.out, readers.squawk, nil); err != nil {
+	h, err := f.openHalf(dirs, p.out, readers.squawk, nil)
+	if err != nil {
 		return err
 	}
 	defer func() {
 		p.current.Store(nil)
 		err = errors.Join(err, h.close())
 	}()
-	h.at = h.pub.Endpoints()
 	if f.at == nil {
 		f.at = h.at
 		f.pair.warnOfOnePath(p.out, f.at)
 	}
-	ids, err := h.tapes.ids()
-	if err != nil {
-		return err
-	}
-	h.follower = replay.NewFollower(h.player, ids, func(err error) { h.refused <- err })
 	p.current.Store(h)
 	stop := p.watch(ctx)
 	defer stop()
@@ -190,10 +171,7 @@ func (p *deckPair) standBy(ctx context.Context, h *deckHalf) error {
 	if err != nil {
 		return usagef("--pair-follow: %v", err)
 	}
-	sub, err := subscriber.New(subscriber.Config{
-		Endpoints: endpoints, Watch: true, Follow: true,
-		Warn: func(_ int, err error) { p.out.remark("warning: %v", err) },
-	}, h.follower)
+	sub, err := h.follow(endpoints, p.out)
 	if err != nil {
 		return err
 	}
@@ -237,23 +215,7 @@ func (p *deckPair) standBy(ctx context.Context, h *deckHalf) error {
 // lead goes on with the other one's stream, or begins one.
 func (p *deckPair) lead(ctx context.Context, h *deckHalf, readers *audience, shown *metricsService) error {
 	turn := p.latest()
-	h.pub.SetPairEpoch(turn.Epoch)
-	standings, err := h.pub.Standings()
-	if err != nil {
-		return err
-	}
-	list := make([]replay.Standing, len(standings))
-	for i, s := range standings {
-		list[i] = replay.Standing{Shard: s.Shard, Epoch: s.Epoch, Next: s.Next}
-	}
-	err = h.follower.TakeOver(ctx, list, p.flags.pair.back, p.flags.live)
-	if errors.Is(err, replay.ErrUnheard) {
-		err = h.pub.TakeOver(ctx, wire.SessionStart{}, 0, nil)
-	}
-	if err != nil {
-		return err
-	}
-	if err := h.serve(); err != nil {
+	if err := h.takeOver(ctx, turn.Epoch, p.flags.pair.back, p.flags.live); err != nil {
 		return err
 	}
 	p.saidActive(turn)
@@ -268,7 +230,7 @@ func (p *deckPair) lead(ctx context.Context, h *deckHalf, readers *audience, sho
 		defer close(done)
 		p.heed(ctx, cancel, h, turn.Epoch)
 	}()
-	err = p.flags.perform(ctx, p.out, h.playing, readers, shown, func() bool {
+	err := p.flags.perform(ctx, p.out, h.playing, readers, shown, func() bool {
 		// Who yields has no say in the end, though it may have been called again since.
 		return !errors.Is(context.Cause(ctx), errYield) && p.alone()
 	})
@@ -338,34 +300,6 @@ func (p *deckPair) mayLead(ctx context.Context) error {
 		return fmt.Errorf("what it plays was not heard at %s", p.flags.pair.follow)
 	}
 	return greets(ctx, h.at[0])
-}
-
-// greetWait is how long a voter's way to its own endpoint may take.
-const greetWait = time.Second
-
-// greets connects to an endpoint and sees the beginning of a ZMTP greeting.
-func greets(ctx context.Context, endpoint string) error {
-	network, address, _ := strings.Cut(strings.Replace(endpoint, "://0.0.0.0:", "://127.0.0.1:", 1), "://")
-	if network == "ipc" {
-		network = "unix"
-	}
-	ctx, cancel := context.WithTimeout(ctx, greetWait)
-	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, network, address)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-	var signature [10]byte
-	if _, err = io.ReadFull(conn, signature[:]); err != nil {
-		return fmt.Errorf("no greeting from %s: %w", endpoint, err)
-	}
-	if signature[0] != 0xff || signature[9] != 0x7f {
-		return fmt.Errorf("no greeting of ZMTP from %s: %x", endpoint, signature)
-	}
-	return nil
 }
 
 // deckPairStatus is how a pair fares, with what a passive player knows of the other one.
