@@ -28,8 +28,7 @@ type fact struct {
 // independent reader found. Our event times are the feed's own: those of definitions
 // lie minutes before their capture, the others milliseconds.
 func TestFile(t *testing.T) {
-	var want fact
-	pcaptest.Facts(t, testdata.Path(t, "MANIFEST.json"), file, &want)
+	want := testdata.Facts[fact](t, file)
 	b := content(t)
 	if sure := Format.Detect(b[:min(len(b), feed.HeadSize)]); sure < 85 {
 		t.Errorf("Detect = %d", sure)

@@ -31,8 +31,7 @@ var merged = map[string]int{oldFile: 10_273, newFile: 102}
 func TestFiles(t *testing.T) {
 	for _, file := range []string{oldFile, newFile} {
 		t.Run(file, func(t *testing.T) {
-			var want fact
-			pcaptest.Facts(t, testdata.Path(t, "MANIFEST.json"), file, &want)
+			want := testdata.Facts[fact](t, file)
 			b := content(t, file)
 			if sure := Format.Detect(b[:min(len(b), feed.HeadSize)]); sure < 90 {
 				t.Errorf("Detect = %d", sure)

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"os"
-	"path/filepath"
+	"path"
 	"testing"
 	"time"
 
@@ -33,17 +33,9 @@ type fact struct {
 
 func facts(t *testing.T) map[string]fact {
 	t.Helper()
-	text, err := os.ReadFile(testdata.Path(t, "MANIFEST.json"))
-	must(t, err)
-	// Other formats' facts have other shapes under the same names.
-	var raw []json.RawMessage
-	must(t, json.Unmarshal(text, &raw))
 	list := map[string]fact{}
-	for _, r := range raw {
-		var f fact
-		if json.Unmarshal(r, &f) == nil && filepath.Dir(f.File) == "csv" {
-			list[f.File] = f
-		}
+	for _, f := range testdata.Manifest[fact](t, func(file string) bool { return path.Dir(file) == "csv" }) {
+		list[f.File] = f
 	}
 	return list
 }
@@ -96,7 +88,7 @@ func TestFiles(t *testing.T) {
 		t.Errorf("the manifest has %d files, this test %d", len(all), len(tests))
 	}
 	for _, tt := range tests {
-		t.Run(filepath.Base(tt.file), func(t *testing.T) {
+		t.Run(path.Base(tt.file), func(t *testing.T) {
 			fact := all[tt.file].Facts
 			in, err := feed.OpenInput(t.Context(), testdata.Path(t, tt.file))
 			must(t, err)

@@ -28,8 +28,7 @@ type fact struct {
 // independent reader found. Our first event time is that of the first datagram with
 // messages; the first of all is a heartbeat.
 func TestFile(t *testing.T) {
-	var want fact
-	pcaptest.Facts(t, testdata.Path(t, "MANIFEST.json"), file, &want)
+	want := testdata.Facts[fact](t, file)
 	b := content(t)
 	if sure := Format.Detect(b[:min(len(b), feed.HeadSize)]); sure < 75 {
 		t.Errorf("Detect = %d", sure)

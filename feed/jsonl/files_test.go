@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
-	"os"
 	"path"
 	"strconv"
 	"testing"
@@ -33,23 +32,11 @@ type fact struct {
 
 func facts(t *testing.T) fact {
 	t.Helper()
-	text, err := os.ReadFile(testdata.Path(t, "MANIFEST.json"))
-	must(t, err)
-	// Other formats' facts have other shapes under the same names.
-	var raw []json.RawMessage
-	must(t, json.Unmarshal(text, &raw))
-	var found fact
-	for _, r := range raw {
-		var f struct{ File string }
-		must(t, json.Unmarshal(r, &f))
-		if path.Dir(f.File) == "jsonl-binance" {
-			if found.File != "" {
-				t.Fatal("the manifest has more files than this test")
-			}
-			must(t, json.Unmarshal(r, &found))
-		}
+	found := testdata.Manifest[fact](t, func(file string) bool { return path.Dir(file) == "jsonl-binance" })
+	if len(found) > 1 {
+		t.Fatal("the manifest has more files than this test")
 	}
-	return found
+	return found[0]
 }
 
 func content(t testing.TB) []byte {

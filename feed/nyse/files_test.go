@@ -27,8 +27,7 @@ type fact struct {
 // independent reader found. Our event times are source times where there are any:
 // this capture replays a day 22 days before it was sent.
 func TestFile(t *testing.T) {
-	var want fact
-	pcaptest.Facts(t, testdata.Path(t, "MANIFEST.json"), file, &want)
+	want := testdata.Facts[fact](t, file)
 	b := content(t)
 	if sure := Format.Detect(b[:min(len(b), feed.HeadSize)]); sure < 90 {
 		t.Errorf("Detect = %d", sure)

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -20,20 +19,13 @@ import (
 // facts returns how many rows the data's manifest says each file has.
 func facts(t *testing.T) map[string]int {
 	t.Helper()
-	text, err := os.ReadFile(testdata.Path(t, "MANIFEST.json"))
-	must(t, err)
-	// Other formats' facts have other shapes under the same names.
-	var raw []json.RawMessage
-	must(t, json.Unmarshal(text, &raw))
+	type fact struct {
+		File  string
+		Facts struct{ Rows int }
+	}
 	list := map[string]int{}
-	for _, r := range raw {
-		var f struct {
-			File  string
-			Facts struct{ Rows int }
-		}
-		if json.Unmarshal(r, &f) == nil && path.Dir(f.File) == "parquet" {
-			list[f.File] = f.Facts.Rows
-		}
+	for _, f := range testdata.Manifest[fact](t, func(file string) bool { return path.Dir(file) == "parquet" }) {
+		list[f.File] = f.Facts.Rows
 	}
 	return list
 }

@@ -1,8 +1,6 @@
 package pcap
 
 import (
-	"encoding/json"
-	"os"
 	"strings"
 	"testing"
 
@@ -45,31 +43,5 @@ type fact struct {
 // facts returns what the manifest says about the captures, or skips the test.
 func facts(t testing.TB) []fact {
 	t.Helper()
-	b, err := os.ReadFile(testdata.Path(t, "MANIFEST.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []json.RawMessage
-	if err := json.Unmarshal(b, &all); err != nil {
-		t.Fatal(err)
-	}
-	var out []fact
-	for _, raw := range all {
-		var name struct{ File string }
-		if err := json.Unmarshal(raw, &name); err != nil {
-			t.Fatal(err)
-		}
-		if !strings.Contains(name.File, ".pcap") {
-			continue
-		}
-		var f fact
-		if err := json.Unmarshal(raw, &f); err != nil {
-			t.Fatalf("%s: %v", name.File, err)
-		}
-		out = append(out, f)
-	}
-	if len(out) == 0 {
-		t.Fatal("the manifest names no captures")
-	}
-	return out
+	return testdata.Manifest[fact](t, func(file string) bool { return strings.Contains(file, ".pcap") })
 }

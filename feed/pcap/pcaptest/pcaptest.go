@@ -5,11 +5,9 @@ package pcaptest
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"io"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"testing"
 
@@ -103,32 +101,6 @@ func Fields(t testing.TB, f feed.Format, r *Record) map[string]any {
 		m[f.Name] = f.Value
 	}
 	return m
-}
-
-// Facts reads into facts what the manifest says about one file: the value under
-// its key "facts".
-func Facts(t testing.TB, manifest, file string, facts any) {
-	t.Helper()
-	b, err := os.ReadFile(manifest)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []struct {
-		File  string
-		Facts json.RawMessage
-	}
-	if err := json.Unmarshal(b, &all); err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range all {
-		if f.File == file {
-			if err := json.Unmarshal(f.Facts, facts); err != nil {
-				t.Fatal(err)
-			}
-			return
-		}
-	}
-	t.Fatalf("the manifest does not name %s", file)
 }
 
 // Notes returns what a source remarks on its input.
