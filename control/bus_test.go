@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/control/majordomo"
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 )
 
 // beat is the heartbeat of the tests; nobody is silent for too long unless a broker
@@ -23,20 +23,7 @@ func broker(t *testing.T, endpoint string) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return background(t, b.Run, b.Close)
-}
-
-// background runs a thing until stop is called.
-func background(t *testing.T, run func(context.Context) error, shut func() error) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- run(ctx) }()
-	return sync.OnceFunc(func() {
-		cancel()
-		if err := errors.Join(<-ended, shut()); err != nil {
-			t.Error(err)
-		}
-	})
+	return zsocktest.Background(t, b.Run, b.Close)
 }
 
 // TestOnceWhileBrokersComeAndGo: clients give commands over a bus whose broker is
@@ -57,7 +44,7 @@ func TestOnceWhileBrokersComeAndGo(t *testing.T) {
 		mu.Unlock()
 		if args.N%7 == 0 {
 			told := s.Counters().Pending // work that takes longer than a request waits
-			until(func() bool { return s.Counters().Pending > told })
+			zsocktest.Until(func() bool { return s.Counters().Pending > told })
 		}
 		done <- struct{}{}
 		return map[string]string{"of": fmt.Sprint(r.Client, args.N)}, nil
@@ -70,7 +57,7 @@ func TestOnceWhileBrokersComeAndGo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stops = append(stops, background(t, w.Run, func() error { return nil }))
+		stops = append(stops, zsocktest.Background(t, w.Run, func() error { return nil }))
 	}
 	var all sync.WaitGroup
 	for range clients {

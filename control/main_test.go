@@ -71,12 +71,3 @@ func counter(n *int, repeat bool) Command {
 		return map[string]int{"n": *n}, nil
 	}}
 }
-
-// until waits for a condition that other goroutines bring about.
-func until(cond func() bool) {
-	again := time.NewTicker(time.Millisecond)
-	defer again.Stop()
-	for !cond() {
-		<-again.C
-	}
-}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 )
 
 func TestRepeatIsDoneOnce(t *testing.T) {
@@ -64,7 +66,7 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	<-begun
 	wantCode(t, ask(t, s, request(1, 1, "slow", `{"other":1}`)), Refused)
-	until(func() bool { return s.Counters().Joined == 19 })
+	zsocktest.Until(func() bool { return s.Counters().Joined == 19 })
 	close(end)
 	all.Wait()
 	for _, r := range replies {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/control"
 	"github.com/tapedeck/tapedeck/control/majordomo"
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 )
 
 // pairedBrokers are where two brokers are.
@@ -274,7 +275,7 @@ func TestBrokerPairTakesOver(t *testing.T) {
 // hear nothing from the passive one, and go by their timeout; the worker of each broker
 // is another one.
 func TestBrokerPairOfOthers(t *testing.T) {
-	interpreter := pythonWithZMQ(t)
+	interpreter := zsocktest.Python(t)
 	const peers = "../../control/majordomo/testdata/"
 	p := newPairedBrokers(t)
 	members := [2]*brokerMember{p.start(t, 0, killBeat), p.start(t, 1, killBeat)}
@@ -304,15 +305,4 @@ func TestBrokerPairOfOthers(t *testing.T) {
 		t.Errorf("the client ends with %q, want that it went to the other broker twice", lines.Text())
 	}
 	awaitBroker(members[1], "active", 1)
-}
-
-func pythonWithZMQ(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"python3", "/usr/bin/python3"} {
-		if exec.Command(name, "-c", "import zmq").Run() == nil {
-			return name
-		}
-	}
-	t.Skip("no python3 with zmq: install python3-zmq to run peers in another language")
-	return ""
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"reflect"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/tapedeck/tapedeck/control"
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 	"github.com/tapedeck/tapedeck/resync/chp"
 )
 
@@ -175,15 +175,7 @@ func TestStatusFits(t *testing.T) {
 // TestPythonDeck runs examples/python/deck.py against the services: a client in
 // another language, written from the page.
 func TestPythonDeck(t *testing.T) {
-	interpreter := ""
-	for _, name := range []string{"python3", "/usr/bin/python3"} {
-		if interpreter == "" && exec.Command(name, "-c", "import zmq").Run() == nil {
-			interpreter = name
-		}
-	}
-	if interpreter == "" {
-		t.Skip("no python3 with zmq: install python3-zmq to run the example")
-	}
+	interpreter := zsocktest.Python(t)
 	f := newFakeServe(t)
 	run := func(args ...string) (states []control.DeckResult, code int, stderr string) {
 		p := startProgram(t, interpreter, append([]string{"../../examples/python/deck.py", "--bus", f.bus, "--play", "0"}, args...)...)

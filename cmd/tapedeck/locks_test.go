@@ -6,13 +6,13 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 	"github.com/tapedeck/tapedeck/keys"
 	"github.com/tapedeck/tapedeck/wire"
 )
@@ -308,20 +308,18 @@ func TestKeysPlain(t *testing.T) {
 // pythonIsRefused has a client in another language find out: where there is one.
 func pythonIsRefused(t *testing.T, r *keyring, lvc *process, plain string) {
 	t.Helper()
-	for _, interpreter := range []string{"python3", "/usr/bin/python3"} {
-		if exec.Command(interpreter, "-c", "import zmq, tomllib; assert zmq.has('curve')").Run() != nil {
-			continue
-		}
-		for topics, want := range map[string]string{"SYN.A0001": "joined", "SYN.A0003": "no right"} {
-			p := startProgram(t, interpreter, "../../examples/python/plain_subscriber.py", plain, "--topics", topics,
-				"--timeout", "600", "--key", r.file("partner.key"), "--server-key", r.file("deck.pub"))
-			p.awaits(want)
-			p.signal(os.Interrupt)
-			_, _ = p.end()
-		}
+	interpreter, ok := zsocktest.FindPython("import zmq, tomllib; assert zmq.has('curve')")
+	if !ok {
+		t.Log("no python3 with zmq, CURVE and tomllib: the clients are ours alone")
 		return
 	}
-	t.Log("no python3 with zmq, CURVE and tomllib: the clients are ours alone")
+	for topics, want := range map[string]string{"SYN.A0001": "joined", "SYN.A0003": "no right"} {
+		p := startProgram(t, interpreter, "../../examples/python/plain_subscriber.py", plain, "--topics", topics,
+			"--timeout", "600", "--key", r.file("partner.key"), "--server-key", r.file("deck.pub"))
+		p.awaits(want)
+		p.signal(os.Interrupt)
+		_, _ = p.end()
+	}
 }
 
 // TestKeysBus: on the bus, who may read looks, who has control commands, a stranger gets

@@ -8,12 +8,14 @@ import (
 	"os/exec"
 	"testing"
 	"time"
+
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 )
 
 // TestPairPython: a client in another language, written from docs/WIRE.md alone, reads
 // both of a pair, of which the active one is killed, and has every record once.
 func TestPairPython(t *testing.T) {
-	python := pythonWithZMQ(t)
+	python := zsocktest.Python(t)
 	p := startPair(t)
 	cmd := exec.Command(python, "../../examples/python/pair_subscriber.py", p.plains[0], p.plains[1])
 	var out bytes.Buffer

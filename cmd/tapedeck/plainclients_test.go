@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 )
 
 // foreign is a plain client that has nothing of ours, in a process of its own.
@@ -46,17 +48,15 @@ func plainClients(t *testing.T) map[string]func(endpoint, prefix string) *foreig
 			return &foreign{startProgram(t, program, args...), prefix}
 		},
 	}
-	for _, interpreter := range []string{"python3", "/usr/bin/python3"} {
-		if exec.Command(interpreter, "-c", "import zmq").Run() != nil {
-			continue
-		}
-		clients["python"] = func(endpoint, prefix string) *foreign {
-			return &foreign{startProgram(t, interpreter, "../../examples/python/plain_subscriber.py", endpoint,
-				"--topics", prefix, "--timeout", "600"), prefix}
-		}
+	interpreter, ok := zsocktest.FindPython("import zmq")
+	if !ok {
+		t.Log("no python3 with zmq: the clients are in C alone; install python3-zmq for both")
 		return clients
 	}
-	t.Log("no python3 with zmq: the clients are in C alone; install python3-zmq for both")
+	clients["python"] = func(endpoint, prefix string) *foreign {
+		return &foreign{startProgram(t, interpreter, "../../examples/python/plain_subscriber.py", endpoint,
+			"--topics", prefix, "--timeout", "600"), prefix}
+	}
 	return clients
 }
 

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -339,7 +340,7 @@ func TestBadConfig(t *testing.T) {
 // TestPythonPeer: a server written from the pattern's description, in both roles. Ours
 // comes second, so it is the other one that is active where it is the primary.
 func TestPythonPeer(t *testing.T) {
-	python := pythonWithZMQ(t)
+	python := zsocktest.Python(t)
 	for role, theirs := range map[Role]string{Primary: "backup", Backup: "primary"} {
 		t.Run("with "+theirs, func(t *testing.T) {
 			at := endpoints(t)
@@ -428,14 +429,4 @@ func (p *pythonPeer) askUntil(t *testing.T, state string) {
 		case <-time.After(time.Millisecond):
 		}
 	}
-}
-
-func pythonWithZMQ(t *testing.T) string {
-	for _, name := range []string{"python3", "/usr/bin/python3"} {
-		if exec.Command(name, "-c", "import zmq").Run() == nil {
-			return name
-		}
-	}
-	t.Skip("no python3 with zmq: install python3-zmq to run a pair with a peer in another language")
-	return ""
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -211,7 +213,7 @@ func TestBadConfig(t *testing.T) {
 // TestPythonServers: servers of the three models, written from the pattern's
 // description, each beside one that is not there.
 func TestPythonServers(t *testing.T) {
-	python := pythonWithZMQ(t)
+	python := zsocktest.Python(t)
 	for _, tc := range []struct {
 		model    string
 		strategy Strategy
@@ -232,7 +234,7 @@ func TestPythonServers(t *testing.T) {
 
 // TestPythonClient: a client of the Freelance Protocol at our server.
 func TestPythonClient(t *testing.T) {
-	python := pythonWithZMQ(t)
+	python := zsocktest.Python(t)
 	at := endpoint(t, "server")
 	startServer(t, at, func(_ context.Context, m [][]byte) [][]byte { return append([][]byte{[]byte("re")}, m...) })
 	cmd := exec.Command(python, "testdata/client.py", at, "3")
@@ -274,14 +276,4 @@ func startProcess(t *testing.T, cmd *exec.Cmd, in io.Closer) {
 			t.Error(err)
 		}
 	})
-}
-
-func pythonWithZMQ(t *testing.T) string {
-	for _, name := range []string{"python3", "/usr/bin/python3"} {
-		if exec.Command(name, "-c", "import zmq").Run() == nil {
-			return name
-		}
-	}
-	t.Skip("no python3 with zmq: install python3-zmq to try servers and clients in another language")
-	return ""
 }

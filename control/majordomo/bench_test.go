@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 )
 
 func reflectHandler(_ context.Context, request [][]byte) Reply { return Reply{Frames: request} }
@@ -29,7 +30,7 @@ func BenchmarkPipelined(b *testing.B) {
 	for _, workers := range []string{"inproc", "tcp"} {
 		for _, k := range []struct{ concurrency, prefetch int }{{1, 256}, {2, 256}, {64, 1}} {
 			b.Run(fmt.Sprintf("workers=%s/concurrency=%d/prefetch=%d", workers, k.concurrency, k.prefetch), func(b *testing.B) {
-				ctx := newContext(b)
+				ctx := zsocktest.NewContext(b)
 				broker, _ := runBroker(b, BrokerConfig{Context: ctx, Endpoints: []string{"tcp://127.0.0.1:*", "inproc://bus"}, Heartbeat: time.Second})
 				at := broker.Endpoints()
 				worker := at[1]
@@ -40,7 +41,7 @@ func BenchmarkPipelined(b *testing.B) {
 					Endpoints: []string{worker}, Context: ctx, Handler: reflectHandler,
 					Concurrency: k.concurrency, Prefetch: k.prefetch, Heartbeat: time.Second,
 				})
-				until(func() bool { return broker.State().Workers == k.concurrency })
+				zsocktest.Until(func() bool { return broker.State().Workers == k.concurrency })
 				pipeline(b, at[0], body, outstanding).of(b, bare)
 			})
 		}
@@ -92,7 +93,7 @@ func pipeline(b *testing.B, endpoint string, body [][]byte, outstanding int) fig
 // bareClient sends the frames that a client's requests have, as many at a time, and
 // takes in what comes back.
 func bareClient(b *testing.B, endpoint string, body []byte, outstanding int) figures {
-	s, err := newContext(b).NewSocket(zsock.DEALER, zsock.SocketConfig{SendQueue: -1, ReceiveQueue: -1, RecvTimeout: zsock.Forever})
+	s, err := zsocktest.NewContext(b).NewSocket(zsock.DEALER, zsock.SocketConfig{SendQueue: -1, ReceiveQueue: -1, RecvTimeout: zsock.Forever})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func bareClient(b *testing.B, endpoint string, body []byte, outstanding int) fig
 
 // bareEcho is a ROUTER that sends back what it gets, in batches as the broker does.
 func bareEcho(b *testing.B, endpoint string) string {
-	ctx := newContext(b)
+	ctx := zsocktest.NewContext(b)
 	s, err := ctx.NewSocket(zsock.ROUTER, zsock.SocketConfig{SendQueue: 10_000, ReceiveQueue: 10_000})
 	if err != nil {
 		b.Fatal(err)
@@ -176,7 +177,7 @@ func bareEcho(b *testing.B, endpoint string) string {
 		}
 		return nil
 	}
-	background(b, run, func() error { return errors.Join(w.Close(), s.Close()) })
+	zsocktest.Background(b, run, func() error { return errors.Join(w.Close(), s.Close()) })
 	return at
 }
 

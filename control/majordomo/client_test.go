@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 )
 
 // answers counts how often each of many requests was answered, and with what.
@@ -55,7 +56,7 @@ func TestClientPipelines(t *testing.T) {
 	b, _ := runBroker(t, BrokerConfig{})
 	runWorker(t, WorkerConfig{Endpoints: b.Endpoints(), Handler: echo("w"), Concurrency: 4})
 	runWorker(t, WorkerConfig{Endpoints: b.Endpoints(), Handler: echo("v"), Prefetch: 16, Concurrency: 2})
-	until(func() bool { return b.State().Workers == 6 })
+	zsocktest.Until(func() bool { return b.State().Workers == 6 })
 	c := newClient(t, ClientConfig{Endpoints: b.Endpoints()})
 	a := answers{t: t}
 	a.ask(c, "echo", 5000)
@@ -72,7 +73,7 @@ func TestClientPipelines(t *testing.T) {
 		})
 	}
 	all.Wait()
-	until(func() bool { return c.Counters().Answered == 6000 })
+	zsocktest.Until(func() bool { return c.Counters().Answered == 6000 })
 	if n := c.Counters(); n.Answered != 6000 || n.Sent != 6000 || n.GivenUp+n.Late+n.Mismatched+n.Malformed != 0 {
 		t.Errorf("%+v", n)
 	}
@@ -98,12 +99,12 @@ func TestBrokerRestart(t *testing.T) {
 	c := newClient(t, ClientConfig{Endpoints: []string{endpoint}, Outstanding: n})
 	a := answers{t: t}
 	a.ask(c, "echo", n)
-	until(func() bool { return handled.Load() == 4 && c.Counters().Sent == n })
+	zsocktest.Until(func() bool { return handled.Load() == 4 && c.Counters().Sent == n })
 	k.kill()
 	startBroker(t, endpoint)
 	close(gate)
 	a.wait()
-	until(func() bool { return c.Counters().Answered == n })
+	zsocktest.Until(func() bool { return c.Counters().Answered == n })
 	if got := c.Counters(); got.Answered != n || got.GivenUp != 0 || got.Resent == 0 || got.Unanswered != 0 {
 		t.Errorf("%+v", got)
 	}
@@ -128,7 +129,7 @@ func TestBrokerFlaps(t *testing.T) {
 		k = startBroker(t, endpoint)
 		a.wait()
 	}
-	until(func() bool { return c.Counters().Answered == 5000 })
+	zsocktest.Until(func() bool { return c.Counters().Answered == 5000 })
 	if got := c.Counters(); got.GivenUp != 0 {
 		t.Errorf("%+v", got)
 	}
@@ -136,14 +137,14 @@ func TestBrokerFlaps(t *testing.T) {
 
 // TestSilentBroker: a broker that says nothing is left for another one.
 func TestSilentBroker(t *testing.T) {
-	ctx := newContext(t)
-	silent := newRaw(t, ctx, zsock.ROUTER)
+	ctx := zsocktest.NewContext(t)
+	silent := zsocktest.NewPeer(t, ctx, zsock.ROUTER)
 	b, _ := runBroker(t, BrokerConfig{})
 	runWorker(t, WorkerConfig{Endpoints: b.Endpoints(), Handler: echo("w")})
-	endpoints := append([]string{silent.bind("tcp://127.0.0.1:*")}, b.Endpoints()...)
+	endpoints := append([]string{silent.Bind("tcp://127.0.0.1:*")}, b.Endpoints()...)
 	c := newClient(t, ClientConfig{Endpoints: endpoints, Timeout: beat, Tries: 1_000_000, BackoffMax: 2 * beat})
 	ask(t, c, "echo", []string{"x"}, "w", "x")
-	until(func() bool { n := c.Counters(); return n.Unanswered > 0 && n.Answered == 1 })
+	zsocktest.Until(func() bool { n := c.Counters(); return n.Unanswered > 0 && n.Answered == 1 })
 }
 
 // TestClientIsToldWhy: what a broker says is in the error.
@@ -159,7 +160,7 @@ func TestClientIsToldWhy(t *testing.T) {
 	if !errors.As(err, &u) || u.Tries != 1 || !u.For(ReasonTooLarge) {
 		t.Errorf("got %+v", err)
 	}
-	until(func() bool { n := c.Counters(); return n.GivenUp == 2 && n.Failed == 3 && n.Sent == 3 })
+	zsocktest.Until(func() bool { n := c.Counters(); return n.GivenUp == 2 && n.Failed == 3 && n.Sent == 3 })
 }
 
 // TestNobodyThere: no broker is there at all.
@@ -170,7 +171,7 @@ func TestNobodyThere(t *testing.T) {
 	if !errors.As(err, &u) || u.Tries != 2 || len(u.Endpoints) != 0 || !u.For("timeout") {
 		t.Errorf("got %+v", err)
 	}
-	until(func() bool { n := c.Counters(); return n.Sent == 0 && n.Unanswered == 2 })
+	zsocktest.Until(func() bool { n := c.Counters(); return n.Sent == 0 && n.Unanswered == 2 })
 }
 
 // TestRequestEndsWithItsContext, waiting for room or for its reply.
@@ -203,7 +204,7 @@ func TestRequestEndsWithItsContext(t *testing.T) {
 	}
 	close(gate)
 	ask(t, c, "echo", nil, "") // and there is room again; no frame is one empty frame
-	until(func() bool { return c.Counters().Late == 1 })
+	zsocktest.Until(func() bool { return c.Counters().Late == 1 })
 }
 
 // TestClose: what is outstanding ends, and what comes after it.
@@ -275,10 +276,10 @@ func TestBadRequests(t *testing.T) {
 
 // forgetful is a worker of others that gives no number back: [re:<body>].
 func forgetful(t *testing.T, ctx *zsock.Context, endpoint string) {
-	w := newRaw(t, ctx, zsock.DEALER)
-	w.connect(endpoint)
-	w.send("", "MDPW01", "\x01", "forgetful")
-	waiter, err := zsock.NewWaiter(w.s)
+	w := zsocktest.NewPeer(t, ctx, zsock.DEALER)
+	w.Connect(endpoint)
+	w.Send("", "MDPW01", "\x01", "forgetful")
+	waiter, err := zsock.NewWaiter(w.Socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,32 +295,32 @@ func forgetful(t *testing.T, ctx *zsock.Context, endpoint string) {
 			if len(ready) == 0 {
 				continue
 			}
-			m := w.recv()
+			m := w.Recv()
 			if m[2] == "\x02" {
-				w.send("", "MDPW01", "\x03", m[3], "", m[len(m)-1])
+				w.Send("", "MDPW01", "\x03", m[3], "", m[len(m)-1])
 			}
 		}
 		return nil
 	}
-	background(t, run, waiter.Close)
+	zsocktest.Background(t, run, waiter.Close)
 }
 
 // TestWorkersWithoutNumbers: replies that carry none are to the right requests all
 // the same, with one in hand and with many, at several workers.
 func TestWorkersWithoutNumbers(t *testing.T) {
-	ctx := newContext(t)
+	ctx := zsocktest.NewContext(t)
 	b, _ := runBroker(t, BrokerConfig{})
 	for range 3 {
 		forgetful(t, ctx, b.Endpoints()[0])
 	}
 	runWorker(t, WorkerConfig{Endpoints: b.Endpoints(), Handler: echo("w")})
-	until(func() bool { return b.State().Workers == 4 })
+	zsocktest.Until(func() bool { return b.State().Workers == 4 })
 
 	one := newClient(t, ClientConfig{Endpoints: b.Endpoints()})
 	for range 3 {
 		ask(t, one, "forgetful", []string{"x"}, "x")
 	}
-	until(func() bool { n := one.Counters(); return n.Mismatched == 0 && n.Sent == 3 && n.Answered == 3 })
+	zsocktest.Until(func() bool { n := one.Counters(); return n.Mismatched == 0 && n.Sent == 3 && n.Answered == 3 })
 	many := newClient(t, ClientConfig{Endpoints: b.Endpoints()})
 	forgotten, numbered := answers{t: t}, answers{t: t}
 	numbered.ask(many, "echo", 100)
@@ -331,37 +332,37 @@ func TestWorkersWithoutNumbers(t *testing.T) {
 	plain := answers{t: t}
 	plain.ask(named, "forgetful", 100)
 	plain.wait()
-	until(func() bool { n := named.Counters(); return n.Sent == 100 && n.Answered == 100 && n.Late == 0 })
+	zsocktest.Until(func() bool { n := named.Counters(); return n.Sent == 100 && n.Answered == 100 && n.Late == 0 })
 }
 
 // TestLateReplyMeetsNobody: the reply to a request that was given up, of a worker
 // that gives no number back, is not taken for the one to the next request.
 func TestLateReplyMeetsNobody(t *testing.T) {
-	ctx := newContext(t)
-	r := newRaw(t, ctx, zsock.ROUTER)
-	c := newClient(t, ClientConfig{Endpoints: []string{r.bind("tcp://127.0.0.1:*")}, Plain: []string{"plain"}})
+	ctx := zsocktest.NewContext(t)
+	r := zsocktest.NewPeer(t, ctx, zsock.ROUTER)
+	c := newClient(t, ClientConfig{Endpoints: []string{r.Bind("tcp://127.0.0.1:*")}, Plain: []string{"plain"}})
 	for _, service := range []string{"plain", "not known to be"} {
 		giveUp, cancel := context.WithCancel(t.Context())
 		first := make(chan error, 1)
 		c.Go(giveUp, service, byteFrames([]string{"1"}), func(_ [][]byte, err error) { first <- err })
-		one := r.recv()
+		one := r.Recv()
 		cancel()
 		if err := <-first; !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
 		second := make(chan string, 1)
 		c.Go(t.Context(), service, byteFrames([]string{"2"}), func(reply [][]byte, err error) { second <- fmt.Sprintf("%q %v", reply, err) })
-		two := r.recv()
-		r.send(one[0], "", "MDPC01", service, "to 1")
+		two := r.Recv()
+		r.Send(one[0], "", "MDPC01", service, "to 1")
 		if service != "plain" {
-			two = r.recv() // again, for nobody could say what the reply was to
+			two = r.Recv() // again, for nobody could say what the reply was to
 		}
-		r.send(two[0], "", "MDPC01", service, "to 2")
+		r.Send(two[0], "", "MDPC01", service, "to 2")
 		if got := <-second; got != `["to 2"] <nil>` {
 			t.Errorf("%s: got %s", service, got)
 		}
 	}
-	until(func() bool { n := c.Counters(); return n.Mismatched == 1 && n.Answered == 2 })
+	zsocktest.Until(func() bool { n := c.Counters(); return n.Mismatched == 1 && n.Answered == 2 })
 }
 
 // TestOutstandingIsBounded: requests wait for room, and none is lost.
@@ -379,7 +380,7 @@ func TestOutstandingIsBounded(t *testing.T) {
 		a.ask(c, "echo", 100)
 		close(asked)
 	}()
-	until(func() bool { return b.State().Open == 10 })
+	zsocktest.Until(func() bool { return b.State().Open == 10 })
 	select {
 	case <-asked:
 		t.Error("all were taken in")
@@ -395,7 +396,7 @@ func TestOutstandingIsBounded(t *testing.T) {
 
 // TestInprocBrokerRestart: without connections that tell, by a timeout.
 func TestInprocBrokerRestart(t *testing.T) {
-	ctx := newContext(t)
+	ctx := zsocktest.NewContext(t)
 	cfg := BrokerConfig{Endpoints: []string{"inproc://bus"}, Context: ctx}
 	_, stop := runBroker(t, cfg)
 	runWorker(t, WorkerConfig{Endpoints: cfg.Endpoints, Context: ctx, Handler: echo("w"), Liveness: 5})

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 )
 
 // lockedTo is a context whose sockets know a server, with a name there.
@@ -61,7 +62,7 @@ func TestMay(t *testing.T) {
 	at := b.Endpoints()
 	outside, _ := lockedTo(t, public)
 	runWorker(t, WorkerConfig{Endpoints: at[:1], Context: outside, Handler: echo("w")})
-	until(func() bool { return b.State().Workers == 1 })
+	zsocktest.Until(func() bool { return b.State().Workers == 1 })
 	client := func(user string) *Client {
 		next.Store(user)
 		own, _ := lockedTo(t, public)
@@ -89,7 +90,7 @@ func TestMay(t *testing.T) {
 	next.Store("viewer")
 	other, _ := lockedTo(t, public)
 	runWorker(t, WorkerConfig{Endpoints: at[:1], Context: other, Service: "other", Handler: echo("x")})
-	until(func() bool { return b.Counters().NoRight > before })
+	zsocktest.Until(func() bool { return b.Counters().NoRight > before })
 	if st := b.State(); st.Workers != 1 {
 		t.Errorf("a viewer works: %+v", st)
 	}

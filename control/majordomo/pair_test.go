@@ -12,6 +12,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/control/pirate"
 	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 )
 
 // twoBrokers are a pair, of which a test says which one is active.
@@ -82,7 +83,7 @@ func TestPairMoves(t *testing.T) {
 		p.move()
 		a.wait()
 	}
-	until(func() bool { return c.Counters().Answered == 5000 })
+	zsocktest.Until(func() bool { return c.Counters().Answered == 5000 })
 	if n := c.Counters(); n.GivenUp+n.Unanswered+n.Silent != 0 || n.Moved == 0 {
 		t.Errorf("%+v", n)
 	}
@@ -106,17 +107,17 @@ func TestPairTakesOver(t *testing.T) {
 		order = append(order, string(r[0]))
 		return Reply{Frames: [][]byte{slices.Clone(r[0])}}
 	}})
-	until(func() bool { return p.brokers[0].State().Workers == 1 && p.brokers[1].State().Workers == 1 })
+	zsocktest.Until(func() bool { return p.brokers[0].State().Workers == 1 && p.brokers[1].State().Workers == 1 })
 	c := newClient(t, ClientConfig{Endpoints: p.endpoints})
 	a := answers{t: t}
 	a.ask(c, "echo", 100)
-	until(func() bool { return p.brokers[0].State().Open == 100 })
+	zsocktest.Until(func() bool { return p.brokers[0].State().Open == 100 })
 	p.active.Store(-1)
 	p.stop[0]()
 	votes := p.votes[1].Load()
-	until(func() bool { return p.votes[1].Load() > votes+3 })
+	zsocktest.Until(func() bool { return p.votes[1].Load() > votes+3 })
 	p.active.Store(1)
-	until(func() bool { return p.brokers[1].State().Open == 100 })
+	zsocktest.Until(func() bool { return p.brokers[1].State().Open == 100 })
 	close(gate)
 	a.wait()
 	mu.Lock()
@@ -145,7 +146,7 @@ func TestPairRefuses(t *testing.T) {
 			t.Errorf("%d endpoints: got %v", len(endpoints), err)
 		}
 	}
-	until(func() bool {
+	zsocktest.Until(func() bool {
 		c := newClient(t, ClientConfig{Endpoints: p.endpoints, Timeout: 2 * lookFor, Tries: 2})
 		_, _ = c.Request(t.Context(), "echo", []byte("x"))
 		return p.votes[0].Load() > 0 && p.votes[1].Load() > 0
@@ -168,19 +169,19 @@ func TestLocalIsNoWitness(t *testing.T) {
 // TestLookIsNoVote: whoever looks which of two brokers is the active one says so, and has a
 // vote only when it has been refused, and there was time for the other one.
 func TestLookIsNoVote(t *testing.T) {
-	ctx := newContext(t)
-	r := newRaw(t, ctx, zsock.ROUTER)
-	at := r.bind("tcp://127.0.0.1:*")
+	ctx := zsocktest.NewContext(t)
+	r := zsocktest.NewPeer(t, ctx, zsock.ROUTER)
+	at := r.Bind("tcp://127.0.0.1:*")
 	c := newClient(t, ClientConfig{Endpoints: []string{at, "ipc://" + t.TempDir() + "/nobody"}})
 	began := time.Now()
 	c.Go(t.Context(), "echo", nil, func([][]byte, error) {})
 	looks := 0
-	for m := r.recv(); len(m) == 6; m = r.recv() {
+	for m := r.Recv(); len(m) == 6; m = r.Recv() {
 		if m[3] != ServicePing || m[5] != "look" {
 			t.Fatalf("got %q", m)
 		}
 		looks++
-		r.send(m[0], "", "MDPC01", ServicePing, string(pirate.AppendNumber(nil, 0, true)), string(ReasonPassive))
+		r.Send(m[0], "", "MDPC01", ServicePing, string(pirate.AppendNumber(nil, 0, true)), string(ReasonPassive))
 	}
 	if took := time.Since(began); looks == 0 || took < lookFor {
 		t.Errorf("it gives its vote after %v, having looked %d times", took, looks)
@@ -188,13 +189,13 @@ func TestLookIsNoVote(t *testing.T) {
 }
 
 // frozen is a broker that says that it is there, takes requests, and says nothing more.
-func frozen(t *testing.T, r *raw, frozen chan<- struct{}) {
-	ping := r.recv()
-	for ; ping[3] != ServicePing; ping = r.recv() {
+func frozen(t *testing.T, r *zsocktest.Peer, frozen chan<- struct{}) {
+	ping := r.Recv()
+	for ; ping[3] != ServicePing; ping = r.Recv() {
 		t.Errorf("the first word is %q", ping)
 	}
-	r.send(ping[0], "", "MDPC01", ServicePing, "200")
-	for r.recv()[3] == ServicePing {
+	r.Send(ping[0], "", "MDPC01", ServicePing, "200")
+	for r.Recv()[3] == ServicePing {
 	}
 	close(frozen)
 }
@@ -202,13 +203,13 @@ func frozen(t *testing.T, r *raw, frozen chan<- struct{}) {
 // TestPairFreezes: a broker that stops with its connections standing is left when it has
 // been silent for two heartbeats, however long requests may take.
 func TestPairFreezes(t *testing.T) {
-	ctx := newContext(t)
-	r := newRaw(t, ctx, zsock.ROUTER)
-	at := r.bind("tcp://127.0.0.1:*")
+	ctx := zsocktest.NewContext(t)
+	r := zsocktest.NewPeer(t, ctx, zsock.ROUTER)
+	at := r.Bind("tcp://127.0.0.1:*")
 	var active atomic.Bool
 	b, _ := runBroker(t, BrokerConfig{Accept: func(bool) bool { return active.Load() }})
 	runWorker(t, WorkerConfig{Endpoints: b.Endpoints(), Handler: echo("w")})
-	until(func() bool { return b.State().Workers == 1 })
+	zsocktest.Until(func() bool { return b.State().Workers == 1 })
 	c := newClient(t, ClientConfig{Endpoints: []string{at, b.Endpoints()[0]}, Heartbeat: beat, Timeout: patient})
 	stopped := make(chan struct{})
 	go frozen(t, r, stopped)
@@ -236,10 +237,10 @@ func TestSlowServiceIsNoSilence(t *testing.T) {
 	a := answers{t: t}
 	a.ask(c, "echo", 1)
 	own := p.brokers[0].Counters().Own
-	until(func() bool { return p.brokers[0].Counters().Own > own+3 }) // it was asked whether it is there
+	zsocktest.Until(func() bool { return p.brokers[0].Counters().Own > own+3 }) // it was asked whether it is there
 	close(o.passed)
 	a.wait()
-	until(func() bool { return c.Counters().Answered == 1 })
+	zsocktest.Until(func() bool { return c.Counters().Answered == 1 })
 	// On a machine that stands still the request may have gone again, to the same broker.
 	if n, at := c.Counters(), p.brokers[0].Counters(); n.Unanswered != 0 || n.Moved != 0 || at.Requests != 1 || at.Answered != 1 {
 		t.Errorf("%+v; the broker: %+v", n, at)
@@ -250,9 +251,9 @@ func TestSlowServiceIsNoSilence(t *testing.T) {
 // as ever; the first one that is there comes first.
 func TestBrokersOfOthers(t *testing.T) {
 	for name, answer := range map[string]bool{"says that it is not there": true, "says nothing": false} {
-		ctx := newContext(t)
-		r := newRaw(t, ctx, zsock.ROUTER)
-		at := r.bind("tcp://127.0.0.1:*")
+		ctx := zsocktest.NewContext(t)
+		r := zsocktest.NewPeer(t, ctx, zsock.ROUTER)
+		at := r.Bind("tcp://127.0.0.1:*")
 		c := newClient(t, ClientConfig{Endpoints: []string{at, "ipc://" + t.TempDir() + "/nobody"}, Heartbeat: beat})
 		done := make(chan error, 1)
 		c.Go(t.Context(), "echo", byteFrames([]string{"x"}), func(reply [][]byte, err error) {
@@ -262,17 +263,17 @@ func TestBrokersOfOthers(t *testing.T) {
 			done <- err
 		})
 		for {
-			m := r.recv()
+			m := r.Recv()
 			if m[3] == ServicePing {
 				if _, _, ok := pirate.ParseNumber([]byte(m[4])); !ok || len(m) > 6 {
 					t.Errorf("a ping is %q", m)
 				}
 				if answer {
-					r.send(m[0], "", "MDPC01", ServicePing, "501")
+					r.Send(m[0], "", "MDPC01", ServicePing, "501")
 				}
 				continue
 			}
-			r.send(m[0], "", "MDPC01", m[3], m[4], "y")
+			r.Send(m[0], "", "MDPC01", m[3], m[4], "y")
 			break
 		}
 		if err := <-done; err != nil {

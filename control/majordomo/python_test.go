@@ -8,20 +8,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-)
 
-// python returns an interpreter that has pyzmq. Debian's python3-zmq belongs to
-// Debian's own.
-func python(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"python3", "/usr/bin/python3"} {
-		if exec.Command(name, "-c", "import zmq").Run() == nil {
-			return name
-		}
-	}
-	t.Skip("no python3 with zmq: install python3-zmq to run peers in another language")
-	return ""
-}
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
+)
 
 // startPython runs one of the peers in testdata until the test ends, and returns
 // what it prints.
@@ -52,7 +41,7 @@ func startPython(t *testing.T, interpreter, peer string, args ...any) *bufio.Sca
 
 // TestPythonClient: a client of others, our broker and our worker.
 func TestPythonClient(t *testing.T) {
-	interpreter := python(t)
+	interpreter := zsocktest.Python(t)
 	b, _ := runBroker(t, BrokerConfig{})
 	runWorker(t, WorkerConfig{Endpoints: b.Endpoints(), Handler: echo("w"), Concurrency: 2})
 	for _, args := range [][]any{{b.Endpoints()[0], "echo", 20}, {b.Endpoints()[0], "echo", 200, "--dealer"}} {
@@ -95,12 +84,12 @@ func shout(t *testing.T, endpoint string, cfg ClientConfig) {
 
 // TestPythonWorker: our client, our broker and workers of others.
 func TestPythonWorker(t *testing.T) {
-	interpreter := python(t)
+	interpreter := zsocktest.Python(t)
 	b, _ := runBroker(t, BrokerConfig{})
 	for range 2 {
 		startPython(t, interpreter, "mdp_worker.py", b.Endpoints()[0], "shout", beat.Milliseconds(), liveness)
 	}
-	until(func() bool { return b.State().Workers == 2 })
+	zsocktest.Until(func() bool { return b.State().Workers == 2 })
 	shout(t, b.Endpoints()[0], ClientConfig{})
 	shout(t, b.Endpoints()[0], ClientConfig{Plain: []string{"shout"}})
 }
@@ -108,7 +97,7 @@ func TestPythonWorker(t *testing.T) {
 // TestPythonWorkerComesAgain: a worker of others finds a broker that was started
 // anew.
 func TestPythonWorkerComesAgain(t *testing.T) {
-	interpreter := python(t)
+	interpreter := zsocktest.Python(t)
 	endpoint := "ipc://" + t.TempDir() + "/bus"
 	k := startBroker(t, endpoint)
 	startPython(t, interpreter, "mdp_worker.py", endpoint, "shout", beat.Milliseconds(), 5)
@@ -121,7 +110,7 @@ func TestPythonWorkerComesAgain(t *testing.T) {
 
 // TestPythonBroker: our client and our worker at a broker of others.
 func TestPythonBroker(t *testing.T) {
-	interpreter := python(t)
+	interpreter := zsocktest.Python(t)
 	lines := startPython(t, interpreter, "mdp_broker.py", beat.Milliseconds(), liveness)
 	if !lines.Scan() {
 		t.Fatal("the broker said nothing")
@@ -134,15 +123,15 @@ func TestPythonBroker(t *testing.T) {
 		reply, err := c.Request(t.Context(), "mmi.service", []byte("echo"))
 		return err == nil && string(reply[0]) == code
 	}
-	until(func() bool { return found("200") })
+	zsocktest.Until(func() bool { return found("200") })
 	a := answers{t: t}
 	a.ask(c, "echo", 500)
 	a.wait()
 	startPython(t, interpreter, "mdp_worker.py", endpoint, "shout", beat.Milliseconds(), liveness)
 	shout(t, endpoint, ClientConfig{})
-	until(func() bool { return w.Counters().Requests == 500 })
+	zsocktest.Until(func() bool { return w.Counters().Requests == 500 })
 	stop()
-	until(func() bool { return found("404") })
+	zsocktest.Until(func() bool { return found("404") })
 	if n := w.Counters(); n.Dismissed != 0 || n.Lost != 0 || n.Malformed != 0 {
 		t.Errorf("%+v", n)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/control/pirate"
 	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 )
 
 // TestWorkerEveryPair: every state that a registration can be in meets every event.
@@ -136,20 +137,20 @@ func TestWorkerBacksOff(t *testing.T) {
 // TestWorkerBeatsAtWork: so the broker does not take it for dead, however long the
 // handler takes.
 func TestWorkerBeatsAtWork(t *testing.T) {
-	ctx := newContext(t)
-	r := newRaw(t, ctx, zsock.ROUTER)
+	ctx := zsocktest.NewContext(t)
+	r := zsocktest.NewPeer(t, ctx, zsock.ROUTER)
 	gate := make(chan struct{})
-	runWorker(t, WorkerConfig{Endpoints: []string{r.bind("tcp://127.0.0.1:*")}, Handler: func(context.Context, [][]byte) Reply {
+	runWorker(t, WorkerConfig{Endpoints: []string{r.Bind("tcp://127.0.0.1:*")}, Handler: func(context.Context, [][]byte) Reply {
 		<-gate
 		return Reply{}
 	}})
-	id := r.recv()[0]
-	r.send(id, "", "MDPW01", "\x02", "c", "", "x")
+	id := r.Recv()[0]
+	r.Send(id, "", "MDPW01", "\x02", "c", "", "x")
 	for range 5 {
-		r.want(r.recv(), id, "", "MDPW01", "\x04")
+		r.Want(r.Recv(), id, "", "MDPW01", "\x04")
 	}
 	close(gate)
-	r.want(r.recvWork(1), id, "", "MDPW01", "\x03", "c", "", "")
+	r.Want(recvWork(r, 1), id, "", "MDPW01", "\x03", "c", "", "")
 }
 
 // TestWorkerThatTakesTooLong: its context ends, it does not look alive any more, and
@@ -162,18 +163,18 @@ func TestWorkerThatTakesTooLong(t *testing.T) {
 		<-gate
 		return Reply{}
 	}})
-	until(func() bool { return b.State().Workers == 1 })
+	zsocktest.Until(func() bool { return b.State().Workers == 1 })
 	c := newClient(t, ClientConfig{Endpoints: b.Endpoints()})
 	reply := make(chan string, 1)
 	c.Go(t.Context(), "echo", byteFrames([]string{"x"}), func(f [][]byte, err error) { reply <- fmt.Sprintf("%q %v", f, err) })
-	until(func() bool { return stuck.Counters().Requests == 1 })
+	zsocktest.Until(func() bool { return stuck.Counters().Requests == 1 })
 	runWorker(t, WorkerConfig{Endpoints: b.Endpoints(), Handler: echo("w")})
 	if got := <-reply; got != `["w" "x"] <nil>` {
 		t.Errorf("got %s", got)
 	}
 	close(gate)
-	until(func() bool { return stuck.Counters().Overdue == 1 && b.Counters().Late == 1 })
-	until(func() bool { return b.State().Workers == 2 })
+	zsocktest.Until(func() bool { return stuck.Counters().Overdue == 1 && b.Counters().Late == 1 })
+	zsocktest.Until(func() bool { return b.State().Workers == 2 })
 	if n := b.Counters(); n.Requeued != 1 || n.Expired != 1 {
 		t.Errorf("%+v", n)
 	}
@@ -188,7 +189,7 @@ func TestConcurrency(t *testing.T) {
 		<-gate
 		return Reply{}
 	}})
-	until(func() bool { return b.State().Workers == 3 })
+	zsocktest.Until(func() bool { return b.State().Workers == 3 })
 	c := newClient(t, ClientConfig{Endpoints: b.Endpoints()})
 	ended := make(chan error, 4)
 	for range 4 {
@@ -207,7 +208,7 @@ func TestConcurrency(t *testing.T) {
 		}
 	}
 	stop()
-	until(func() bool { return b.State().Workers == 0 })
+	zsocktest.Until(func() bool { return b.State().Workers == 0 })
 	if n := b.Counters(); n.Left != 3 {
 		t.Errorf("%+v", n)
 	}
@@ -227,13 +228,13 @@ func TestPrefetchedRequests(t *testing.T) {
 		<-step
 		return Reply{}
 	}})
-	until(func() bool { return b.State().Workers == 1 })
+	zsocktest.Until(func() bool { return b.State().Workers == 1 })
 	c := newClient(t, ClientConfig{Endpoints: b.Endpoints()})
 	ended := make(chan error, 6)
 	for range 6 {
 		c.Go(t.Context(), "echo", nil, func(_ [][]byte, err error) { ended <- err })
 	}
-	until(func() bool { s := b.State(); return s.Open == 6 && s.Waiting == 2 && at.Load() == 1 })
+	zsocktest.Until(func() bool { s := b.State(); return s.Open == 6 && s.Waiting == 2 && at.Load() == 1 })
 	step <- struct{}{}
 	step <- struct{}{}
 	for range 2 { // though the third one is at work
@@ -241,7 +242,7 @@ func TestPrefetchedRequests(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	until(func() bool { return at.Load() == 3 })
+	zsocktest.Until(func() bool { return at.Load() == 3 })
 	close(step)
 	for range 4 {
 		if err := <-ended; err != nil {
@@ -263,11 +264,11 @@ func TestWorkerStops(t *testing.T) {
 		<-gate
 		return Reply{Frames: [][]byte{[]byte("done")}}
 	}})
-	until(func() bool { return b.State().Workers == 1 })
+	zsocktest.Until(func() bool { return b.State().Workers == 1 })
 	c := newClient(t, ClientConfig{Endpoints: b.Endpoints()})
 	reply := make(chan string, 1)
 	c.Go(t.Context(), "echo", nil, func(f [][]byte, err error) { reply <- fmt.Sprintf("%q %v", f, err) })
-	until(func() bool { return w.Counters().Requests == 1 })
+	zsocktest.Until(func() bool { return w.Counters().Requests == 1 })
 	stopped := make(chan struct{})
 	go func() { stop(); close(stopped) }()
 	close(gate)
@@ -275,7 +276,7 @@ func TestWorkerStops(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	<-stopped
-	until(func() bool { return b.State().Workers == 0 })
+	zsocktest.Until(func() bool { return b.State().Workers == 0 })
 	if n := b.Counters(); n.Left != 1 || n.Expired != 0 {
 		t.Errorf("%+v", n)
 	}
@@ -289,11 +290,11 @@ func TestStopDoesNotWaitForEver(t *testing.T) {
 		<-ctx.Done()
 		return Reply{}
 	}})
-	until(func() bool { return b.State().Workers == 1 })
+	zsocktest.Until(func() bool { return b.State().Workers == 1 })
 	c := newClient(t, ClientConfig{Endpoints: b.Endpoints()})
 	ended := make(chan error, 1)
 	c.Go(t.Context(), "echo", nil, func(_ [][]byte, err error) { ended <- err })
-	until(func() bool { return w.Counters().Requests == 1 })
+	zsocktest.Until(func() bool { return w.Counters().Requests == 1 })
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
@@ -303,11 +304,11 @@ func TestStopDoesNotWaitForEver(t *testing.T) {
 // TestWorkerAtAllBrokers: it is at all that there are, whoever falls silent or stops, and
 // does no more at once than it is to.
 func TestWorkerAtAllBrokers(t *testing.T) {
-	ctx := newContext(t)
-	silent := newRaw(t, ctx, zsock.ROUTER)
+	ctx := zsocktest.NewContext(t)
+	silent := zsocktest.NewPeer(t, ctx, zsock.ROUTER)
 	one, stop := runBroker(t, BrokerConfig{})
 	two, _ := runBroker(t, BrokerConfig{})
-	endpoints := append([]string{silent.bind("tcp://127.0.0.1:*")}, append(one.Endpoints(), two.Endpoints()...)...)
+	endpoints := append([]string{silent.Bind("tcp://127.0.0.1:*")}, append(one.Endpoints(), two.Endpoints()...)...)
 	var mu sync.Mutex
 	now, most := 0, 0
 	atOnce := func(more int) {
@@ -323,13 +324,13 @@ func TestWorkerAtAllBrokers(t *testing.T) {
 		<-gate
 		return Reply{Frames: [][]byte{slices.Clone(r[0])}}
 	}})
-	until(func() bool { return one.State().Workers == 2 && two.State().Workers == 2 && w.Counters().Lost >= 2 })
+	zsocktest.Until(func() bool { return one.State().Workers == 2 && two.State().Workers == 2 && w.Counters().Lost >= 2 })
 	a := answers{t: t}
 	a.ask(newClient(t, ClientConfig{Endpoints: one.Endpoints()}), "echo", 10)
 	b := answers{t: t}
 	b.ask(newClient(t, ClientConfig{Endpoints: two.Endpoints()}), "echo", 10)
-	until(func() bool { return one.State().Services[0].Busy == 2 && two.State().Services[0].Busy == 2 })
-	until(func() bool {
+	zsocktest.Until(func() bool { return one.State().Services[0].Busy == 2 && two.State().Services[0].Busy == 2 })
+	zsocktest.Until(func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return now == 2
@@ -353,7 +354,7 @@ func TestReplies(t *testing.T) {
 	runWorker(t, WorkerConfig{Endpoints: b.Endpoints(), Handler: func(_ context.Context, r [][]byte) Reply {
 		return Reply{Frames: r, Release: func() { released.Add(1) }}
 	}})
-	until(func() bool { return b.State().Workers == 1 })
+	zsocktest.Until(func() bool { return b.State().Workers == 1 })
 	c := newClient(t, ClientConfig{Endpoints: b.Endpoints()})
 	sizes := []int{0, 1, 1000, 1 << 20, 10 << 20}
 	for _, size := range sizes {

@@ -3,16 +3,14 @@ package pirate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
-	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 )
 
 // TestMain runs the tests, and fails if a goroutine outlives them. The test
@@ -31,63 +29,21 @@ const (
 	liveness = 1_000_000
 )
 
-// clock is a queue's time: it stands still but where the test lets it go on, so
-// that a queue finds nobody silent, and no request too old, by accident.
-type clock struct {
-	at    atomic.Int64
-	freed atomic.Pointer[time.Time]
-}
-
-func (k *clock) now() time.Duration {
-	at := time.Duration(k.at.Load())
-	if freed := k.freed.Load(); freed != nil {
-		at += time.Since(*freed)
-	}
-	return at
-}
-
-// pass lets time go on, in steps that the queue does not take for a standstill of
-// its own, until something has happened.
-func (k *clock) pass(cond func() bool) {
-	until(func() bool {
-		if cond() {
-			return true
-		}
-		k.at.Add(int64(beat / 4))
-		return false
-	})
-}
-
-func newContext(t testing.TB) *zsock.Context {
-	t.Helper()
-	ctx, err := zsock.NewContext(zsock.NoCPU)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := ctx.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return ctx
-}
-
 // runQueue runs a queue until the test ends or stop is called.
 func runQueue(t testing.TB, cfg QueueConfig) (q *Queue, stop func()) {
 	t.Helper()
 	q = openQueue(t, cfg)
-	return q, background(t, q.Run, q.Close)
+	return q, zsocktest.Background(t, q.Run, q.Close)
 }
 
 // runQueueBy is runQueue with a clock.
-func runQueueBy(t testing.TB, k *clock, cfg QueueConfig) *Queue {
+func runQueueBy(t testing.TB, k *zsocktest.Clock, cfg QueueConfig) *Queue {
 	t.Helper()
 	q := openQueue(t, cfg)
-	q.now = k.now
-	background(t, q.Run, q.Close)
+	q.now = k.Now
+	zsocktest.Background(t, q.Run, q.Close)
 	t.Cleanup(func() { // the queue gives those at work a while to end
-		now := time.Now()
-		k.freed.Store(&now)
+		k.Free()
 	})
 	return q
 }
@@ -99,7 +55,7 @@ func openQueue(t testing.TB, cfg QueueConfig) (q *Queue) {
 	var err error
 	// The ports of a queue that starts again may have become somebody's wildcard
 	// meanwhile, for as long as his test takes.
-	until(func() bool {
+	zsocktest.Until(func() bool {
 		q, err = NewQueue(cfg)
 		return !errors.Is(err, syscall.EADDRINUSE)
 	})
@@ -107,26 +63,6 @@ func openQueue(t testing.TB, cfg QueueConfig) (q *Queue) {
 		t.Fatal(err)
 	}
 	return q
-}
-
-// background runs a thing until the test ends or stop is called.
-func background(t testing.TB, run func(context.Context) error, shut func() error) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- run(ctx) }()
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
-		cancel()
-		if err := errors.Join(<-ended, shut()); err != nil {
-			t.Error(err)
-		}
-	}
-	t.Cleanup(stop)
-	return stop
 }
 
 func runWorker(t testing.TB, cfg WorkerConfig) (w *Worker, stop func()) {
@@ -138,7 +74,7 @@ func runWorker(t testing.TB, cfg WorkerConfig) (w *Worker, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return w, background(t, w.Run, func() error { return nil })
+	return w, zsocktest.Background(t, w.Run, func() error { return nil })
 }
 
 // echo answers with the name of the worker and the request.
@@ -167,84 +103,11 @@ func newClient(t testing.TB, cfg ClientConfig) *Client {
 	return c
 }
 
-// raw is a socket of a peer written by somebody else: what it sends and receives
-// is spelled out frame by frame.
-type raw struct {
-	t *testing.T
-	s *zsock.Socket
-}
-
-func newRaw(t *testing.T, ctx *zsock.Context, kind zsock.Type) *raw {
-	t.Helper()
-	s, err := ctx.NewSocket(kind, zsock.SocketConfig{RecvTimeout: zsock.Forever, SendTimeout: zsock.Forever})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &raw{t, s}
-	t.Cleanup(r.close)
-	return r
-}
-
-func (r *raw) close() {
-	if r.s != nil {
-		_ = r.s.Close()
-		r.s = nil
-	}
-}
-
-func (r *raw) connect(endpoint string) {
-	r.t.Helper()
-	if err := r.s.Connect(endpoint); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
-func (r *raw) send(frames ...string) {
-	r.t.Helper()
-	message := make([][]byte, len(frames))
-	for i, f := range frames {
-		message[i] = []byte(f)
-	}
-	if err := r.s.SendParts(nil, 0, message...); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
-func (r *raw) recv() []string {
-	r.t.Helper()
-	message, err := r.s.RecvFrames()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	frames := make([]string, len(message))
-	for i, f := range message {
-		frames[i] = string(f)
-	}
-	return frames
-}
-
 // recvWork returns the next message that is no heartbeat, from frame at on.
-func (r *raw) recvWork(at int) []string {
-	r.t.Helper()
+func recvWork(r *zsocktest.Peer, at int) []string {
 	for {
-		if m := r.recv(); len(m) != at+1 || m[at] != "\x02" {
+		if m := r.Recv(); len(m) != at+1 || m[at] != "\x02" {
 			return m
 		}
-	}
-}
-
-func (r *raw) want(got []string, want ...string) {
-	r.t.Helper()
-	if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
-		r.t.Fatalf("got %q, want %q", got, want)
-	}
-}
-
-// until waits for a condition that other goroutines bring about.
-func until(cond func() bool) {
-	again := time.NewTicker(time.Millisecond)
-	defer again.Stop()
-	for !cond() {
-		<-again.C
 	}
 }

@@ -13,11 +13,12 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 )
 
 // TestTransports: clients and workers over inproc, ipc and tcp at one queue.
 func TestTransports(t *testing.T) {
-	ctx := newContext(t)
+	ctx := zsocktest.NewContext(t)
 	ipc := "ipc://" + filepath.Join(t.TempDir(), "q")
 	q, stop := runQueue(t, QueueConfig{
 		Context: ctx,
@@ -34,7 +35,7 @@ func TestTransports(t *testing.T) {
 		_, stop := runWorker(t, cfg)
 		leave = append(leave, stop)
 	}
-	until(func() bool { return q.State().Ready == len(workers) })
+	zsocktest.Until(func() bool { return q.State().Ready == len(workers) })
 	answered := map[string]int{}
 	for _, e := range clients {
 		cfg := ClientConfig{Endpoints: []string{e}, Timeout: time.Minute}
@@ -62,7 +63,7 @@ func TestTransports(t *testing.T) {
 	for _, stop := range leave {
 		stop()
 	}
-	until(func() bool { return q.Counters().Left == 3 })
+	zsocktest.Until(func() bool { return q.Counters().Left == 3 })
 	if n := q.Counters(); n.Left != 3 || n.Expired != 0 || n.Answered != 90 || n.Requests != 90 {
 		t.Errorf("%+v", n)
 	}
@@ -74,30 +75,30 @@ func TestTransports(t *testing.T) {
 
 // TestFailureIsTold: to a client that numbers its requests, and to no other.
 func TestFailureIsTold(t *testing.T) {
-	ctx := newContext(t)
-	var k clock
+	ctx := zsocktest.NewContext(t)
+	var k zsocktest.Clock
 	q := runQueueBy(t, &k, QueueConfig{Clients: []string{"inproc://c"}, Workers: []string{"inproc://w"}, Context: ctx,
 		Life: 3 * beat, Requests: 1, RequestBytes: 1000})
-	other := newRaw(t, ctx, zsock.DEALER)
-	other.connect("inproc://c")
-	c := newRaw(t, ctx, zsock.DEALER)
-	c.connect("inproc://c")
+	other := zsocktest.NewPeer(t, ctx, zsock.DEALER)
+	other.Connect("inproc://c")
+	c := zsocktest.NewPeer(t, ctx, zsock.DEALER)
+	c.Connect("inproc://c")
 	n := func(n uint64, failed bool) string { return string(AppendNumber(nil, n, failed)) }
 
-	c.send("", n(1, false), strings.Repeat("x", 1001))
-	c.want(c.recv(), "", n(1, true), string(ReasonTooLarge))
-	other.send("", "x")
-	until(func() bool { return q.State().Open == 1 })
-	c.send("", n(2, false))
-	c.want(c.recv(), "", n(2, true), string(ReasonFull))
-	k.pass(func() bool { return q.State().Open == 0 })
-	c.send("through", "another", "", n(3, false))
-	k.pass(func() bool { return q.Counters().FailedNoWorker == 2 })
-	c.want(c.recv(), "through", "another", "", n(3, true), string(ReasonNoWorker))
+	c.Send("", n(1, false), strings.Repeat("x", 1001))
+	c.Want(c.Recv(), "", n(1, true), string(ReasonTooLarge))
+	other.Send("", "x")
+	zsocktest.Until(func() bool { return q.State().Open == 1 })
+	c.Send("", n(2, false))
+	c.Want(c.Recv(), "", n(2, true), string(ReasonFull))
+	k.Pass(beat/4, func() bool { return q.State().Open == 0 })
+	c.Send("through", "another", "", n(3, false))
+	k.Pass(beat/4, func() bool { return q.Counters().FailedNoWorker == 2 })
+	c.Want(c.Recv(), "through", "another", "", n(3, true), string(ReasonNoWorker))
 	if count := q.Counters(); count.FailedNoWorker != 2 || count.FailedFull != 1 || count.FailedTooLarge != 1 || count.Failed() != 4 {
 		t.Errorf("%+v", count)
 	}
-	if f, err := other.s.TryRecvFrame(); !errors.Is(err, zsock.ErrAgain) {
+	if f, err := other.Socket.TryRecvFrame(); !errors.Is(err, zsock.ErrAgain) {
 		t.Errorf("a client without a number was sent %q, %v", f, err)
 	}
 }
@@ -105,9 +106,9 @@ func TestFailureIsTold(t *testing.T) {
 // TestClientAsksAgain: over several endpoints, one of which does not answer and
 // one of which has no workers, and says so when nobody does.
 func TestClientAsksAgain(t *testing.T) {
-	ctx := newContext(t)
-	silent := newRaw(t, ctx, zsock.ROUTER)
-	if _, err := silent.s.Bind("inproc://silent"); err != nil {
+	ctx := zsocktest.NewContext(t)
+	silent := zsocktest.NewPeer(t, ctx, zsock.ROUTER)
+	if _, err := silent.Socket.Bind("inproc://silent"); err != nil {
 		t.Fatal(err)
 	}
 	q, _ := runQueue(t, QueueConfig{Clients: []string{"inproc://c"}, Workers: []string{"inproc://w"}, Context: ctx, Life: 10 * beat})
@@ -116,7 +117,7 @@ func TestClientAsksAgain(t *testing.T) {
 		c = newClient(t, ClientConfig{Endpoints: []string{"inproc://silent", "inproc://c"}, Context: ctx, Timeout: timeout, Tries: 3})
 		_, err := c.Request(context.Background(), []byte("x"))
 		// Each try came with the same number, from another socket.
-		first, second := silent.recv(), silent.recv()
+		first, second := silent.Recv(), silent.Recv()
 		if first[0] == second[0] || first[2] != second[2] || first[3] != "x" {
 			t.Errorf("tries were %q and %q", first, second)
 		}
@@ -133,7 +134,7 @@ func TestClientAsksAgain(t *testing.T) {
 
 	c.cfg.Timeout = time.Minute
 	runWorker(t, WorkerConfig{Endpoint: "inproc://w", Context: ctx, Handler: echo("w")})
-	until(func() bool { return q.State().Ready == 1 })
+	zsocktest.Until(func() bool { return q.State().Ready == 1 })
 	for range 3 {
 		if reply, err := c.Request(context.Background(), []byte("y")); err != nil || string(reply[1]) != "y" {
 			t.Fatalf("%q, %v", reply, err)
@@ -154,9 +155,9 @@ func TestClientAsksAgain(t *testing.T) {
 // TestClientDropsMismatches: replies to other requests, and messages of no use,
 // are counted and do not end the wait.
 func TestClientDropsMismatches(t *testing.T) {
-	ctx := newContext(t)
-	server := newRaw(t, ctx, zsock.ROUTER)
-	if _, err := server.s.Bind("inproc://s"); err != nil {
+	ctx := zsocktest.NewContext(t)
+	server := zsocktest.NewPeer(t, ctx, zsock.ROUTER)
+	if _, err := server.Socket.Bind("inproc://s"); err != nil {
 		t.Fatal(err)
 	}
 	c := newClient(t, ClientConfig{Endpoints: []string{"inproc://s"}, Context: ctx, Timeout: time.Minute})
@@ -168,16 +169,16 @@ func TestClientDropsMismatches(t *testing.T) {
 			t.Errorf("%q, %v", reply, err)
 		}
 	}()
-	m := server.recv()
+	m := server.Recv()
 	id, number := m[0], m[2]
 	n := func(n uint64) string { return string(AppendNumber(nil, n, false)) }
-	server.send(id, "", n(0), "wrong")
-	server.send(id, "", n(2), "wrong")
-	server.send(id, "", "1", "wrong")
-	server.send(id, "")
-	server.send(id, number, "wrong")
-	server.send(append([]string{id, "", number}, make([]string, zsock.PartsMax)...)...)
-	server.send(id, "", number, "right")
+	server.Send(id, "", n(0), "wrong")
+	server.Send(id, "", n(2), "wrong")
+	server.Send(id, "", "1", "wrong")
+	server.Send(id, "")
+	server.Send(id, number, "wrong")
+	server.Send(append([]string{id, "", number}, make([]string, zsock.PartsMax)...)...)
+	server.Send(id, "", number, "right")
 	<-done
 	if got := c.Counters(); got.Mismatched != 6 || got.Tries != 1 {
 		t.Errorf("%+v", got)
@@ -191,7 +192,7 @@ func TestQueueRestart(t *testing.T) {
 	q, stop := runQueue(t, cfg)
 	cfg.Clients, cfg.Workers = q.Endpoints()
 	w, _ := runWorker(t, WorkerConfig{Endpoint: cfg.Workers[0], Handler: echo("w")})
-	until(func() bool { return q.State().Ready == 1 })
+	zsocktest.Until(func() bool { return q.State().Ready == 1 })
 	stop()
 	q, _ = runQueue(t, cfg)
 	c := newClient(t, ClientConfig{Endpoints: cfg.Clients, Timeout: time.Minute})
@@ -205,35 +206,35 @@ func TestQueueRestart(t *testing.T) {
 
 // TestQueueStops: requests that a worker has are answered, others are failed.
 func TestQueueStops(t *testing.T) {
-	ctx := newContext(t)
+	ctx := zsocktest.NewContext(t)
 	q, stop := runQueue(t, QueueConfig{Clients: []string{"inproc://c"}, Workers: []string{"inproc://w"}, Context: ctx,
 		StopWait: time.Minute})
-	w := newRaw(t, ctx, zsock.DEALER)
-	w.connect("inproc://w")
-	w.send("\x01")
-	c := newRaw(t, ctx, zsock.DEALER)
-	c.connect("inproc://c")
+	w := zsocktest.NewPeer(t, ctx, zsock.DEALER)
+	w.Connect("inproc://w")
+	w.Send("\x01")
+	c := zsocktest.NewPeer(t, ctx, zsock.DEALER)
+	c.Connect("inproc://c")
 	n := func(n uint64, failed bool) string { return string(AppendNumber(nil, n, failed)) }
-	c.send("", n(1, false))
-	request := w.recvWork(0)
-	c.send("", n(2, false))
-	until(func() bool { return q.State().Waiting == 1 })
+	c.Send("", n(1, false))
+	request := recvWork(w, 0)
+	c.Send("", n(2, false))
+	zsocktest.Until(func() bool { return q.State().Waiting == 1 })
 	stopped := make(chan struct{})
 	go func() { stop(); close(stopped) }()
-	c.want(c.recv(), "", n(2, true), string(ReasonStopping))
-	c.send("", n(3, false))
-	c.want(c.recv(), "", n(3, true), string(ReasonStopping))
-	w.send(request...)
-	c.want(c.recv(), "", n(1, false))
-	w.want(w.recvWork(0), "\x03")
+	c.Want(c.Recv(), "", n(2, true), string(ReasonStopping))
+	c.Send("", n(3, false))
+	c.Want(c.Recv(), "", n(3, true), string(ReasonStopping))
+	w.Send(request...)
+	c.Want(c.Recv(), "", n(1, false))
+	w.Want(recvWork(w, 0), "\x03")
 	<-stopped
 }
 
 // TestStuckWorker: a handler that takes too long is told, its worker stops
 // beating, and another answers.
 func TestStuckWorker(t *testing.T) {
-	ctx := newContext(t)
-	var k clock
+	ctx := zsocktest.NewContext(t)
+	var k zsocktest.Clock
 	q := runQueueBy(t, &k, QueueConfig{Clients: []string{"inproc://c"}, Workers: []string{"inproc://w"}, Context: ctx, BusySilence: 10 * beat})
 	told, let := make(chan struct{}), make(chan struct{})
 	stuck, _ := runWorker(t, WorkerConfig{Endpoint: "inproc://w", Context: ctx, Work: 5 * beat,
@@ -243,17 +244,17 @@ func TestStuckWorker(t *testing.T) {
 			<-let
 			return Reply{}
 		}})
-	until(func() bool { return q.State().Ready == 1 })
-	c := newRaw(t, ctx, zsock.REQ)
-	c.connect("inproc://c")
-	c.send("x")
+	zsocktest.Until(func() bool { return q.State().Ready == 1 })
+	c := zsocktest.NewPeer(t, ctx, zsock.REQ)
+	c.Connect("inproc://c")
+	c.Send("x")
 	<-told
-	k.pass(func() bool { return q.Counters().Requeued == 1 })
+	k.Pass(beat/4, func() bool { return q.Counters().Requeued == 1 })
 	runWorker(t, WorkerConfig{Endpoint: "inproc://w", Context: ctx, Handler: echo("w")})
-	c.want(c.recv(), "w", "x")
+	c.Want(c.Recv(), "w", "x")
 	close(let)
-	until(func() bool { return stuck.Counters().Overdue == 1 })
-	until(func() bool { return q.Counters().Late == 1 })
+	zsocktest.Until(func() bool { return stuck.Counters().Overdue == 1 })
+	zsocktest.Until(func() bool { return q.Counters().Late == 1 })
 }
 
 // killEndpoint is the environment variable that makes the test binary a worker
@@ -275,8 +276,8 @@ func workUntilKilled(endpoint string) {
 // TestKill: a worker process is killed while it works. It beat until then, and
 // its silence gives the request to another.
 func TestKill(t *testing.T) {
-	ctx := newContext(t)
-	var k clock
+	ctx := zsocktest.NewContext(t)
+	var k zsocktest.Clock
 	q := runQueueBy(t, &k, QueueConfig{Clients: []string{"inproc://c"}, Workers: []string{"inproc://w", "tcp://127.0.0.1:*"}, Context: ctx, BusySilence: 10 * beat})
 	self, err := os.Executable()
 	if err != nil {
@@ -295,20 +296,20 @@ func TestKill(t *testing.T) {
 	}
 	defer func() { _ = cmd.Wait() }()
 	defer func() { _ = cmd.Process.Kill() }()
-	until(func() bool { return q.State().Ready == 1 })
-	c := newRaw(t, ctx, zsock.REQ)
-	c.connect("inproc://c")
-	c.send("x")
+	zsocktest.Until(func() bool { return q.State().Ready == 1 })
+	c := zsocktest.NewPeer(t, ctx, zsock.REQ)
+	c.Connect("inproc://c")
+	c.Send("x")
 	if _, err := out.Read(make([]byte, 100)); err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	k.pass(func() bool { return q.Counters().Requeued == 1 })
+	k.Pass(beat/4, func() bool { return q.Counters().Requeued == 1 })
 	runWorker(t, WorkerConfig{Endpoint: "inproc://w", Context: ctx, Handler: echo("w")})
-	c.want(c.recv(), "w", "x")
-	until(func() bool { return q.Counters().Answered == 1 })
+	c.Want(c.Recv(), "w", "x")
+	zsocktest.Until(func() bool { return q.Counters().Answered == 1 })
 	if n := q.Counters(); n.Requeued != 1 || n.Expired != 1 {
 		t.Errorf("%+v", n)
 	}
@@ -349,7 +350,7 @@ func TestConfigs(t *testing.T) {
 func BenchmarkRoundTrip(b *testing.B) {
 	for _, size := range []int{0, 256 << 10} {
 		b.Run(fmt.Sprintf("reply=%d", size), func(b *testing.B) {
-			ctx := newContext(b)
+			ctx := zsocktest.NewContext(b)
 			runQueue(b, QueueConfig{Clients: []string{"inproc://c"}, Workers: []string{"inproc://w"}, Context: ctx, Heartbeat: time.Second})
 			body := make([]byte, size)
 			runWorker(b, WorkerConfig{Endpoint: "inproc://w", Context: ctx, Heartbeat: time.Second,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/control/majordomo"
 	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 )
 
 // Nobody is silent for too long in a test, however busy the machine is.
@@ -18,41 +19,11 @@ const (
 	liveness = 1_000_000
 )
 
-// background runs a thing until the test ends or stop is called.
-func background(t testing.TB, run func(context.Context) error, shut func() error) (stop func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- run(ctx) }()
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
-		cancel()
-		if err := errors.Join(<-ended, shut()); err != nil {
-			t.Error(err)
-		}
-	}
-	t.Cleanup(stop)
-	return stop
-}
-
-// until waits for a condition that other goroutines bring about.
-func until(cond func() bool) {
-	again := time.NewTicker(time.Millisecond)
-	defer again.Stop()
-	for !cond() {
-		<-again.C
-	}
-}
-
 func runBroker(t testing.TB) (endpoints []string) {
 	t.Helper()
 	var b *majordomo.Broker
 	var err error
-	until(func() bool {
+	zsocktest.Until(func() bool {
 		b, err = majordomo.NewBroker(majordomo.BrokerConfig{Endpoints: []string{"tcp://127.0.0.1:*"}, Heartbeat: beat,
 			Liveness: liveness, Life: time.Hour, UnknownLife: time.Hour})
 		return !errors.Is(err, syscall.EADDRINUSE)
@@ -60,7 +31,7 @@ func runBroker(t testing.TB) (endpoints []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	background(t, b.Run, b.Close)
+	zsocktest.Background(t, b.Run, b.Close)
 	return b.Endpoints()
 }
 
@@ -71,7 +42,7 @@ func runWorker(t testing.TB, at []string, service string, concurrency int, h maj
 	if err != nil {
 		t.Fatal(err)
 	}
-	return background(t, w.Run, func() error { return nil })
+	return zsocktest.Background(t, w.Run, func() error { return nil })
 }
 
 // upper answers every frame with "did " in front of it.
@@ -114,7 +85,7 @@ func openTitanic(t testing.TB, cfg Config) *Titanic {
 func runTitanic(t testing.TB, cfg Config) (o *Titanic, stop func()) {
 	t.Helper()
 	o = openTitanic(t, cfg)
-	return o, background(t, o.Run, o.Close)
+	return o, zsocktest.Background(t, o.Run, o.Close)
 }
 
 func newBus(t testing.TB, at []string) *majordomo.Client {

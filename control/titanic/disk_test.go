@@ -13,6 +13,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/control/majordomo"
 	"github.com/tapedeck/tapedeck/internal/fsys"
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 )
 
 // TestDiskFails: while the disk fails, requests are answered 500, and when it works
@@ -27,9 +28,9 @@ func TestDiskFails(t *testing.T) {
 	c.want(c.ask("titanic.request", "echo", "lost"), "500")
 	c.want(c.ask("titanic.reply", before), "500")
 	f.FailAt(0, 0, nil)
-	until(func() bool { return c.ask("titanic.reply", before)[0] == "300" })
+	zsocktest.Until(func() bool { return c.ask("titanic.reply", before)[0] == "300" })
 	runWorker(t, at, "echo", 1, upper)
-	until(func() bool { return c.ask("titanic.reply", before)[0] == "200" })
+	zsocktest.Until(func() bool { return c.ask("titanic.reply", before)[0] == "200" })
 	if n := o.Counters(); n.Reopened == 0 || n.Errors == 0 {
 		t.Errorf("%+v", n)
 	}
@@ -52,7 +53,7 @@ func TestDiskFailsAtTheReply(t *testing.T) {
 		t.Fatal(err)
 	}
 	var reply [][]byte
-	until(func() bool {
+	zsocktest.Until(func() bool {
 		_, reply, err = o.Wait(t.Context(), id)
 		return err == nil
 	})
@@ -88,7 +89,7 @@ func TestShrinksWhileItServes(t *testing.T) {
 		})
 	}
 	group.Wait()
-	until(func() bool { return o.Counters().Compactions > 0 })
+	zsocktest.Until(func() bool { return o.Counters().Compactions > 0 })
 	n := o.Counters()
 	info, err := os.Stat(dir + "/" + logName)
 	if err != nil || info.Size() != n.LogBytes || n.Closed != 240 || n.Pending != 0 {

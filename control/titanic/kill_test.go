@@ -18,6 +18,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/control/majordomo"
 	"github.com/tapedeck/tapedeck/internal/fsys"
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 )
 
 // What makes the test binary a Titanic that is killed: where its log is and its
@@ -243,7 +244,7 @@ func TestKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	background(t, b.Run, b.Close)
+	zsocktest.Background(t, b.Run, b.Close)
 	k.bus = b.Endpoints()[0]
 	runWorker(t, b.Endpoints(), "echo", 4, k.echo)
 	stop := make(chan struct{})

@@ -7,24 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"testing"
-)
 
-// python returns an interpreter that has pyzmq. Debian's python3-zmq belongs to
-// Debian's own.
-func python(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"python3", "/usr/bin/python3"} {
-		if exec.Command(name, "-c", "import zmq").Run() == nil {
-			return name
-		}
-	}
-	t.Skip("no python3 with zmq: install python3-zmq to run peers that others could have written")
-	return ""
-}
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
+)
 
 // TestPythonClient: a client of 9/TSP in another language has jobs done by ours.
 func TestPythonClient(t *testing.T) {
-	interpreter := python(t)
+	interpreter := zsocktest.Python(t)
 	at := runBroker(t)
 	o, _ := runTitanic(t, Config{Endpoints: at})
 	runWorker(t, at, "echo", 1, upper)
@@ -43,7 +32,7 @@ func TestPythonClient(t *testing.T) {
 
 // TestPythonServer: our client has jobs done by a server of 9/TSP in another language.
 func TestPythonServer(t *testing.T) {
-	interpreter := python(t)
+	interpreter := zsocktest.Python(t)
 	at := runBroker(t)
 	cmd := exec.Command(interpreter, "testdata/tsp_server.py", at[0]) // it ends when its input does
 	cmd.Stderr = os.Stderr

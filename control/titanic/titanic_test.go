@@ -13,6 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/control/majordomo"
 	"github.com/tapedeck/tapedeck/control/pirate"
 	"github.com/tapedeck/tapedeck/internal/fsys"
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
 )
 
 // TestProtocol: every request and status of 9/TSP, by its frames, as a client of
@@ -29,7 +30,7 @@ func TestProtocol(t *testing.T) {
 	id := stored[1]
 	c.want(c.ask("titanic.reply", id), "300") // nobody is there to do it
 	runWorker(t, at, "echo", 1, upper)
-	until(func() bool { return o.Counters().Answered == 1 })
+	zsocktest.Until(func() bool { return o.Counters().Answered == 1 })
 	for range 2 { // asking does not take it away
 		c.want(c.ask("titanic.reply", id), "200", "did one", "did ", "did three")
 	}
@@ -220,7 +221,7 @@ func TestCancelAtWork(t *testing.T) {
 			}
 		}
 	}
-	until(func() bool { return o.Counters().Flying == 0 })
+	zsocktest.Until(func() bool { return o.Counters().Flying == 0 })
 	if n := o.Counters(); n.Answered != 0 || n.Cancelled != 1 || n.Closed != 1 {
 		t.Errorf("%+v", n)
 	}
@@ -235,7 +236,7 @@ func TestExpires(t *testing.T) {
 	c := newRaw(t, at)
 	for _, service := range []string{"echo", "nobody"} {
 		id := c.ask("titanic.request", service, "x")[1]
-		until(func() bool { return c.ask("titanic.reply", id)[0] == "400" })
+		zsocktest.Until(func() bool { return c.ask("titanic.reply", id)[0] == "400" })
 	}
 	if n := o.Counters(); n.Expired != 2 || n.Pending+n.Waiting != 0 {
 		t.Errorf("%+v", n)

@@ -8,25 +8,14 @@ import (
 	"os/exec"
 	"testing"
 	"time"
-)
 
-// python returns an interpreter that has pyzmq. Debian's python3-zmq belongs to
-// Debian's own.
-func python(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"python3", "/usr/bin/python3"} {
-		if exec.Command(name, "-c", "import zmq").Run() == nil {
-			return name
-		}
-	}
-	t.Skip("no python3 with zmq: install python3-zmq to run the example against the server")
-	return ""
-}
+	"github.com/tapedeck/tapedeck/internal/zsock/zsocktest"
+)
 
 // TestPythonClient runs examples/python/clone_client.py against a server, in both
 // forms.
 func TestPythonClient(t *testing.T) {
-	interpreter := python(t)
+	interpreter := zsocktest.Python(t)
 	for _, tc := range []struct {
 		model   string
 		form    Form
