@@ -28,7 +28,8 @@ type confirms struct {
 	base   uint64        // number of marks[0], from 1
 	marks  []confirmMark
 	left   []leftReader
-	have   []Position // where the latest mark was that came back from all; nil: none
+	have   []Position // where the latest mark was that came back from all; epoch 0: none yet
+	behind int        // readers that are not waited for
 	calls  uint64
 	tooFar uint64 // times that a reader was not waited for any more
 }
@@ -46,12 +47,23 @@ type leftReader struct {
 	until     time.Time
 }
 
-func newConfirms(keep time.Duration) *confirms { return &confirms{base: 1, keep: keep} }
+func newConfirms(keep time.Duration, shards int) *confirms {
+	return &confirms{base: 1, keep: keep, have: unknown(shards)}
+}
+
+// unknown are the positions of those of whom nothing is known.
+func unknown(shards int) []Position {
+	list := make([]Position, shards)
+	for i := range list {
+		list[i].Shard = i
+	}
+	return list
+}
 
 // restart forgets all that is under way: what readers have is not known any more.
 func (c *confirms) restart(readers map[*reader]struct{}) {
 	c.forget(len(c.marks))
-	c.have, c.left = nil, c.left[:0]
+	c.have, c.behind, c.left = unknown(len(c.have)), 0, c.left[:0]
 	for r := range readers {
 		c.meets(r)
 	}
@@ -68,18 +80,19 @@ func (c *confirms) meets(r *reader) {
 func (c *confirms) last() uint64 { return c.base + uint64(len(c.marks)) - 1 }
 
 // Confirm asks all readers how far they are, and returns up to where all of them are
-// known to have the stream, nil where that is not known. It is to be called a few times
-// a heartbeat of the pair. What it returns is not to be changed; of a passive proxy it is
-// nil.
-func (p *Proxy) Confirm() []Position { return p.confirm(time.Now()) }
+// known to have the stream, in epoch 0 where that is not known, but for so many that are
+// behind by more than a passive proxy keeps, or lose records as their queue was full. It
+// is to be called a few times a heartbeat of the pair. What it returns is not to be
+// changed; of a passive proxy it is nil.
+func (p *Proxy) Confirm() (have []Position, behind int) { return p.confirm(time.Now()) }
 
-func (p *Proxy) confirm(now time.Time) []Position {
+func (p *Proxy) confirm(now time.Time) (have []Position, behind int) {
 	h := p.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c := h.confirms
 	if c == nil || h.ring != nil {
-		return nil
+		return nil, 0
 	}
 	old := 0
 	for old < len(c.marks) && now.Sub(c.marks[old].at) > c.keep {
@@ -101,7 +114,7 @@ func (p *Proxy) confirm(now time.Time) []Position {
 			r.pushMarkLocked(number)
 		}
 	}
-	return c.have
+	return c.have, c.behind
 }
 
 // forget drops the oldest marks.
@@ -115,9 +128,14 @@ func (c *confirms) forget(n int) {
 func (p *Proxy) confirmedByAllLocked(now time.Time) uint64 {
 	c := p.hub.confirms
 	low := c.last()
+	c.behind = 0
 	for r := range p.hub.readers {
-		if r.conn == nil || r.isBehind() {
-			continue // nobody knows, or it has lost records and gets last values
+		if r.conn == nil {
+			continue // nobody knows
+		}
+		if r.isBehind() {
+			c.behind++ // it has lost records, and gets last values
+			continue
 		}
 		confirmed := max(r.confirmed, r.acknowledged())
 		r.confirmed = confirmed
@@ -126,6 +144,7 @@ func (p *Proxy) confirmedByAllLocked(now time.Time) uint64 {
 				r.tooFar = true
 				c.tooFar++
 			}
+			c.behind++
 			continue
 		}
 		r.tooFar = false
@@ -215,26 +234,30 @@ func (h *hub) pongOf(r *reader, context []byte) {
 }
 
 // Confirmed takes what the active proxy has learned by Confirm: a passive one keeps no
-// longer what all readers have.
-func (p *Proxy) Confirmed(have []Position) {
+// longer what all readers have, and everything else as long as there is room.
+func (p *Proxy) Confirmed(have []Position, behind int) {
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
 	if g := p.hub.ring; g != nil && len(have) == len(p.feeds) {
-		g.drop(have, p.positionsLocked())
-		g.trim(time.Now())
+		now := time.Now()
+		g.drop(now, have, behind, p.positionsLocked())
+		g.trim(now)
 	}
 }
 
 // haveWord begins a note of one proxy of a pair to the other one.
 const haveWord = "have="
 
+// behindWord begins what follows it.
+const behindWord = " behind="
+
 // errHave: a note of the other proxy is none that this one knows.
 var errHave = errors.New("lvc: a note of the other proxy that is none")
 
 // AppendHave appends the note that tells the other proxy up to where all readers have
-// the stream, "have=" and EPOCH.NEXT of each shard, divided by commas, and returns the
-// extended slice.
-func AppendHave(dst []byte, have []Position) []byte {
+// the stream, "have=" and EPOCH.NEXT of each shard, divided by commas, and, where some are
+// not among them, " behind=" and how many; and returns the extended slice.
+func AppendHave(dst []byte, have []Position, behind int) []byte {
 	dst = append(dst, haveWord...)
 	for i, p := range have {
 		if i > 0 {
@@ -243,25 +266,36 @@ func AppendHave(dst []byte, have []Position) []byte {
 		dst = append(strconv.AppendUint(dst, uint64(p.Epoch), 10), '.')
 		dst = strconv.AppendUint(dst, uint64(p.Next), 10)
 	}
+	if behind > 0 {
+		dst = strconv.AppendInt(append(dst, behindWord...), int64(behind), 10)
+	}
 	return dst
 }
 
 // ParseHave reads such a note. What follows it behind a space is ignored.
-func ParseHave(note []byte) ([]Position, error) {
+func ParseHave(note []byte) (have []Position, behind int, err error) {
 	rest, ok := strings.CutPrefix(string(note), haveWord)
 	if !ok {
-		return nil, fmt.Errorf("%w: %.64q", errHave, note)
+		return nil, 0, fmt.Errorf("%w: %.64q", errHave, note)
 	}
-	rest, _, _ = strings.Cut(rest, " ")
-	have := make([]Position, 0, strings.Count(rest, ",")+1)
-	for one := range strings.SplitSeq(rest, ",") {
+	places, more, _ := strings.Cut(rest, " ")
+	have = make([]Position, 0, strings.Count(places, ",")+1)
+	for one := range strings.SplitSeq(places, ",") {
 		e, n, ok := strings.Cut(one, ".")
 		epoch, err := strconv.ParseUint(e, 10, 64)
 		next, err2 := strconv.ParseUint(n, 10, 64)
 		if !ok || err != nil || err2 != nil {
-			return nil, fmt.Errorf("%w: shard %d is at %.64q", errHave, len(have), one)
+			return nil, 0, fmt.Errorf("%w: shard %d is at %.64q", errHave, len(have), one)
 		}
 		have = append(have, Position{Shard: len(have), Epoch: wire.Epoch(epoch), Next: wire.Seq(next)})
 	}
-	return have, nil
+	if number, ok := strings.CutPrefix(" "+more, behindWord); ok {
+		number, _, _ = strings.Cut(number, " ")
+		n, err := strconv.ParseUint(number, 10, 31)
+		if err != nil {
+			return nil, 0, fmt.Errorf("%w: %.64q are behind", errHave, number)
+		}
+		behind = int(n)
+	}
+	return have, behind, nil
 }

@@ -43,13 +43,13 @@ func TestConfirm(t *testing.T) {
 		keys *zsock.Lock
 	}{{at: anyPort}, {at: "ipc://" + t.TempDir() + "/p"}, {anyPort, keys, lockOfClient(t)}} {
 		p, s := open(t, Config{Standby: &Standby{Keep: time.Hour}, Plain: []string{tc.at}, Lock: tc.lock}), newSource()
-		if have := p.Confirm(); have != nil {
+		if have, _ := p.Confirm(); have != nil {
 			t.Errorf("a passive one: %v", have)
 		}
 		p.Activate(2, "a test")
 		c := full(t, p, tc.keys)
 		next := func() wire.Seq {
-			if have := p.Confirm(); have != nil {
+			if have, _ := p.Confirm(); have != nil {
 				return have[0].Next
 			}
 			return 0
@@ -100,7 +100,7 @@ func TestConfirmByKernel(t *testing.T) {
 	c.next()
 	s.one(t, p, "A", "0")
 	for range 20 {
-		if have := p.Confirm(); have != nil && have[0].Next > 0 {
+		if have, _ := p.Confirm(); have != nil && have[0].Next > 0 {
 			t.Fatalf("%v is confirmed, and nobody has read it", have)
 		}
 		pause(t)
@@ -108,7 +108,7 @@ func TestConfirmByKernel(t *testing.T) {
 	if m := c.next(); m[0].body != "0" {
 		t.Errorf("got %v", m)
 	}
-	await(t, "it is confirmed", func() bool { have := p.Confirm(); return have != nil && have[0].Next == 1 })
+	await(t, "it is confirmed", func() bool { have, _ := p.Confirm(); return have != nil && have[0].Next == 1 })
 }
 
 // TestConfirmWaitsFor: a reader that has left is waited for a moment longer, one that is
@@ -121,7 +121,7 @@ func TestConfirmWaitsFor(t *testing.T) {
 	at := func(after time.Duration) wire.Seq {
 		now = now.Add(after)
 		p.confirm(now)
-		if have := p.confirm(now); have != nil {
+		if have, _ := p.confirm(now); have != nil {
 			return have[0].Next
 		}
 		return 0
@@ -244,7 +244,7 @@ func TestRingDrops(t *testing.T) {
 		for _, m := range tc.in {
 			g.add(now, []byte("T"), &wire.Plain{Shard: m.shard, Shards: uint16(len(tc.from)), Epoch: m.epoch, Seq: m.seq}, []byte("body"))
 		}
-		g.drop(tc.have, tc.at)
+		g.drop(now, tc.have, 0, tc.at)
 		var got []msg
 		size := 0
 		g.each(func(topic []byte, h *wire.Plain, body []byte) {
@@ -270,7 +270,7 @@ func TestNoticesStay(t *testing.T) {
 			g.add(now, []byte("N"), &wire.Plain{Kind: wire.KindNotice, Event: wire.Nanos(seq)}, nil)
 		}
 	}
-	g.drop(have, have)
+	g.drop(now, have, 0, have)
 	text := func() (s string) {
 		g.each(func(topic []byte, h *wire.Plain, _ []byte) { s += fmt.Sprintf("%s%d ", topic, h.Seq+wire.Seq(h.Event)) })
 		return s
@@ -279,11 +279,12 @@ func TestNoticesStay(t *testing.T) {
 		t.Errorf("kept %s, want %s", got, want)
 	}
 	have[0].Next = 20
-	g.drop(have, have)
+	g.drop(now, have, 0, have)
 	if got, want := text(), "N0 N5 N10 N15 "; got != want {
 		t.Errorf("kept %s, want %s", got, want)
 	}
 	now = now.Add(9 * time.Second)
+	g.drop(now, have, 0, have)
 	g.trim(now)
 	if st := g.state(now); st.Messages != 0 || st.Bytes != 0 || st.Had != 20 || st.Short != 0 {
 		t.Errorf("%+v after their time", st)
@@ -291,15 +292,16 @@ func TestNoticesStay(t *testing.T) {
 }
 
 func TestHave(t *testing.T) {
-	for _, have := range [][]Position{{{Epoch: 1<<64 - 1, Next: 1<<64 - 1}}, {{}, {Shard: 1, Epoch: 7, Next: 9}}} {
-		note := AppendHave(nil, have)
-		got, err := ParseHave(append(note, " and=more"...))
-		if err != nil || !slices.Equal(got, have) {
-			t.Errorf("%s is %v, %v", note, got, err)
+	for behind, have := range [][]Position{{{Epoch: 1<<64 - 1, Next: 1<<64 - 1}}, {{}, {Shard: 1, Epoch: 7, Next: 9}}} {
+		note := AppendHave(nil, have, behind)
+		got, n, err := ParseHave(append(note, " and=more"...))
+		if err != nil || !slices.Equal(got, have) || n != behind {
+			t.Errorf("%s is %v, %d, %v", note, got, n, err)
 		}
 	}
-	for _, bad := range []string{"", "have=", "have", "had=1.2", "have=1", "have=1.2,", "have=1.2,3", "have=-1.2", "have=1.18446744073709551616"} {
-		if got, err := ParseHave([]byte(bad)); err == nil {
+	for _, bad := range []string{"", "have=", "have", "had=1.2", "have=1", "have=1.2,", "have=1.2,3", "have=-1.2", "have=1.18446744073709551616",
+		"have=1.2 behind=", "have=1.2 behind=-1", "have=1.2 behind=2147483648"} {
+		if got, _, err := ParseHave([]byte(bad)); err == nil {
 			t.Errorf("%q is %v", bad, got)
 		}
 	}
@@ -307,14 +309,15 @@ func TestHave(t *testing.T) {
 
 func FuzzHave(f *testing.F) {
 	f.Add([]byte("have=1.2,3.4"))
+	f.Add([]byte("have=1.2 behind=3 more"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		have, err := ParseHave(b)
+		have, behind, err := ParseHave(b)
 		if err != nil {
 			return
 		}
-		again, err := ParseHave(AppendHave(nil, have))
-		if err != nil || !slices.Equal(again, have) {
-			t.Errorf("%v came back as %v, %v", have, again, err)
+		again, n, err := ParseHave(AppendHave(nil, have, behind))
+		if err != nil || !slices.Equal(again, have) || n != behind {
+			t.Errorf("%v, %d came back as %v, %d, %v", have, behind, again, n, err)
 		}
 	})
 }

@@ -316,6 +316,7 @@ func (h *hub) sendLocked(topic []byte, header *wire.Plain, body []byte, readers 
 	if h.ring != nil {
 		if h.ringNow.IsZero() {
 			h.ringNow = time.Now() // once a batch
+			h.ring.wanted = len(h.readers) > 0
 		}
 		h.ring.add(h.ringNow, topic, header, body)
 		return

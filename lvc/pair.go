@@ -25,16 +25,24 @@ type PairNotice struct {
 	Epoch  uint64 `json:"pair_epoch"`
 	Reason string `json:"reason"`
 	// Of an active one: what it sends again, from before it was active, and how far
-	// that goes back.
-	Again   int   `json:"again,omitempty"`
-	ReachNS int64 `json:"reach_ns,omitempty"`
+	// that goes back, in time and by shard: a reader that lacks something before these
+	// positions, in their epochs, does not get it from this one.
+	Again     int        `json:"again,omitempty"`
+	ReachNS   int64      `json:"reach_ns,omitempty"`
+	Positions []Position `json:"positions,omitempty"`
+	// Missing are messages before these positions that not all readers are known to have.
+	Missing uint64 `json:"missing,omitempty"`
+	// Behind are readers of the other one that lack more than what is sent again: they
+	// were too far behind. They get last values.
+	Behind int `json:"behind,omitempty"`
 }
 
 // Standby makes a proxy one of a pair: it begins passive.
 type Standby struct {
-	// Keep is how long live messages are kept at most while the proxy is passive: longer
-	// than it takes from the other one's end until this one is active. It is also how far
-	// behind a reader may be that an active one waits for, see Confirm. Default 5 s.
+	// Keep is how far behind a reader may be that an active proxy waits for, see Confirm.
+	// Of what all others do not have yet a passive one keeps everything. Where the active
+	// one does not say what readers have, it is how long live messages are kept: longer than
+	// it takes from the other one's end until this one is active. Default 5 s.
 	Keep time.Duration
 	// Bytes bounds what is kept. As much more may wait for each reader. Default
 	// 128 MiB.
@@ -73,10 +81,15 @@ func (p *Proxy) Activate(epoch uint64, reason string) RingState {
 	p.stats.SentAgain += uint64(kept.Messages)
 	p.stats.RingShort += g.short
 	p.stats.RingHad += g.had
+	p.stats.RingMissing += g.missing
+	p.stats.LeftBehind += uint64(g.behind)
 	if kept.Reach < p.cfg.Standby.Keep {
 		p.stats.RingYoung++
 	}
-	p.noticeLocked(PairTopic, PairNotice{State: "active", Epoch: epoch, Reason: reason, Again: kept.Messages, ReachNS: int64(kept.Reach)})
+	p.noticeLocked(PairTopic, PairNotice{
+		State: "active", Epoch: epoch, Reason: reason, Again: kept.Messages, ReachNS: int64(kept.Reach),
+		Positions: g.begin(p.positionsLocked()), Missing: kept.Missing, Behind: kept.Behind,
+	})
 	g.each(func(topic []byte, h *wire.Plain, body []byte) {
 		p.hub.sendLocked(topic, h, body, p.hub.filters.find(topic))
 	})

@@ -184,7 +184,7 @@ func TestRingAllocs(t *testing.T) {
 			h.Seq++
 		}
 		have[0].Next = h.Seq - 10
-		g.drop(have, have)
+		g.drop(now, have, 0, have)
 	}
 	for range 100 {
 		step()

@@ -151,7 +151,7 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	if s := cfg.Standby; s != nil {
 		p.hub.ring = newRing(s.Keep, s.Bytes, time.Now(), p.positionsLocked())
-		p.hub.confirms = newConfirms(s.Keep)
+		p.hub.confirms = newConfirms(s.Keep, cfg.Shards)
 		p.hub.queueBytes += s.Bytes // what was kept comes at once
 	}
 	if err := p.bind(); err != nil {

@@ -14,14 +14,21 @@ const (
 
 // ring is the live messages of the latest time, as they would have gone out: what a
 // passive proxy has to give to its readers when it becomes active. What all of them
-// have got from the active one goes as soon as that is known; else it is bounded by
-// time, and by bytes, whose bound is not to be met.
+// have got from the active one goes as soon as that is known. Once the active one says
+// what they have, nothing else goes, however old it is: it may be silent since it is
+// gone, or later than this one with what it takes in. Where it says nothing, time bounds
+// what is kept; and bytes do always, whose bound is not to be met.
 type ring struct {
 	keep  time.Duration
 	bytes int64
 
+	told    bool        // the active one says what readers have
+	heard   time.Time   // when it did so last
+	behind  int         // readers that it does not wait for, as it said last
+	wanted  bool        // somebody is connected who may lack something
 	from    []Position  // of each shard, where what is kept began
 	covered bool        // all readers have what came before that
+	missing uint64      // messages that had to go, since that was so last
 	held    []ringBlock // notices older than blocks, one each, oldest first
 	blocks  []ringBlock // oldest first
 	spare   [][]byte
@@ -41,17 +48,22 @@ type ringBlock struct {
 // RingState is how far back a passive proxy can go.
 type RingState struct {
 	// Reach: of everything since then, what readers of the active one do not all have
-	// is there.
+	// is there. 0: something may be missing, see Missing.
 	Reach    time.Duration `json:"reach_ns"`
 	Messages int           `json:"messages"`
 	Bytes    int64         `json:"bytes"`
 	Had      uint64        `json:"had"`   // messages that went early, since all readers have them
 	Short    uint64        `json:"short"` // messages that went before their time, as they took too many bytes
+	// Missing are messages that went so, and that not all readers are known to have.
+	Missing uint64 `json:"missing"`
+	// Behind are readers of the active one that are not waited for: they lag by more than
+	// is kept, or have lost records and get last values.
+	Behind int `json:"behind"`
 }
 
 // newRing returns an empty ring that begins where the shards are.
 func newRing(keep time.Duration, bytes int64, now time.Time, from []Position) *ring {
-	return &ring{keep: keep, bytes: bytes, early: now, from: from}
+	return &ring{keep: keep, bytes: bytes, early: now, from: from, wanted: true}
 }
 
 // add keeps a message.
@@ -89,29 +101,47 @@ func (g *ring) room() []byte {
 
 // trim drops what is old, and the oldest where there is too much.
 func (g *ring) trim(now time.Time) {
+	owed := g.told && g.wanted // to readers that have not said that they have it
 	drop := 0
-	for drop < len(g.held) && g.over(&g.held[drop], now) {
-		drop++
+	for ; drop < len(g.held); drop++ {
+		age := now.Sub(g.held[drop].last)
+		if owed {
+			age = g.heard.Sub(g.held[drop].last)
+		}
+		if age <= g.keep && g.size <= g.bytes {
+			break
+		}
+		g.size -= int64(len(g.held[drop].data))
 	}
 	g.held = shift(g.held, drop)
-	for drop = 0; drop < len(g.blocks)-1 && len(g.held) == 0 && g.over(&g.blocks[drop], now); drop++ {
-		g.reuse(g.blocks[drop].data)
+	for drop = 0; drop < len(g.blocks)-1 && len(g.held) == 0; drop++ {
+		b := &g.blocks[drop]
+		old := now.Sub(b.last) > g.keep && !owed
+		if !old && g.size <= g.bytes {
+			break
+		}
+		if !old {
+			g.short += uint64(b.messages)
+			g.missing += uint64(b.messages)
+			g.early, g.covered = b.last, false
+		}
+		g.pass(b)
+		g.size -= int64(len(b.data))
+		g.reuse(b.data)
 	}
 	g.blocks = shift(g.blocks, drop)
 }
 
-// over reports whether a block, the oldest, has to go, and counts it out.
-func (g *ring) over(b *ringBlock, now time.Time) bool {
-	old := now.Sub(b.last) > g.keep
-	if !old && g.size <= g.bytes {
-		return false
+// pass moves the beginning of what is kept behind a block that goes.
+func (g *ring) pass(b *ringBlock) {
+	for rest := b.data; len(rest) > 0; {
+		_, h, _, after := nextEntry(rest)
+		if h.Shards > 0 && int(h.Shard) < len(g.from) {
+			f := &g.from[h.Shard]
+			f.Epoch, f.Next = h.Epoch, h.Seq+1
+		}
+		rest = after
 	}
-	if !old {
-		g.short += uint64(b.messages)
-		g.early, g.covered = b.last, false
-	}
-	g.size -= int64(len(b.data))
-	return true
 }
 
 // shift takes the first n blocks away.
@@ -131,11 +161,14 @@ func (g *ring) reuse(data []byte) {
 	}
 }
 
-// drop drops what all readers have, by where the active proxy says that they are, and
-// where this one's own shards are. Notices, which have no place in the stream, stay
-// for their time.
-func (g *ring) drop(have, at []Position) {
-	g.covered = g.covered || covers(have, g.from, at)
+// drop drops what all readers have, by where the active proxy says that they are but for
+// some that are behind, and where this one's own shards are. Notices, which have no place
+// in the stream, stay for their time.
+func (g *ring) drop(now time.Time, have []Position, behind int, at []Position) {
+	g.told, g.heard, g.behind = true, now, behind
+	if g.covered = covers(have, g.from, at); g.covered {
+		g.missing = 0
+	}
 	done := 0
 	for ; done < len(g.blocks); done++ {
 		b := &g.blocks[done]
@@ -194,14 +227,35 @@ func covers(have, from, at []Position) bool {
 
 // state says how far back it goes.
 func (g *ring) state(now time.Time) RingState {
-	s := RingState{Reach: min(now.Sub(g.early), g.keep), Bytes: g.size, Had: g.had, Short: g.short, Messages: len(g.held)}
-	if g.covered {
+	s := RingState{Bytes: g.size, Had: g.had, Short: g.short, Missing: g.missing, Behind: g.behind, Messages: len(g.held)}
+	switch {
+	case g.covered:
 		s.Reach = g.keep
+	case !g.told:
+		s.Reach = min(now.Sub(g.early), g.keep)
 	}
 	for i := range g.blocks {
 		s.Messages += g.blocks[i].messages
 	}
 	return s
+}
+
+// begin returns, given where the shards are, where each of what is kept begins: of one of
+// which nothing is kept that is where it is.
+func (g *ring) begin(at []Position) []Position {
+	found := make([]bool, len(at))
+	rest := len(at)
+	for i := 0; i < len(g.blocks) && rest > 0; i++ {
+		for b := g.blocks[i].data; len(b) > 0 && rest > 0; {
+			_, h, _, after := nextEntry(b)
+			if n := int(h.Shard); h.Shards > 0 && n < len(at) && !found[n] {
+				at[n].Epoch, at[n].Next, found[n] = h.Epoch, h.Seq, true
+				rest--
+			}
+			b = after
+		}
+	}
+	return at
 }
 
 // each calls f with all messages in order. What f is given is borrowed until it

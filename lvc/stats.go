@@ -42,7 +42,12 @@ type Stats struct {
 	RingHad       uint64 `json:"ring_had"`    // messages that it did not keep, as all readers had them from the other one
 	TooFar        uint64 `json:"too_far"`     // times that a reader was behind by more than a passive proxy keeps, and was not waited for
 	RingYoung     uint64 `json:"ring_young"`  // times that it became active before it had kept for long enough
-	TapDropped    uint64 `json:"tap_dropped"` // messages that the tap's rate did not let through
+	// RingMissing are messages that it did not have any more when it became active, and
+	// that not all readers were known to have; LeftBehind are readers, then, that the other
+	// one had not waited for.
+	RingMissing uint64 `json:"ring_missing"`
+	LeftBehind  uint64 `json:"left_behind"`
+	TapDropped  uint64 `json:"tap_dropped"` // messages that the tap's rate did not let through
 }
 
 // Stats returns what was counted so far.

@@ -57,6 +57,8 @@ var lvcTable = []column[lvc.Stats]{
 	{counter("lvc_had_messages_total", "messages", "Messages that a passive proxy did not keep, as all readers had them from the active one."), func(s *lvc.Stats) float64 { return count(s.RingHad) }},
 	{counter("lvc_short_messages_total", "messages", "Messages that a passive proxy had no room to keep for long enough."), func(s *lvc.Stats) float64 { return count(s.RingShort) }},
 	{counter("lvc_young_takeovers_total", "times", "Times that a proxy took over before it had kept for long enough."), func(s *lvc.Stats) float64 { return count(s.RingYoung) }},
+	{counter("lvc_missing_messages_total", "messages", "Messages that a proxy did not have any more when it took over, and that not all readers were known to have."), func(s *lvc.Stats) float64 { return count(s.RingMissing) }},
+	{counter("lvc_left_behind_readers_total", "readers", "Readers that were further behind, at a takeover, than messages were sent again for, as the proxy that went had said."), func(s *lvc.Stats) float64 { return count(s.LeftBehind) }},
 	{counter("lvc_too_far_readers_total", "readers", "Times that a reader was behind by more than a passive proxy keeps, and was not waited for."), func(s *lvc.Stats) float64 { return count(s.TooFar) }},
 	{counter("lvc_tap_dropped_messages_total", "messages", "Messages that the tap's rate did not let through."), func(s *lvc.Stats) float64 { return count(s.TapDropped) }},
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -21,8 +22,8 @@ type lvcPairFlags struct {
 
 func (f *lvcPairFlags) add(fl *pflag.FlagSet) {
 	f.pairFlags.add(fl)
-	fl.DurationVar(&f.keep, "pair-keep", 0, "what a passive one keeps to send again when it takes over (default: 4 heartbeats and 500ms)")
-	fl.StringVar(&f.bytes, "pair-bytes", "128MiB", "memory for that at most")
+	fl.DurationVar(&f.keep, "pair-keep", 0, "how far behind a reader may be that is waited for: it loses nothing at a takeover (default: 4 heartbeats and 500ms)")
+	fl.StringVar(&f.bytes, "pair-bytes", "128MiB", "memory for what a passive one keeps to send again when it takes over")
 }
 
 // keepFor is how far back a passive proxy goes: over the other one's silence before
@@ -129,7 +130,20 @@ func (p *lvcPair) onActive(epoch uint64, reason string) {
 		_ = h.out.message("lvc.active", lvcTurn{epoch, reason, kept}, "")
 		h.out.remark("active in epoch %d: %s; %s of the last %v sent again", epoch, reason,
 			count(uint64(kept.Messages), "message"), kept.Reach.Round(time.Millisecond))
+		if kept.Missing > 0 {
+			h.out.remark("warning: %s before that had to go for want of room (--pair-bytes), and not all readers are known to have them", count(kept.Missing, "message"))
+		}
+		if kept.Behind > 0 {
+			h.out.remark("warning: %s further behind than that (--pair-keep), or had a full queue: they have lost records, and get last values", readersWere(kept.Behind))
+		}
 	})
+}
+
+func readersWere(n int) string {
+	if n == 1 {
+		return "1 reader was"
+	}
+	return fmt.Sprintf("%d readers were", n)
 }
 
 func (p *lvcPair) onPassive(epoch uint64, reason string) {
@@ -144,12 +158,12 @@ func (p *lvcPair) onPassive(epoch uint64, reason string) {
 
 // onNote: the active one says up to where all readers have the stream.
 func (p *lvcPair) onNote(note []byte) {
-	have, err := lvc.ParseHave(note)
+	have, behind, err := lvc.ParseHave(note)
 	if err != nil {
 		p.noted.Do(func() { p.handler.out.remark("warning: from the other one: %v", err) })
 		return
 	}
-	p.handler.Confirmed(have)
+	p.handler.Confirmed(have, behind)
 }
 
 // confirm tells the other one, a few times a heartbeat, up to where all readers have
@@ -164,14 +178,14 @@ func (p *lvcPair) confirm(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		have := p.handler.Confirm()
+		have, behind := p.handler.Confirm()
 		if have == nil && !said {
 			continue
 		}
 		said = have != nil
 		var note []byte
 		if said {
-			note = lvc.AppendHave(nil, have)
+			note = lvc.AppendHave(nil, have, behind)
 		}
 		if len(note) > binarystar.NoteMax {
 			note = nil // so many shards: what is kept is bounded by time
