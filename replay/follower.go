@@ -2,6 +2,7 @@ package replay
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,7 +24,8 @@ type Follower struct {
 	deck  wire.DeckNotice // the latest
 	heard time.Time       // when it came
 	epoch *sentEpoch      // that it is of; nil before the first
-	start map[int]begun   // by shard, how the latest epoch that was heard there began
+	own   bool            // it is what this process played itself, before it yielded
+	start map[int][]begun // by shard, how epochs began there, the latest last
 	ended map[int]bool    // shards whose end mark has come
 	early bool            // one of them said that there was more to play
 }
@@ -70,10 +72,7 @@ func (f *Follower) HandleSession(shard int, epoch wire.Epoch, s *wire.Session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ended, f.early = nil, false
-	if f.start == nil {
-		f.start = map[int]begun{}
-	}
-	f.start[shard] = begun{epoch, s.Start}
+	f.begins(shard, epoch, s.Start)
 }
 
 // begun is how an epoch began on a shard.
@@ -82,11 +81,30 @@ type begun struct {
 	start *wire.SessionStart
 }
 
+// begunMax is how many of them are remembered of a shard.
+const begunMax = 16
+
+// begins takes note of how an epoch began. f.mu is held, or nobody else has f.
+func (f *Follower) begins(shard int, epoch wire.Epoch, start *wire.SessionStart) {
+	if f.start == nil {
+		f.start = map[int][]begun{}
+	}
+	list := slices.DeleteFunc(f.start[shard], func(b begun) bool { return b.epoch == epoch })
+	if len(list) == begunMax {
+		list = slices.Delete(list, 0, 1)
+	}
+	f.start[shard] = append(list, begun{epoch, start})
+}
+
 // before lists the epochs that an epoch goes on with by takeovers, and where on a shard
 // they had come before the record at next. f.mu is held.
 func (f *Follower) before(epoch wire.Epoch, shard int, next wire.Seq) []wire.SessionPlace {
-	b := f.start[shard]
-	if b.epoch != epoch || b.start == nil || !b.start.TakesOver() {
+	i := slices.IndexFunc(f.start[shard], func(b begun) bool { return b.epoch == epoch })
+	if i < 0 {
+		return nil
+	}
+	b := f.start[shard][i]
+	if b.start == nil || !b.start.TakesOver() {
 		return nil
 	}
 	list := []wire.SessionPlace{{Epoch: b.start.PreviousEpoch, Next: b.start.PreviousNext + next}}
@@ -97,7 +115,7 @@ func (f *Follower) before(epoch wire.Epoch, shard int, next wire.Seq) []wire.Ses
 }
 
 // beforeMax is how many epochs a takeover names beyond the one that it goes on with.
-const beforeMax = 4
+const beforeMax = 16
 
 // HandleMark implements subscriber.MarkHandler.
 func (f *Follower) HandleMark(shard int, h *wire.Header) {
@@ -143,6 +161,8 @@ func (f *Follower) check(d *wire.DeckNotice) error {
 	case s.From != c.From || s.To != c.To || s.Passes != c.Passes:
 		return fmt.Errorf("replay: the other one of the pair plays [%v, %v) %d times, and this one [%v, %v) %d times",
 			s.From, s.To, s.Passes, c.From, c.To, c.Passes)
+	case s.Starts != nil && len(s.Starts) != c.Shards:
+		return fmt.Errorf("replay: the other one of the pair begins at places of %d shards, and this one plays to %d", len(s.Starts), c.Shards)
 	case s.Points != nil && len(s.Points) != c.Shards:
 		return fmt.Errorf("replay: the other one of the pair plays to %d shards, and this one to %d", len(s.Points), c.Shards)
 	}
@@ -154,12 +174,13 @@ func (f *Follower) check(d *wire.DeckNotice) error {
 
 // note takes in a notice. f.mu is held.
 func (f *Follower) note(d *wire.DeckNotice, now time.Time) {
-	if f.epoch != nil && d.Epoch < f.epoch.epoch {
+	if f.epoch != nil && !f.own && d.Epoch < f.epoch.epoch {
 		return
 	}
 	if f.epoch != nil && d.Phase == Finished.String() {
 		return // it goes; what it was doing before is what this one may go on with
 	}
+	f.own = false
 	paused := d.Phase != Playing.String()
 	if f.epoch != nil && paused && f.deck.Phase == d.Phase && f.deck.Version == d.Version {
 		d.Stream.Clock = f.deck.Stream.Clock // it stands
@@ -182,6 +203,9 @@ func (f *Follower) note(d *wire.DeckNotice, now time.Time) {
 // begin notes an epoch of the other player, as one that this one can give again.
 func (f *Follower) begin(d *wire.DeckNotice, now time.Time) *sentEpoch {
 	p, s := f.player, d.Stream
+	if e, _, err := p.history.find(d.Epoch); err == nil {
+		return e // this process heard it before
+	}
 	e := &sentEpoch{epoch: d.Epoch, began: wire.NanosOf(now), start: s.Start, topics: newTopics(d.Topics), trails: make([]*trail, p.cfg.Shards)}
 	if d.TopicsLeftOut > 0 {
 		e.topics = newTopics(p.cfg.Topics) // the notice had no room for them
@@ -191,6 +215,11 @@ func (f *Follower) begin(d *wire.DeckNotice, now time.Time) *sentEpoch {
 	}
 	for i := range e.trails {
 		e.trails[i] = newTrail()
+	}
+	if e.places = s.Starts; e.places != nil {
+		for i, place := range e.places {
+			e.trails[i].from(place)
+		}
 	}
 	e.lead.Store(leadUnknown)
 	p.history.add(e)

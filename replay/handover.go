@@ -57,7 +57,7 @@ func (p *Player) deckStream(d *wire.DeckNotice) *wire.DeckStream {
 	if e == nil {
 		return s
 	}
-	s.Start = e.start
+	s.Start, s.Starts = e.start, e.places
 	if e.asOf.known {
 		s.AsOf = &e.asOf.place
 	}
@@ -67,7 +67,7 @@ func (p *Player) deckStream(d *wire.DeckNotice) *wire.DeckStream {
 	}
 	s.Points = make([]*wire.DeckPoint, len(e.trails))
 	for i, t := range e.trails {
-		if first, latest, ok := t.ends(); ok {
+		if first, latest, ok := t.ends(); ok && t.next.Load() > 0 {
 			s.Points[i] = &wire.DeckPoint{First: first.ordinal, Seq: latest.seq, Ordinal: latest.ordinal}
 		}
 	}

@@ -31,10 +31,11 @@ const epochsMax = 256
 // it is.
 type sentEpoch struct {
 	epoch  wire.Epoch
-	began  wire.Nanos   // wall clock
-	start  wire.Ordinal // place of its first record, counted through all passes
-	asOf   lastPlace    // of its last values
-	topics *topics      // that are played
+	began  wire.Nanos     // wall clock
+	start  wire.Ordinal   // place of its first record, counted through all passes
+	places []wire.Ordinal // likewise, of each shard's; nil: start
+	asOf   lastPlace      // of its last values
+	topics *topics        // that are played
 	lead   atomic.Uint64
 	place  atomic.Uint64 // ordinal up to which everything has gone out; not while shards play by themselves
 	trails []*trail
@@ -66,6 +67,17 @@ func (p *Player) startEpoch(place wire.Ordinal, asOf lastPlace) {
 	if !asOf.known {
 		p.land(place, 0)
 	}
+}
+
+// standAt puts every shard of an epoch that has just begun, without last values, at a place
+// of its own, counted through all passes. The places stay as they are from then on.
+func (p *Player) standAt(places []wire.Ordinal) {
+	p.epoch.places = places
+	for s, place := range places {
+		p.next[s] = place
+		p.trails[s].from(place)
+	}
+	p.stand()
 }
 
 // nameEpoch says which epoch it is that was begun.

@@ -79,7 +79,7 @@ func (p *Player) proceed(ctx context.Context) error {
 	switch {
 	case p.seek != nil && !(p.seek.again && p.paused && p.stepping == nil):
 		return p.begin(ctx)
-	case p.refilter != nil:
+	case p.refilter != nil && !(p.refilter.again && p.last != nil):
 		return p.beginFiltered(ctx)
 	case p.last != nil:
 		return p.sendLast(ctx)

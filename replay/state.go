@@ -154,13 +154,6 @@ func (s *status) set(v view) bool {
 	return true
 }
 
-// apart reports whether each shard is played by itself.
-func (s *status) apart() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.lanes
-}
-
 func (s *status) lanesAre(on bool) {
 	s.mu.Lock()
 	s.lanes = on

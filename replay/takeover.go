@@ -60,7 +60,7 @@ func (f *Follower) TakeOver(ctx context.Context, readers []Standing, back time.D
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.epoch == nil {
-		return ErrUnheard
+		return ErrUnheard // nor has this one played
 	}
 	p, e := f.player, f.epoch
 	t := &takeover{deck: f.deck, heard: f.heard, epoch: e, next: make([]wire.Seq, p.cfg.Shards)}
@@ -113,6 +113,9 @@ func (f *Follower) common(s int, readers []Standing, back time.Duration, live bo
 	}
 	if any {
 		return common
+	}
+	if f.own {
+		return sure // readers may have gone on with the other one, and say nothing of this epoch
 	}
 	_, latest, _ := t.ends()
 	return latest.seq
@@ -222,9 +225,8 @@ func (p *Player) takeUp(ctx context.Context) error {
 		return err
 	}
 	p.startEpoch(t.place, asOf)
-	for s, place := range t.places {
-		p.next[s] = place
-		p.trails[s].reach(place)
+	if t.places != nil {
+		p.standAt(t.places)
 	}
 	if err := p.adopt(); err != nil {
 		return err

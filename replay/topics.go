@@ -33,8 +33,8 @@ func (p *Player) SetTopics(ctx context.Context, prefixes []string) error {
 
 // Again begins a new epoch of the stream where the player stands, and goes on as it did:
 // for readers of the other one of a pair of players, which was active meanwhile. They
-// know by it what repeats, and the player's own find that nothing does. At full speed,
-// where each shard is played by itself, it is an epoch as of SetTopics.
+// know by it what repeats, and the player's own find that nothing does. Last values that
+// are on their way go out first.
 //
 // Again returns when the new epoch has begun.
 func (p *Player) Again(ctx context.Context) error {
@@ -79,6 +79,16 @@ func (p *Player) standing() wire.Ordinal {
 	return p.least() - p.lead
 }
 
+// placesOf are the places, counted through all passes, where the shards go on. There must
+// be no last values on their way.
+func (p *Player) placesOf() []wire.Ordinal {
+	places := slices.Clone(p.next)
+	for s := range places {
+		places[s] -= p.lead
+	}
+	return places
+}
+
 // beginFiltered begins the epoch of another filter.
 func (p *Player) beginFiltered(ctx context.Context) error {
 	r := p.refilter
@@ -89,9 +99,13 @@ func (p *Player) beginFiltered(ctx context.Context) error {
 		return errMore
 	}
 	place := p.standing()
+	var places []wire.Ordinal
+	if r.again {
+		places = p.placesOf()
+	}
 	pass, rest := p.ordinals.split(place)
 	start := wire.SessionStart{Reason: "filter", At: wire.Nanos(p.progress.Time.Load()), Clock: p.recordClock().String(), Snapshot: !p.cfg.NoSnapshot}
-	if r.again = r.again && !p.status.apart(); r.again {
+	if r.again {
 		start.Reason, start.Snapshot = wire.TakeoverReason, false
 	}
 	if t, ok, err := p.timeOf(rest); err != nil {
@@ -110,6 +124,9 @@ func (p *Player) beginFiltered(ctx context.Context) error {
 	}
 	p.setTopics(r.topics)
 	p.startEpoch(place, lastPlace{place: rest, known: start.Snapshot})
+	if r.again {
+		p.standAt(places) // what a shard has sent beyond the others it does not send twice
+	}
 	p.status.lanesAre(false)
 	p.ended, p.roundWhole = false, false
 	p.report.Filters++

@@ -58,6 +58,13 @@ func (t *trail) sent(first, last wire.Ordinal, count uint32) {
 	t.next.Store(uint64(seq) + uint64(count))
 }
 
+// from says, before anything has gone out, that the first record does not come before an
+// ordinal, and the shard's records behind that do.
+func (t *trail) from(o wire.Ordinal) {
+	t.mark(point{ordinal: o, sent: wire.NanosOf(time.Now())})
+	t.reach(o)
+}
+
 // reach moves the ordinal on where nothing was sent.
 func (t *trail) reach(o wire.Ordinal) { t.at.Store(uint64(o)) }
 

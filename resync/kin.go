@@ -14,7 +14,7 @@ type kin struct {
 }
 
 // kinMax is how many of them are remembered of an epoch.
-const kinMax = 8
+const kinMax = 32
 
 // relate takes note of where e begins in another epoch, the first time that is said.
 func (e *epoch) relate(other wire.Epoch, at int64) {

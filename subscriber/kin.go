@@ -16,7 +16,7 @@ type kin struct {
 }
 
 // kinMax is how many of them are remembered.
-const kinMax = 8
+const kinMax = 32
 
 // relatives are the kin of an epoch, the latest known first.
 type relatives struct {

@@ -50,7 +50,7 @@ type departure struct {
 }
 
 // leftMax is how many left epochs are remembered.
-const leftMax = 8
+const leftMax = 32
 
 // Step is what a header means for the stream.
 type Step struct {

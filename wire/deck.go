@@ -45,9 +45,12 @@ type DeckNotice struct {
 
 // DeckStream says how an epoch of a player's stream lies on its source.
 type DeckStream struct {
-	Start  Ordinal  `json:"start"`            // place of its first record, counted through all passes
-	AsOf   *Ordinal `json:"as_of,omitempty"`  // place in a pass that its last values come before; nil: it has none
-	Values *Ordinal `json:"values,omitempty"` // how many these are; nil while they are being sent
+	Start Ordinal `json:"start"` // place of its first record, counted through all passes
+	// Starts are such places per shard, where they differ: none of its records lies before,
+	// and all behind do.
+	Starts []Ordinal `json:"starts,omitempty"`
+	AsOf   *Ordinal  `json:"as_of,omitempty"`  // place in a pass that its last values come before; nil: it has none
+	Values *Ordinal  `json:"values,omitempty"` // how many these are; nil while they are being sent
 	// Clock is the tape's time when the notice was made, which goes on from there at the
 	// player's speed while that plays; 0: it begins with the next record.
 	Clock Nanos `json:"clock,omitempty"`

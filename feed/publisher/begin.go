@@ -99,7 +99,7 @@ func (s *shard) left() place {
 }
 
 // lineageMax is how many epochs a takeover names beyond the one that it goes on with.
-const lineageMax = 4
+const lineageMax = 16
 
 // nextEpoch is the wall clock, or the next number where that is not above the epoch
 // at hand.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/tapedeck/tapedeck/wire"
 )
@@ -44,6 +45,19 @@ func (p *Publisher) TakeOver(ctx context.Context, start wire.SessionStart, from 
 		}
 		return at
 	})
+}
+
+// Lineage returns, per shard, which epochs of other publishers, and of its own, the epoch at
+// hand goes on with by takeovers, the latest first, and where it begins in each. An epoch
+// that began otherwise has none.
+func (p *Publisher) Lineage() [][]wire.SessionPlace {
+	p.lock()
+	defer p.unlock()
+	list := make([][]wire.SessionPlace, len(p.shards))
+	for i, s := range p.shards {
+		list[i] = slices.Clone(s.lineage)
+	}
+	return list
 }
 
 // SetPairEpoch says in which epoch of its pair the publisher is active: epochs that it
