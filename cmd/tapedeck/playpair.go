@@ -13,6 +13,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/control/binarystar"
 	"github.com/tapedeck/tapedeck/metrics"
+	"github.com/tapedeck/tapedeck/replay"
 	"github.com/tapedeck/tapedeck/shard"
 	"github.com/tapedeck/tapedeck/wire"
 )
@@ -60,7 +61,8 @@ type deckPair struct {
 	turn    deckTurn      // the latest
 	turned  chan struct{} // something has come to turn
 	current atomic.Pointer[deckHalf]
-	warned  sync.Once // of a voter that does not vote
+	warned  sync.Once      // of a voter that does not vote
+	legacy  *replay.Legacy // of the half before
 }
 
 // deckTurn is what an operator is told when a player becomes active or passive.
@@ -153,27 +155,33 @@ func (p *deckPair) half(ctx context.Context, dirs []string, shown *metricsServic
 		f.at = h.at
 		f.pair.warnOfOnePath(p.out, f.at)
 	}
+	h.follower.Inherit(p.legacy)
 	p.current.Store(h)
 	stop := p.watch(ctx)
 	defer stop()
 	hide := shown.showAs(h.show)
-	err = p.standBy(ctx, h)
+	turn, err := p.standBy(ctx, h)
 	hide()
 	if err != nil {
 		return err
 	}
-	return p.lead(ctx, h, readers, shown)
+	err = p.lead(ctx, h, turn, readers, shown)
+	if errors.Is(err, errYield) {
+		p.legacy = h.follower.Leave(h.pub.Lineage())
+	}
+	return err
 }
 
-// standBy follows the other one until it is this one's turn.
-func (p *deckPair) standBy(ctx context.Context, h *deckHalf) error {
+// standBy follows the other one until it is this one's turn, which it returns.
+func (p *deckPair) standBy(ctx context.Context, h *deckHalf) (deckTurn, error) {
+	none := deckTurn{}
 	endpoints, err := shard.Endpoints(p.flags.pair.follow, p.flags.stream.shards)
 	if err != nil {
-		return usagef("--pair-follow: %v", err)
+		return none, usagef("--pair-follow: %v", err)
 	}
 	sub, err := h.follow(endpoints, p.out)
 	if err != nil {
-		return err
+		return none, err
 	}
 	p.out.remark("standing by on %v, following %v", h.pub.Endpoints(), endpoints)
 	following, stop := context.WithCancel(ctx)
@@ -188,33 +196,34 @@ func (p *deckPair) standBy(ctx context.Context, h *deckHalf) error {
 	for told := (deckTurn{}); ; {
 		switch turn := p.latest(); {
 		case turn.active:
-			return nil
+			return turn, nil
 		case turn != told:
 			told = turn
 			_ = p.out.message("play.passive", turn, "")
 			p.out.remark("passive: %s; the epoch is %d", turn.Reason, turn.Epoch)
 		}
 		if err := h.pub.Tick(ctx); err != nil {
-			return context.Cause(ctx)
+			return none, context.Cause(ctx)
 		}
 		if f := h.follower.Following(); f.Ended && !h.pub.Wanted() {
-			return errOver
+			return none, errOver
 		}
 		select {
 		case <-tick.C:
 		case <-p.turned:
 		case err := <-h.refused:
-			return err
+			return none, err
 		case err := <-ended:
 			ended <- nil
-			return err
+			return none, err
 		}
 	}
 }
 
-// lead goes on with the other one's stream, or begins one.
-func (p *deckPair) lead(ctx context.Context, h *deckHalf, readers *audience, shown *metricsService) error {
-	turn := p.latest()
+// lead goes on with the other one's stream, or begins one. The turn is that which was seen
+// to be this one's: the latest may be the other one's again, whose epoch no stream of this
+// one may be in.
+func (p *deckPair) lead(ctx context.Context, h *deckHalf, turn deckTurn, readers *audience, shown *metricsService) error {
 	if err := h.takeOver(ctx, turn.Epoch, p.flags.pair.back, p.flags.live); err != nil {
 		return err
 	}
@@ -245,6 +254,8 @@ func (p *deckPair) lead(ctx context.Context, h *deckHalf, readers *audience, sho
 // was active meanwhile, and readers that were with it wait for a stream of that epoch: so
 // one is begun, where the player is.
 func (p *deckPair) heed(ctx context.Context, yield context.CancelCauseFunc, h *deckHalf, epoch uint64) {
+	var again sync.WaitGroup
+	defer again.Wait()
 	for {
 		select {
 		case <-p.turned:
@@ -259,10 +270,16 @@ func (p *deckPair) heed(ctx context.Context, yield context.CancelCauseFunc, h *d
 			epoch = turn.Epoch
 			p.saidActive(turn)
 			h.pub.SetPairEpoch(epoch)
-			if err := h.player.Again(ctx); err != nil && ctx.Err() == nil {
-				p.out.remark("warning: readers that were with the other one of the pair wait: %v", err)
-			}
+			// It may have to wait, and this goroutine has to hear when to yield.
+			again.Go(func() { p.again(ctx, h) })
 		}
+	}
+}
+
+func (p *deckPair) again(ctx context.Context, h *deckHalf) {
+	err := h.player.Again(ctx)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, replay.ErrOverruled) {
+		p.out.remark("warning: readers that were with the other one of the pair wait: %v", err)
 	}
 }
 
