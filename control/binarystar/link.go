@@ -86,10 +86,16 @@ func (p *Pair) refuse(err error) {
 func (p *Pair) heard(at time.Duration, s State, epoch uint64, note []byte) {
 	select {
 	case p.events <- func() {
-		var out Outcome
+		var (
+			out   Outcome
+			taker func(note []byte)
+		)
 		p.locked(func(m *Machine) {
-			if s != Active || m.fences(s, epoch) {
-				note = nil
+			switch {
+			case s == Passive:
+				taker = p.cfg.OnPassiveNote
+			case s == Active && !m.fences(s, epoch):
+				taker = p.cfg.OnNote
 			}
 			before := m.counters.SameRole
 			if out = m.Peer(at, s, epoch); before == 0 && m.counters.SameRole == 1 {
@@ -97,8 +103,8 @@ func (p *Pair) heard(at time.Duration, s State, epoch uint64, note []byte) {
 			}
 		})
 		p.act(out)
-		if len(note) > 0 && p.cfg.OnNote != nil {
-			p.cfg.OnNote(note)
+		if len(note) > 0 && taker != nil {
+			taker(note)
 		}
 	}:
 	default:

@@ -46,6 +46,8 @@ type Config struct {
 	// are: where it was fenced, or is not active, it is not heard. The note is owned. It
 	// is called as OnActive is, and must not call the Pair.
 	OnNote func(note []byte)
+	// OnPassiveNote is OnNote for what the peer says while it is passive.
+	OnPassiveNote func(note []byte)
 	// Warn is told what an operator should know. Default: nothing.
 	Warn func(error)
 }

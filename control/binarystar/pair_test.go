@@ -156,12 +156,14 @@ func TestVoter(t *testing.T) {
 }
 
 // TestNotes: what the active one says goes with its announcements, at once; what a
-// passive one says is not heard.
+// passive one says, too, to who asks for that.
 func TestNotes(t *testing.T) {
 	at := endpoints(t)
 	heard := [2]chan string{make(chan string, 1000), make(chan string, 1000)}
+	passive := make(chan string, 1000)
 	cfg := func(r Role) Config {
-		return Config{Role: r, Bind: at[r], Peer: at[1-r], Heartbeat: time.Hour, OnNote: func(b []byte) { heard[r] <- string(b) }}
+		return Config{Role: r, Bind: at[r], Peer: at[1-r], Heartbeat: time.Hour, OnNote: func(b []byte) { heard[r] <- string(b) },
+			OnPassiveNote: func(b []byte) { passive <- string(b) }}
 	}
 	b := start(t, cfg(Backup))
 	if err := b.SetNote([]byte("passive")); err != nil {
@@ -194,6 +196,17 @@ func TestNotes(t *testing.T) {
 	}
 	if s := b.Status(); s.Malformed != 0 {
 		t.Errorf("status %+v", s)
+	}
+	if err := b.SetNote([]byte("stands by")); err != nil {
+		t.Fatal(err)
+	}
+	for got := range passive {
+		if got == "stands by" {
+			break
+		}
+		if got != "passive" {
+			t.Errorf("heard %q of the passive one", got)
+		}
 	}
 	if err := a.Promote(t.Context(), false); err != nil || len(heard[0]) != 0 {
 		t.Errorf("%v; heard %d notes of the passive one", err, len(heard[0]))
