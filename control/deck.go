@@ -115,7 +115,8 @@ type DeckFilter struct {
 // DeckState is a deck as it is. It is the value of the key /deck/NAME/state, too.
 type DeckState struct {
 	Deck string `json:"deck"`
-	// Phase is waiting (for readers), playing, paused, held (at the end), finished or
+	// Phase is waiting (for readers), playing, paused, held (at the end), finished,
+	// standby (the other one of a pair plays, and what follows is as that says), or
 	// failed; then Error says why.
 	Phase string `json:"phase"`
 	Error string `json:"error,omitempty"`
@@ -149,8 +150,23 @@ type DeckState struct {
 	Shards  []string `json:"shards"`
 	Resync  string   `json:"resync,omitempty"`
 	Readers int      `json:"readers"`
+	// Pair is the deck's part in a pair; nil where it has none.
+	Pair *DeckPair `json:"pair,omitempty"`
 	// Pacing is how late records left; nil before one was paced.
 	Pacing *Pacing `json:"pacing_error,omitempty"`
+}
+
+// DeckPair is what a deck of a pair knows of the other one.
+type DeckPair struct {
+	Role  string `json:"role"`  // primary or backup
+	State string `json:"state"` // waiting, active or passive
+	Epoch uint64 `json:"pair_epoch"`
+	// Other are the other one's shards: readers connect to them, too, and change
+	// nothing when that takes over.
+	Other []string `json:"other,omitempty"`
+	// Ready says that the passive one of the two could go on now; Error why it could not.
+	Ready bool   `json:"ready"`
+	Error string `json:"error,omitempty"`
 }
 
 // DeckPosition is where a deck is. It is the value of the key /deck/NAME/position,

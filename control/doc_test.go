@@ -13,7 +13,7 @@ import (
 // documented are the types whose tables docs/CONTROL.md has.
 var documented = []any{
 	DeckOf{}, DeckOpen{}, DeckPlay{}, DeckStep{}, DeckSeek{}, DeckMark{}, DeckSpeed{}, DeckSqueeze{}, DeckLoop{}, DeckFilter{},
-	DeckState{}, DeckPosition{}, DeckInterval{}, Pacing{}, DeckResult{}, DeckMarked{}, DeckList{}, DeckWatch{}, ClonePlace{},
+	DeckState{}, DeckPair{}, DeckPosition{}, DeckInterval{}, Pacing{}, DeckResult{}, DeckMarked{}, DeckList{}, DeckWatch{}, ClonePlace{},
 	TapeOf{}, TapesList{}, TapesLast{}, TapesListed{}, TapeEntry{}, TapeInfo{}, TapeEncoding{}, TapeTorn{}, TapeVerified{}, TapeLast{}, TapeRecord{}, TapeMark{},
 	ReadersList{}, ReaderState{}, ReaderConnection{},
 	RecorderOf{}, RecorderStart{}, RecorderState{}, RecorderList{}, RecordDump{},

@@ -16,6 +16,7 @@ type Status struct {
 	Recorders   []RecorderState `json:"recorders,omitempty"`
 	LVC         []LVCState      `json:"lvc,omitempty"`
 	Resync      []ResyncState   `json:"resync,omitempty"`
+	Pairs       []PairState     `json:"pairs,omitempty"` // that parts of the process are halves of
 	Jobs        JobCounts       `json:"jobs"`
 	Limits      Limits          `json:"limits"`
 }

@@ -215,12 +215,18 @@ func (f *deckFlags) opened(cmd *cobra.Command, args *control.DeckOpen) error {
 	text := deckLine(&result.DeckState) + took(result.TookUs)
 	if len(result.Shards) > 0 {
 		text += fmt.Sprintf("\nreaders: tapedeck sub --connect %s", strings.Join(result.Shards, ","))
+		if p := result.Pair; p != nil && len(p.Other) > 0 {
+			text += " --standby " + strings.Join(p.Other, ",")
+		}
 		if len(result.Shards) > 1 {
 			text += fmt.Sprintf(" --shards %d", len(result.Shards))
 		}
 		if result.Resync != "" {
 			text += " --resync " + result.Resync
 		}
+	}
+	if p := result.Pair; p != nil && !p.Ready {
+		text += "\n" + standbyText(p)
 	}
 	return newOutput(cmd).message("deck", &result, text)
 }

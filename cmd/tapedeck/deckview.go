@@ -104,8 +104,27 @@ func deckText(d *control.DeckState) string {
 	if d.Resync != "" {
 		row("resync", "%s", d.Resync)
 	}
+	if p := d.Pair; p != nil {
+		row("pair", "%s, %s in epoch %d; %s", p.Role, p.State, p.Epoch, standbyText(p))
+		if len(p.Other) > 0 {
+			row("the other", "%s", strings.Join(p.Other, ","))
+		}
+	}
 	_ = w.Flush()
 	return strings.TrimRight(b.String(), "\n")
+}
+
+// standbyText says whether the passive one of a pair could go on.
+func standbyText(p *control.DeckPair) string {
+	switch {
+	case p.Error != "":
+		return "nobody could take over: " + p.Error
+	case !p.Ready:
+		return "nobody could take over yet"
+	case p.State == "active":
+		return "the other one is ready to take over"
+	}
+	return "ready to take over"
 }
 
 // deckTable is several decks, one a line.

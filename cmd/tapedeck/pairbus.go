@@ -20,6 +20,27 @@ type pairBus struct {
 	broker  *majordomo.Broker
 	worker  *majordomo.Worker
 	service *control.Service
+	offered []*offeredByPair
+}
+
+// offeredByPair is a service of the part that is paired, beside pair.
+type offeredByPair struct {
+	*control.Service
+	worker *majordomo.Worker
+}
+
+// offer puts another service on the bus, before run.
+func (b *pairBus) offer(name string, commands []control.Command) error {
+	o := &offeredByPair{}
+	var err error
+	if o.Service, err = control.NewService(name, control.ServiceConfig{}, commands...); err != nil {
+		return err
+	}
+	b.offered = append(b.offered, o)
+	o.worker, err = majordomo.NewWorker(majordomo.WorkerConfig{
+		Endpoints: []string{inprocPair}, Context: b.inproc, Service: name, Handler: o.Handle, BackoffMax: time.Second,
+	})
+	return err
 }
 
 const inprocPair = "inproc://tapedeck-pair"
@@ -97,14 +118,24 @@ func (b *pairBus) run(ctx context.Context) error {
 		defer cancel()
 		workErr = b.worker.Run(ctx)
 	})
+	errs := make([]error, len(b.offered))
+	for i, o := range b.offered {
+		wg.Go(func() {
+			defer cancel()
+			errs[i] = o.worker.Run(ctx)
+		})
+	}
 	err := b.broker.Run(ctx)
 	cancel()
 	wg.Wait()
-	return errors.Join(err, workErr)
+	return errors.Join(append(errs, err, workErr)...)
 }
 
 func (b *pairBus) close() error {
 	var errs []error
+	for _, o := range b.offered {
+		errs = append(errs, o.Close())
+	}
 	if b.service != nil {
 		errs = append(errs, b.service.Close())
 	}

@@ -181,6 +181,9 @@ type serving struct {
 	Pair    string   `json:"pair,omitempty"`     // endpoint of the broker's pair
 	PairBus string   `json:"pair_bus,omitempty"` // where tapedeck pair asks it
 	Decks   []string `json:"decks,omitempty"`
+
+	DecksPair    string `json:"decks_pair,omitempty"` // endpoint of the decks' pair
+	DecksPairBus string `json:"decks_pair_bus,omitempty"`
 }
 
 func (s *serving) text() string {

@@ -74,6 +74,7 @@ type serveConfig struct {
 		speed    string
 		clock    string
 		resync   string
+		pair     decksPairSettings
 	}
 	state struct {
 		bind      string
@@ -142,6 +143,7 @@ func newServeConfig() *serveConfig {
 	b.pairHeartbeat = pairHeartbeat
 	d := &c.decks
 	d.max, d.address, d.ports, d.commands, d.speed, d.clock, d.resync = 64, "127.0.0.1", deckPorts, 16, "1x", "receive", "tcp://127.0.0.1:*"
+	d.pair.heartbeat, d.pair.back = pairHeartbeat, time.Second
 	c.state.bind, c.state.position, c.state.readers, c.state.readerTTL = stateDefault, 200*time.Millisecond, time.Second, 3*time.Second
 	c.tape.commands, c.tape.list, c.tape.records = 4, 10_000, 1000
 	c.recorder.max, c.recorder.commands, c.recorder.sync = 16, 4, time.Second
@@ -184,6 +186,9 @@ func (c *serveConfig) check() error {
 	if err := c.checkLVC(); err != nil {
 		return err
 	}
+	if err := c.checkDecks(); err != nil {
+		return err
+	}
 	if c.jobs.locked != lockedRefuse && c.jobs.locked != lockedWait {
 		return usagef("jobs.locked %q: want %q or %q", c.jobs.locked, lockedRefuse, lockedWait)
 	}
@@ -191,6 +196,7 @@ func (c *serveConfig) check() error {
 		"bus": c.busEndpoints()[:1], "broker.pair_bind": {c.broker.pairBind}, "broker.pair_bus": {c.broker.pairBus}, "state.bind": {c.state.bind}, "decks.resync": {c.decks.resync}, "decks.address": {c.decks.address + ":0"}, "metrics.bind": {c.metrics.bind},
 		"lvc.plain": c.lvc.plain, "lvc.snapshot": {c.lvc.snapshot}, "lvc.clone": {c.lvc.clone}, "lvc.tap": {c.lvc.tap},
 		"lvc.pair_bind": {c.lvc.pair.bind}, "lvc.pair_bus": {c.lvc.pair.bus},
+		"decks.pair_bind": {c.decks.pair.bind}, "decks.pair_bus": {c.decks.pair.bus},
 	} {
 		if key == "bus" && !c.has(partBroker) {
 			continue // it is connected to

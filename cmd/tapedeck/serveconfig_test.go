@@ -47,6 +47,31 @@ func TestExampleHasEverySetting(t *testing.T) {
 	}
 }
 
+// TestExamplePair: the two examples of a pair are accepted, and fit each other.
+func TestExamplePair(t *testing.T) {
+	var halves [2]*serveConfig
+	for i, role := range []string{"primary", "backup"} {
+		halves[i] = newServeConfig()
+		if err := halves[i].load("../../examples/serve-pair/" + role + ".toml"); err != nil {
+			t.Fatal(err)
+		}
+		if err := halves[i].check(); err != nil {
+			t.Errorf("%s: %v", role, err)
+		}
+		if d, b := &halves[i].decks.pair, &halves[i].broker; d.role != role || b.pair != role {
+			t.Errorf("%s: the decks are the %s, the broker is the %s", role, d.role, b.pair)
+		}
+	}
+	for i, one := range halves {
+		other := halves[1-i]
+		d, o := &one.decks.pair, &other.decks.pair
+		if d.bind != o.peer || d.bus == o.bus || one.broker.pairBind != other.broker.pairPeer || one.busEndpoints()[0] != other.busEndpoints()[1] ||
+			one.decks.ports == other.decks.ports || one.state.bind == other.state.bind {
+			t.Errorf("half %d does not fit the other one", i)
+		}
+	}
+}
+
 // TestPageHasEverySetting holds docs/CONFIG.md against the settings, both ways.
 func TestPageHasEverySetting(t *testing.T) {
 	b, err := os.ReadFile(settingsPage)
@@ -111,6 +136,13 @@ func TestConfigErrors(t *testing.T) {
 		{"pair of no stream", "[lvc]\npair = 'backup'\npair_bind = 'tcp://127.0.0.1:1'\npair_peer = 'tcp://127.0.0.1:2'\n", "lvc.shards says which stream", ""},
 		{"pair's memory", "[lvc]\nshards = 'x'\npair = 'backup'\npair_bind = 'tcp://127.0.0.1:1'\npair_peer = 'tcp://127.0.0.1:2'\npair_keep = '900ms'\n", "a takeover takes", ""},
 		{"pair in the open", "[lvc]\npair_bind = 'tcp://*:1'\npair = 'backup'\npair_peer = 'tcp://127.0.0.1:2'\nshards = 'x'\n", "lvc.pair_bind: tcp://*:1 can be reached", "--listen"},
+		{"decks of no pair", "[decks]\npair_bind = 'tcp://127.0.0.1:1'\n", "decks.pair says which", ""},
+		{"decks to follow", "[decks]\npair_follow = '10.0.0.2'\n", "decks.pair says which", ""},
+		{"decks' role", "[decks]\npair = 'both'\n", `decks.pair "both"`, ""},
+		{"decks alone", "[decks]\npair = 'backup'\n", "decks.pair needs", ""},
+		{"pair of no decks", "parts = ['broker']\n[decks]\npair = 'backup'\npair_bind = 'tcp://127.0.0.1:1'\npair_peer = 'tcp://127.0.0.1:2'\n", "there are no decks among the parts", ""},
+		{"decks in the open", "[decks]\npair = 'backup'\npair_bind = 'tcp://*:1'\npair_peer = 'tcp://127.0.0.1:2'\n", "decks.pair_bind: tcp://*:1 can be reached", "--listen"},
+		{"decks asked in the open", "[decks]\npair = 'backup'\npair_bus = 'tcp://*:1'\npair_bind = 'tcp://127.0.0.1:1'\npair_peer = 'tcp://127.0.0.1:2'\n", "decks.pair_bus: tcp://*:1 can be reached", "--listen"},
 		{"brokers of no pair", "[broker]\npair_bind = 'tcp://127.0.0.1:1'\n", "broker.pair says which", ""},
 		{"broker's role", "[broker]\npair = 'both'\n", `broker.pair "both"`, ""},
 		{"broker alone", "[broker]\npair = 'backup'\n", "broker.pair needs", ""},

@@ -52,6 +52,12 @@ type deckRun struct {
 	ended     chan struct{} // closed when the publisher is
 	followers sync.WaitGroup
 
+	// Of one of a pair.
+	half    *deckHalf   // nil: it is none
+	follows []string    // shards of the other one; none: it is not known
+	stands  atomic.Bool // it stands by
+	rests   atomic.Bool // the stream that it stands by for has ended
+
 	// Of the tapes, by the clock that the deck goes by.
 	first, last wire.Nanos
 	total       uint64
@@ -59,12 +65,14 @@ type deckRun struct {
 	pacing atomic.Pointer[control.Pacing] // as it was seen last
 
 	// Guarded by the deck's mu until ended is closed, and not changed after.
-	over bool // the publisher is closed, or about to be
-	err  error
+	over    bool // the publisher is closed, or about to be
+	yielded bool // the other one of the pair plays
+	err     error
+	stream  uint64 // of a pair: which one it is; 0 before it is known
 }
 
 // newServedDeck puts a deck together. begin makes it play.
-func newServedDeck(h *deckHouse, args *control.DeckOpen) (*deck, error) {
+func newServedDeck(h *deckHouse, args *control.DeckOpen, o runOptions) (*deck, error) {
 	d := &deck{house: h, name: args.Deck, args: *args, keys: keysOf(args.Deck)}
 	for _, name := range args.Tapes {
 		path, err := h.tapes.existing("tape", name)
@@ -75,9 +83,10 @@ func newServedDeck(h *deckHouse, args *control.DeckOpen) (*deck, error) {
 	}
 	var err error
 	if args.Bind != "" {
-		d.run, err = d.open(runOptions{bind: args.Bind})
+		o.bind = args.Bind
+		d.run, err = d.open(o)
 	} else {
-		err = d.openAtPorts()
+		err = d.openAtPorts(o)
 	}
 	if err != nil {
 		return nil, err
@@ -107,16 +116,17 @@ func (d *deck) beginLocked() {
 // else ends with it.
 func (d *deck) play(ctx context.Context, r *deckRun) {
 	defer close(r.ended)
-	_, err := r.player.Run(ctx)
-	if err != nil {
+	err := d.perform(ctx, r)
+	if err != nil && !d.leavesOpen(err) {
 		r.pub.Stop() // readers must not wait for what will not come
 	}
 	d.mu.Lock()
 	r.over = true // from here on nobody uses the publisher
+	r.yielded = errors.Is(err, errYield)
 	d.mu.Unlock()
 	r.hide()
 	closeErr := r.pub.Close()
-	if errors.Is(err, replay.ErrStopped) || ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	if r.yielded || errors.Is(err, replay.ErrStopped) || ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}
 	d.mu.Lock()
@@ -125,6 +135,7 @@ func (d *deck) play(ctx context.Context, r *deckRun) {
 	if r.err != nil {
 		d.house.out.remark("deck %s: %v", d.name, r.err)
 	}
+	d.house.link.wake()
 }
 
 // current is the run at hand, for a command.
@@ -144,6 +155,11 @@ func (d *deck) again(ctx context.Context, old *deckRun, speed string) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	return d.renew(old, runOptions{speed: speed, again: true})
+}
+
+// renew puts another run in the place of one that has ended, at the same endpoints.
+func (d *deck) renew(old *deckRun, o runOptions) error {
 	old.followers.Wait()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -153,7 +169,11 @@ func (d *deck) again(ctx context.Context, old *deckRun, speed string) error {
 	if _, err := old.served.stop(); err != nil {
 		d.house.out.remark("deck %s: %v", d.name, err)
 	}
-	r, err := d.open(runOptions{bind: strings.Join(old.endpoints, ","), resync: cmp.Or(old.resync, "off"), speed: speed, again: true})
+	o.bind = strings.Join(old.endpoints, ",")
+	if d.house.link == nil { // of a pair it is bound when it plays
+		o.resync = cmp.Or(old.resync, "off")
+	}
+	r, err := d.open(o)
 	if err != nil {
 		return err
 	}
@@ -215,15 +235,19 @@ func (d *deck) look() control.DeckState {
 	if st.Looping {
 		s.Loop = &control.DeckInterval{From: int64(st.LoopFrom), To: int64(st.LoopTo)}
 	}
+	s.Pair = d.house.link.pairOf(d)
 	switch {
 	case r.err != nil:
 		s.Phase, s.Error = "failed", firstLine(r.err.Error())
+	case r.half != nil && (r.yielded || r.stands.Load() && !r.over):
+		r.standbyState(&s)
 	case r.over:
 		s.Phase = replay.Finished.String()
 	}
 	if !r.over {
 		for _, reader := range r.pub.ReaderList() {
-			if reader.Verdict != snail.Gone {
+			// The other one of a pair listens, and says no name: it is no reader.
+			if reader.Verdict != snail.Gone && (r.half == nil || reader.ID != "") {
 				s.Readers++
 			}
 		}

@@ -15,23 +15,37 @@ import (
 // commands are those of the service deck.
 func (h *deckHouse) commands() []control.Command {
 	return []control.Command{
-		busCommand("open", "open a deck: tapes, and endpoints that readers stay connected to", h.cmdOpen),
+		deckChange(h, "open", "open a deck: tapes, and endpoints that readers stay connected to", h.cmdOpen),
 		busLookup("list", "every open deck", h.cmdList),
-		busCommand("close", "end a deck and let go of its endpoints", h.cmdClose),
-		busCommand("play", "play, at another speed where one is given; at the end from the start", deckCommand(h, (*deck).doPlay)),
-		busCommand("pause", "stand still", deckCommand(h, (*deck).doPause)),
-		busCommand("resume", "go on after a pause, or at the end from the start", deckCommand(h, (*deck).doResume)),
-		busCommand("step", "pause, and send the next records in the tape's one order", deckCommand(h, (*deck).doStep)),
-		busCommand("seek", "go to another place: a new epoch, last values, and what follows", deckCommand(h, (*deck).doSeek)),
-		busCommand("mark", "put a mark where the deck is, on its tape", h.cmdMark),
-		busCommand("speed", "change the pace from here on", deckCommand(h, (*deck).doSpeed)),
-		busCommand("squeeze", "cut stretches without records down to a duration, or, with off, no more", deckCommand(h, (*deck).doSqueeze)),
-		busCommand("loop", "play a stretch again and again, or, with off, go on", deckCommand(h, (*deck).doLoop)),
-		busCommand("filter", "change which topics are played: a new epoch", deckCommand(h, (*deck).doFilter)),
-		busCommand("stop", "end the stream; the endpoints stay, and play begins anew", deckCommand(h, (*deck).doStop)),
+		deckChange(h, "close", "end a deck and let go of its endpoints", h.cmdClose),
+		deckChange(h, "play", "play, at another speed where one is given; at the end from the start", deckCommand(h, (*deck).doPlay)),
+		deckChange(h, "pause", "stand still", deckCommand(h, (*deck).doPause)),
+		deckChange(h, "resume", "go on after a pause, or at the end from the start", deckCommand(h, (*deck).doResume)),
+		deckChange(h, "step", "pause, and send the next records in the tape's one order", deckCommand(h, (*deck).doStep)),
+		deckChange(h, "seek", "go to another place: a new epoch, last values, and what follows", deckCommand(h, (*deck).doSeek)),
+		deckChange(h, "mark", "put a mark where the deck is, on its tape", h.cmdMark),
+		deckChange(h, "speed", "change the pace from here on", deckCommand(h, (*deck).doSpeed)),
+		deckChange(h, "squeeze", "cut stretches without records down to a duration, or, with off, no more", deckCommand(h, (*deck).doSqueeze)),
+		deckChange(h, "loop", "play a stretch again and again, or, with off, go on", deckCommand(h, (*deck).doLoop)),
+		deckChange(h, "filter", "change which topics are played: a new epoch", deckCommand(h, (*deck).doFilter)),
+		deckChange(h, "stop", "end the stream; the endpoints stay, and play begins anew", deckCommand(h, (*deck).doStop)),
 		busLookup("state", "a deck as it is", deckCommand(h, func(*deck, context.Context, *deckRun, *control.DeckOf) error { return nil })),
 		busLookup("watch", "where a deck's keys are shared as a Clone", h.cmdWatch),
 	}
+}
+
+// deckChange is a command that changes a deck: of a pair, where the decks play.
+func deckChange[A any](h *deckHouse, name, summary string, do func(context.Context, *A) (any, error)) control.Command {
+	return busCommand(name, summary, func(ctx context.Context, args *A) (any, error) {
+		if err := h.link.accept(ctx); err != nil {
+			return nil, err
+		}
+		result, err := do(ctx, args)
+		if err != nil && !h.link.leads() {
+			return nil, h.link.refusal("they yielded meanwhile")
+		}
+		return result, err
+	})
 }
 
 // busCommand is a command that changes something.
@@ -103,11 +117,12 @@ func (d *deck) result(start time.Time) control.DeckResult {
 
 func (h *deckHouse) cmdOpen(ctx context.Context, args *control.DeckOpen) (any, error) {
 	start := time.Now()
-	d, err := h.open(args)
+	d, err := h.open(args, false)
 	if err != nil {
 		return nil, err
 	}
 	d.awaitBegin(ctx)
+	h.link.awaitStandby(ctx, d)
 	return d.result(start), nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,7 +18,7 @@ import (
 )
 
 // openAtPorts opens the deck at the first ports in a row that nobody has.
-func (d *deck) openAtPorts() error {
+func (d *deck) openAtPorts(o runOptions) error {
 	shards := d.args.Shards
 	if shards == 0 {
 		for _, path := range d.paths {
@@ -31,13 +32,19 @@ func (d *deck) openAtPorts() error {
 			}
 		}
 	}
-	for from := 0; ; from = d.port + 1 {
-		if d.port = d.house.ports.take(from, shards); d.port == 0 {
+	before := portOf(o.at)
+	for from := before; ; from = d.port + 1 {
+		if d.port = d.house.ports.take(from, shards); d.port == 0 && before > 0 {
+			before = 0
+			d.port = d.house.ports.take(0, shards)
+		}
+		if d.port == 0 {
 			return &control.Error{Code: control.Busy, Reason: fmt.Sprintf("no %d ports in a row are free in %s", shards, d.house.cfg.decks.ports),
 				Try: "close a deck, or say where to bind, such as tcp://127.0.0.1:*"}
 		}
 		var err error
-		if d.run, err = d.open(runOptions{bind: "tcp://" + d.house.cfg.decks.address + ":" + strconv.Itoa(d.port) + "+"}); err == nil {
+		o.bind = "tcp://" + d.house.cfg.decks.address + ":" + strconv.Itoa(d.port) + "+"
+		if d.run, err = d.open(o); err == nil {
 			return nil
 		}
 		d.house.ports.give(d.port, shards)
@@ -48,18 +55,43 @@ func (d *deck) openAtPorts() error {
 	}
 }
 
+// portOf is the port of the first of some tcp endpoints, or 0.
+func portOf(endpoints []string) int {
+	if len(endpoints) == 0 {
+		return 0
+	}
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(endpoints[0], "tcp://"))
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // runOptions are what a run may have otherwise than the deck's arguments say.
 type runOptions struct {
 	bind   string // where its shards are bound
 	resync string // "": as the arguments have it
 	speed  string // "": as the arguments have it
 	again  bool   // it is not the deck's first, and plays at once
+
+	// Of one of a pair.
+	stream  uint64   // which it stands by for; 0: that is not known
+	follows []string // where the other one's shards are
+	rests   bool     // that stream has ended
+	at      []string // where the deck was bound before, if it was
 }
 
 // flags are the deck's arguments as flags of play, which check them.
 func (d *deck) flags(o *runOptions) (*playFlags, error) {
 	f, cmd := &playFlags{}, &cobra.Command{}
 	f.add(cmd)
+	if d.house.link != nil {
+		f.pair.role = d.house.link.role
+	}
 	a, c := &d.args, &d.house.cfg.decks
 	values := [][2]string{
 		{"bind", o.bind}, {"speed", cmp.Or(o.speed, a.Speed, c.speed)}, {"clock", cmp.Or(a.Clock, c.clock)}, {"wait", strconv.Itoa(a.Wait)},
@@ -123,23 +155,31 @@ func (d *deck) open(o runOptions) (*deckRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := f.open(d.paths, d.house.out, nil, func(cfg *replay.Config) {
+	r := &deckRun{ended: make(chan struct{}), stream: o.stream, follows: o.follows}
+	r.rests.Store(o.rests)
+	adjust := func(cfg *replay.Config) {
 		cfg.Hold, cfg.Paused, cfg.Session, cfg.Squeeze = true, d.args.Paused && !o.again, d.name, squeeze
 		cfg.Topics = d.args.Topics // not as a flag: that could name a file
 		cfg.From, cfg.To, cfg.Loop = bounds.from, bounds.to, bounds.loop
 		if d.args.Passes != 0 {
 			cfg.Passes = d.args.Passes
 		}
-	})
+	}
+	if d.house.link == nil {
+		r.playing, err = f.open(d.paths, d.house.out, nil, adjust)
+	} else if r.half, err = f.openHalf(d.paths, d.house.out, nil, adjust); err == nil {
+		r.playing = r.half.playing
+		r.stands.Store(true)
+	}
 	if err != nil {
 		return nil, err
 	}
-	r := &deckRun{playing: p, endpoints: p.pub.Endpoints(), ended: make(chan struct{})}
-	if p.served != nil {
-		r.resync = p.served.server.Endpoints()[0]
+	r.endpoints = r.pub.Endpoints()
+	if r.served != nil {
+		r.resync = r.served.server.Endpoints()[0]
 	}
 	if err := r.measure(); err != nil {
-		return nil, errors.Join(err, p.close())
+		return nil, errors.Join(err, r.close())
 	}
 	return r, nil
 }

@@ -19,12 +19,17 @@ type deckHouse struct {
 	out   *output
 	life  context.Context // of the decks
 	ports portPool
+	link  *decksLink           // to the other one of a pair; nil: these are none
+	binds map[string]deckBinds // of a pair: where decks of the configuration are bound, by name
 
 	mu     sync.Mutex
 	closed bool
 	decks  map[string]*deck // nil where one is being opened
 	ending sync.WaitGroup   // decks that are open, or being opened or closed
 }
+
+// deckBinds is where a deck is bound, as it was told to be.
+type deckBinds struct{ bind, resync string }
 
 func newDeckHouse(life context.Context, cfg *serveConfig, tapes *tapesDir, board *cloneBoard, shown *metricsService, out *output) (*deckHouse, error) {
 	first, last, err := portRange(cfg.decks.ports)
@@ -34,6 +39,7 @@ func newDeckHouse(life context.Context, cfg *serveConfig, tapes *tapesDir, board
 	return &deckHouse{
 		cfg: cfg, tapes: tapes, board: board, shown: shown, out: out, life: life,
 		ports: portPool{first: first, last: last, taken: map[int]bool{}}, decks: map[string]*deck{},
+		binds: map[string]deckBinds{},
 	}, nil
 }
 
@@ -101,8 +107,8 @@ func (h *deckHouse) states() []control.DeckState {
 	return states
 }
 
-// open opens a deck.
-func (h *deckHouse) open(args *control.DeckOpen) (*deck, error) {
+// open opens a deck. own: the configuration of this process has it.
+func (h *deckHouse) open(args *control.DeckOpen, own bool) (*deck, error) {
 	if len(args.Tapes) == 0 {
 		return nil, &control.Error{Code: control.BadRequest, Reason: "no tape was named", Try: "tapedeck tapes list shows what there is"}
 	}
@@ -112,10 +118,18 @@ func (h *deckHouse) open(args *control.DeckOpen) (*deck, error) {
 	if err := control.CheckName("deck", args.Deck); err != nil {
 		return nil, err
 	}
+	if err := h.link.prepare(args, own); err != nil {
+		return nil, err
+	}
+	return h.openAs(args, runOptions{})
+}
+
+// openAs is open for arguments that are whole.
+func (h *deckHouse) openAs(args *control.DeckOpen, o runOptions) (*deck, error) {
 	if err := h.reserve(args.Deck); err != nil {
 		return nil, err
 	}
-	d, err := newServedDeck(h, args)
+	d, err := newServedDeck(h, args, o)
 	if err == nil && !h.take(d) {
 		err = &control.Error{Code: control.NotAvailable, Reason: "serve is stopping", Try: "say it again when it has come back"}
 		_ = d.close() // nobody has seen it
@@ -129,6 +143,14 @@ func (h *deckHouse) open(args *control.DeckOpen) (*deck, error) {
 	}
 	d.begin()
 	return d, nil
+}
+
+// has reports whether there is a deck of a name, or about to be.
+func (h *deckHouse) has(name string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, known := h.decks[name]
+	return known
 }
 
 // take puts a deck on the list, unless there are to be no more.

@@ -84,6 +84,11 @@ func busThere(client *majordomo.Client, bus string) error {
 	return nil
 }
 
+// showServices shows services of the bus.
+func showServices(services ...metrics.Service) func(*metrics.Scope) {
+	return func(sc *metrics.Scope) { sc.Services(services...) }
+}
+
 // failed says which decks have failed.
 func (h *deckHouse) failed() error {
 	var names []string

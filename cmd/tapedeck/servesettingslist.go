@@ -81,7 +81,7 @@ func (c *serveConfig) brokerSettings() []setting {
 }
 
 func (c *serveConfig) decksSettings() []setting {
-	return []setting{
+	list := []setting{
 		numberSetting("decks.max", &c.decks.max, 1, 64, "decks that can be open at once"),
 		textSetting("decks.address", &c.decks.address, "address that decks are bound to which are opened without bind"),
 		textSetting("decks.ports", &c.decks.ports, "ports of decks that are opened without bind, FIRST-LAST: one for each shard"),
@@ -90,6 +90,7 @@ func (c *serveConfig) decksSettings() []setting {
 		textSetting("decks.clock", &c.decks.clock, "times that such a deck goes by: receive, event or send"),
 		textSetting("decks.resync", &c.decks.resync, `endpoint at which readers of such a deck get what they missed; with "*" for its port every deck has one of its own; "off": none`),
 	}
+	return append(list, c.decks.pair.settings()...)
 }
 
 func (c *serveConfig) stateSettings() []setting {

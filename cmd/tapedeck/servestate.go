@@ -142,8 +142,7 @@ func (d *deck) watch(r *deckRun) {
 	defer readers.Stop()
 	var last control.DeckPosition
 	position := func() {
-		st := r.player.State()
-		if p := deckPosition(&st); p != last {
+		if p := r.position(); p != last {
 			last = p
 			d.house.board.show(d.keys.position, &p, 0)
 		}

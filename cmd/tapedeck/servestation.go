@@ -155,25 +155,35 @@ func (s *station) startDecks(context.Context) error {
 		end()
 		return err
 	}
+	if err := s.pairDecks(); err != nil {
+		end()
+		return err
+	}
 	s.hold(partDecks, func() error {
 		s.decks.closeAll()
 		end()
 		return nil
 	})
-	s.show(partDecks, func(sc *metrics.Scope) { sc.Check(partDecks, s.decks.failed) })
+	s.show(partDecks, func(sc *metrics.Scope) {
+		sc.Check(partDecks, s.decks.failed)
+		if s.decks.link != nil {
+			sc.Pair("deck", s.decks.link)
+		}
+	})
 	for i, table := range s.cfg.deck {
 		var args control.DeckOpen
 		if err := tableArgs(tableDeck, i, table, &args); err != nil {
 			return err
 		}
-		if _, err := s.decks.open(&args); err != nil {
+		if _, err := s.decks.open(&args, true); err != nil {
 			return tableError(tableDeck, i, err)
 		}
 	}
-	return errors.Join(
-		s.serve(control.ServiceDeck, s.cfg.decks.commands, control.ServiceConfig{}, s.decks.commands()...),
-		s.serve(control.ServiceReaders, 2, control.ServiceConfig{}, s.decks.readersCommands()...),
-	)
+	if l := s.decks.link; l != nil {
+		s.start("decks that stand by", l.keep, nil)
+		s.start("decks' pair told", func(ctx context.Context) error { return l.tell(ctx, s.said, s.begun) }, nil)
+	}
+	return s.offerDecks()
 }
 
 func (s *station) startTapes(context.Context) error {
@@ -211,6 +221,10 @@ func (s *station) serving() *serving {
 		}
 	}
 	if s.decks != nil {
+		if l := s.decks.link; l != nil {
+			v.DecksPair = l.Endpoint()
+			v.DecksPairBus = l.pairLink.bus.endpoint()
+		}
 		for _, d := range s.decks.list() {
 			v.Decks = append(v.Decks, d.name)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/control"
+	"github.com/tapedeck/tapedeck/control/binarystar"
 	"github.com/tapedeck/tapedeck/control/majordomo"
 	"github.com/tapedeck/tapedeck/metrics"
 )
@@ -66,7 +67,7 @@ func (v *statusService) gather(ctx context.Context, whole bool) control.Status {
 	st := control.Status{
 		Version: version, Host: host, PID: os.Getpid(), StartedTime: s.started.UnixNano(), Uptime: int64(time.Since(s.started)),
 		Tapes: s.tapes.root, Clone: s.board.place(), Metrics: s.metricsURL(),
-		LVC: s.lvcState(), Resync: s.resyncState(),
+		LVC: s.lvcState(), Resync: s.resyncState(), Pairs: s.pairStates(),
 		Limits: control.Limits{Decks: c.decks.max, Recorders: c.recorder.max, Jobs: c.jobs.max},
 	}
 	var wg sync.WaitGroup
@@ -132,6 +133,24 @@ func (s *station) lvcState() []control.LVCState {
 		Name: "lvc", Plain: s.lvc.Endpoints(), Snapshot: s.lvc.snapshots.serving().Snapshot,
 		Topics: st.Topics, Records: st.Records, Readers: st.Readers, Partial: st.Partial,
 	}}
+}
+
+// pairStates are the halves of pairs that run here.
+func (s *station) pairStates() []control.PairState {
+	var list []control.PairState
+	add := func(part string, p *binarystar.Pair) {
+		list = append(list, control.PairState{Part: part, PID: os.Getpid(), PairLink: control.PairLink(p.Status())})
+	}
+	if s.pair != nil {
+		add(partBroker, s.pair.Pair)
+	}
+	if s.decks != nil && s.decks.link != nil {
+		add("deck", s.decks.link.Pair)
+	}
+	if s.lvc != nil && s.lvc.pair != nil {
+		add(partLVC, s.lvc.pair.Pair)
+	}
+	return list
 }
 
 // resyncState is where readers get what they missed.

@@ -36,6 +36,9 @@ func statusText(s *control.Status, readers []control.ReaderState, width, height 
 	if len(s.LVC) > 0 {
 		section(lvcTable(s.LVC))
 	}
+	for i := range s.Pairs {
+		section(pairLine(&s.Pairs[i]))
+	}
 	if j := s.Jobs; j != (control.JobCounts{}) {
 		section(jobCounts(j))
 	}
@@ -43,6 +46,15 @@ func statusText(s *control.Status, readers []control.ReaderState, width, height 
 		section(waiting)
 	}
 	return fit(strings.TrimRight(b.String(), "\n"), width, height)
+}
+
+// pairLine is one half of a pair.
+func pairLine(p *control.PairState) string {
+	heard := "heard"
+	if p.Silent {
+		heard = "silent"
+	}
+	return fmt.Sprintf("pair: %s %s is %s in epoch %d; the other one: %s, %s", p.Part, p.Role, p.State, p.Epoch, p.Peer, heard)
 }
 
 func jobCounts(j control.JobCounts) string {
