@@ -108,6 +108,7 @@ func Failover(ctx context.Context, env Env, cfg FailoverConfig) (*Report, error)
 	for i := range cases {
 		rep.Cases = append(rep.Cases, cases[i].tally.done())
 		rep.Notes = append(rep.Notes, cases[i].tally.notes...)
+		rep.Faults = append(rep.Faults, cases[i].tally.faults...)
 	}
 	return rep, nil
 }

@@ -87,7 +87,7 @@ func TestFailoverReader(t *testing.T) {
 	type step func(r *failoverReader)
 	take := func(topic string, h *wire.Plain, now int64) step {
 		return func(r *failoverReader) {
-			if err := r.message([]byte(topic), wire.AppendPlain(nil, h), now); err != nil {
+			if err := r.message([]byte(topic), wire.AppendPlain(nil, h), []byte("{}"), now); err != nil {
 				t.Error(err)
 			}
 		}
@@ -131,7 +131,8 @@ func TestFailoverReader(t *testing.T) {
 		for _, s := range tc.steps {
 			s(r)
 		}
-		if got := r.end(tc.sent); got != tc.want || r.first != tc.first || r.whole != tc.whole || (len(came) == 1) != (tc.first != 0) {
+		got, loss := r.end(tc.sent)
+		if got.Missing = loss.Missing; got != tc.want || r.first != tc.first || r.whole != tc.whole || (len(came) == 1) != (tc.first != 0) {
 			t.Errorf("%s: %+v, first %d, whole %d, want %+v, %d, %d", name, got, r.first, r.whole, tc.want, tc.first, tc.whole)
 		}
 	}
@@ -153,7 +154,7 @@ func TestFailoverReaderAlloc(t *testing.T) {
 		for range 100 {
 			h.TopicSeq = uint32(h.Seq / 10)
 			wire.PutPlain(header, &h)
-			if err := r.message(topics[h.Seq%10], header, now); err != nil {
+			if err := r.message(topics[h.Seq%10], header, nil, now); err != nil {
 				t.Fatal(err)
 			}
 			h.Seq++
@@ -179,7 +180,7 @@ func TestSubConn(t *testing.T) {
 		var got []string
 		c := subConn{
 			begin: func() int64 { return 5 }, end: func() {},
-			entry: func(topic, header []byte, now int64) error {
+			entry: func(topic, header, _ []byte, now int64) error {
 				if _, err := wire.ParsePlain(header); err != nil || now != 5 {
 					t.Fatal(err, now)
 				}
@@ -203,7 +204,7 @@ func TestSubConn(t *testing.T) {
 		}
 	}
 	wrong := errors.New("wrong")
-	c := subConn{begin: func() int64 { return 0 }, end: func() {}, entry: func([]byte, []byte, int64) error { return wrong }}
+	c := subConn{begin: func() int64 { return 0 }, end: func() {}, entry: func(_, _, _ []byte, _ int64) error { return wrong }}
 	if _, err := c.take(stream); !errors.Is(err, wrong) {
 		t.Errorf("an entry that is wrong: %v", err)
 	}

@@ -16,12 +16,16 @@ type failoverTally struct {
 	Repeated  uint64 `json:"repeated"`   // handed on though the same record had been before
 	Wrong     uint64 `json:"wrong"`      // not what was published at their sequence
 	Missing   uint64 `json:"missing"`    // never came
-	Foreign   uint64 `json:"foreign"`    // of another epoch
-	Values    uint64 `json:"values"`     // last values
-	Notices   uint64 `json:"notices"`    // by which a server said that it is active or passive
-	Pieces    int    `json:"pieces"`     // beyond a hole, the most at once
-	Connects  uint64 `json:"connects"`   // connections that were made
-	Reached   uint64 `json:"reached"`    // numbers up to the greatest that came
+	// Of these.
+	Incomplete uint64 `json:"incomplete"`  // did not come to a server either, and it said so
+	AtTakeover uint64 `json:"at_takeover"` // the one that took over said that it does not have them for all
+	Holes      string `json:"holes"`       // where the first of one reader lie
+	Foreign    uint64 `json:"foreign"`     // of another epoch
+	Values     uint64 `json:"values"`      // last values
+	Notices    uint64 `json:"notices"`     // by which a server said that it is active or passive
+	Pieces     int    `json:"pieces"`      // beyond a hole, the most at once
+	Connects   uint64 `json:"connects"`    // connections that were made
+	Reached    uint64 `json:"reached"`     // numbers up to the greatest that came
 	// Of clients that make requests.
 	Requests uint64 `json:"requests"`
 	Answered uint64 `json:"answered"` // by the reply to this request
@@ -35,6 +39,9 @@ func (t *failoverTally) merge(o *failoverTally) {
 	t.Repeated += o.Repeated
 	t.Wrong += o.Wrong
 	t.Missing += o.Missing
+	t.Incomplete += o.Incomplete
+	t.AtTakeover += o.AtTakeover
+	t.Holes = cmp.Or(t.Holes, o.Holes)
 	t.Foreign += o.Foreign
 	t.Values += o.Values
 	t.Notices += o.Notices

@@ -20,7 +20,7 @@ type subConn struct {
 	endpoint string
 	buf      []byte
 	begin    func() (now int64) // before the entries of a read; end comes after them
-	entry    func(topic, header []byte, now int64) error
+	entry    func(topic, header, body []byte, now int64) error
 	end      func()
 	made     func() // the connection is there
 }
@@ -143,7 +143,7 @@ func (c *subConn) take(b []byte) ([]byte, error) {
 				}
 			}
 		}
-		if err := c.entry(frames[0], frames[1], now); err != nil {
+		if err := c.entry(frames[0], frames[1], frames[2], now); err != nil {
 			return b, err
 		}
 		b = rest

@@ -17,6 +17,8 @@ import (
 // lvc kills proxies of a pair that follow one publisher, with readers that are
 // connected to both.
 func (p *failoverPair) lvc(ctx context.Context, tl *tally) (err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil) // when both have ended
 	cfg := p.cfg
 	pub, err := publisher.New(publisher.Config{Endpoints: wildcards(1), Lossless: true})
 	if err != nil {
@@ -52,7 +54,7 @@ func (p *failoverPair) lvc(ctx context.Context, tl *tally) (err error) {
 	if err := errors.Join(pub.WaitReaders(ctx, 2), p.await(ctx, "connected", connected)); err != nil {
 		return err
 	}
-	load, began := startLoad(ctx, cfg, pub), monotonic()
+	load, began := startLoad(ctx, cfg, pub, cancel), monotonic()
 	err = p.kills(ctx, readers, func(active, passive *memberSaid) bool { return passive.Ready && connected(active, passive) }, tl)
 	sent, lag, loadErr := load.end()
 	tl.add("sent_per_second", float64(sent)/time.Duration(monotonic()-began).Seconds())
@@ -68,6 +70,9 @@ func (p *failoverPair) lvc(ctx context.Context, tl *tally) (err error) {
 		return fmt.Errorf("readers: %w", err)
 	}
 	tl.addHist("generator_lag", lag)
+	p.count(ctx)
+	p.counted.report(tl)
+	tl.lost(&r.Failover, p.counted.sums["dropped_records"], p.counted.unread)
 	return tl.failedOver(&r, sent)
 }
 
@@ -76,7 +81,6 @@ func (t *tally) failedOver(r *Result, sent uint64) error {
 	f := &r.Failover
 	t.add("sent_records", float64(sent))
 	t.add("delivered_records", float64(f.Records))
-	t.add("lost_records", float64(f.Missing))
 	t.add("repeated_records", float64(f.Repeated))
 	t.add("wrong_records", float64(f.Wrong+f.Foreign))
 	t.add("came_twice_records", float64(f.CameTwice))
@@ -91,6 +95,26 @@ func (t *tally) failedOver(r *Result, sent uint64) error {
 	return err
 }
 
+// lost adds what became of records that were lost: whether and by whom readers or
+// operators were told. dropped is what proxies counted for readers with a full queue.
+func (t *tally) lost(f *failoverTally, dropped float64, unread int) {
+	rest := float64(f.Missing - min(f.Incomplete+f.AtTakeover, f.Missing))
+	queues := min(rest, dropped)
+	untold := rest - queues
+	t.add("lost_records", float64(f.Missing))
+	t.add("lost_incomplete_records", float64(f.Incomplete))
+	t.add("lost_at_takeover_records", float64(f.AtTakeover))
+	t.add("lost_dropped_records", queues)
+	t.add("lost_untold_records", untold)
+	if f.Missing > 0 {
+		t.note(fmt.Sprintf("%s: %.0f records lost: %d never came to a proxy, %.0f were dropped for readers with a full queue, %d are those of readers that were too far behind at a takeover; the first of one reader: %s",
+			t.name(), float64(f.Missing), f.Incomplete, queues, f.AtTakeover, f.Holes))
+	}
+	if untold > 0 {
+		t.fault(fmt.Sprintf("%.0f records were lost, and nobody was told; %d servers did not say what they had counted", untold, unread))
+	}
+}
+
 // load is records that are published at a rate beside everything else.
 type load struct {
 	live *live
@@ -102,11 +126,15 @@ type load struct {
 // errEnough ends a load.
 var errEnough = errors.New("bench: enough")
 
-func startLoad(ctx context.Context, cfg *FailoverConfig, pub sender) *load {
+// startLoad starts a load. Where it fails it says why to failed.
+func startLoad(ctx context.Context, cfg *FailoverConfig, pub sender, failed func(error)) *load {
 	l := &load{live: newLive(ctx, pub, cfg.Topics, cfg.Size), done: make(chan error, 1)}
 	go func() {
 		var err error
 		l.lag, err = openLoop(ctx, bursts(cfg.Rate, max(uint64(cfg.Rate/cfg.Tick), 1)), math.MaxUint64, l.emit, l.live.flush)
+		if err != nil && !errors.Is(err, errEnough) {
+			failed(err)
+		}
 		l.done <- err
 	}()
 	return l

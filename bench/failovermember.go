@@ -34,6 +34,7 @@ type member struct {
 	cmd  *exec.Cmd
 
 	mu     sync.Mutex
+	shown  string        // where its metrics are
 	said   memberSaid    // how it fares
 	turn   memberSaid    // when it became active
 	active int64         // and when that was heard; monotonic, ns; 0: it is not
@@ -68,13 +69,16 @@ func startMember(ctx context.Context, name, says string, program []string) (*mem
 func (m *member) line(kind string, line []byte) {
 	now := monotonic()
 	var says struct {
-		Type string `json:"message_type"`
+		Type    string `json:"message_type"`
+		Address string `json:"address"`
 		memberSaid
 	}
 	if json.Unmarshal(line, &says) != nil {
 		return
 	}
 	switch says.Type {
+	case "metrics.serving":
+		m.change(func() { m.shown = says.Address })
 	case kind + ".pair":
 		m.change(func() {
 			m.said = says.memberSaid

@@ -25,6 +25,7 @@ type failoverPair struct {
 	links     []string                // where the two announce themselves
 	sides     [2]*member              // the primary and the backup; nil: not started
 	active    int                     // the side that was active when it was looked at last
+	counted   counted
 }
 
 // The two of a pair.
@@ -59,7 +60,7 @@ func (p *failoverPair) start(ctx context.Context, side int) (err error) {
 
 // flags are those of every command that can be one of a pair.
 func (p *failoverPair) flags(side int) []string {
-	flags := []string{"--json", "--pair", sideNames[side], "--pair-bind", p.links[side], "--pair-peer", p.links[1-side],
+	flags := []string{"--json", "--metrics", "127.0.0.1:0", "--pair", sideNames[side], "--pair-bind", p.links[side], "--pair-peer", p.links[1-side],
 		"--pair-dir", filepath.Join(p.dir, sideNames[side])}
 	if p.heartbeat != 0 {
 		flags = append(flags, "--heartbeat", p.heartbeat.String())
@@ -127,6 +128,7 @@ func (p *failoverPair) kills(ctx context.Context, clients *worker, ready func(ac
 // for.
 func (p *failoverPair) one(ctx context.Context, clients *worker, found *failoverFound) error {
 	old, next := p.sides[p.active], p.sides[1-p.active]
+	p.counted.add(ctx, old)
 	killed, dead := old.kill()
 	patience := time.AfterFunc(failoverMax, func() { _ = clients.cmd.Process.Kill() })
 	defer patience.Stop()
@@ -150,6 +152,12 @@ func (p *failoverPair) one(ctx context.Context, clients *worker, found *failover
 	}
 	p.active = 1 - p.active
 	return p.start(ctx, 1-p.active)
+}
+
+// count asks both what they have counted, at the end.
+func (p *failoverPair) count(ctx context.Context) (active map[string]float64) {
+	p.counted.add(ctx, p.sides[1-p.active])
+	return p.counted.add(ctx, p.sides[p.active])
 }
 
 // close ends the two, the passive one first: it does not take the other one's end for a

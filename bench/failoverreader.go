@@ -5,6 +5,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"github.com/tapedeck/tapedeck/lvc"
 	"github.com/tapedeck/tapedeck/wire"
 )
 
@@ -19,6 +20,7 @@ type failoverReader struct {
 	tally failoverTally
 	epoch wire.Epoch // 0: not known yet
 	have  once
+	told  told
 	seen  numbers
 	late  *hdrhistogram.Histogram // of what comes first in each read, while no kill is awaited
 
@@ -56,7 +58,7 @@ func (r *failoverReader) begin() int64 {
 }
 
 // message takes a message's entry, at a time. The lock is held.
-func (r *failoverReader) message(topic, header []byte, now int64) error {
+func (r *failoverReader) message(topic, header, body []byte, now int64) error {
 	h, err := wire.ParsePlain(header)
 	switch {
 	case err != nil:
@@ -64,6 +66,9 @@ func (r *failoverReader) message(topic, header []byte, now int64) error {
 	case h.Epoch == 0:
 		if string(topic) == pairNotices {
 			r.tally.Notices++
+		}
+		if h.Flags == 0 { // no answer to a subscription
+			return r.told.notice(topic, body, r.have.top())
 		}
 	case h.Flags&wire.PlainSnapshot != 0:
 		r.tally.Values++
@@ -78,7 +83,7 @@ func (r *failoverReader) message(topic, header []byte, now int64) error {
 const numbersMax = 4_000_000_000
 
 // pairNotices is the topic of notices of a pair of proxies.
-const pairNotices = wire.OperatorPrefix + "pair"
+const pairNotices = lvc.PairTopic
 
 func (r *failoverReader) record(topic []byte, h *wire.Plain, now int64) {
 	if r.epoch == 0 {
@@ -132,13 +137,11 @@ func (r *failoverReader) measure(event, now int64) {
 	}
 }
 
-// end returns what was found, of so many records that were sent.
-func (r *failoverReader) end(sent uint64) failoverTally {
+// end returns what was found, and what is missing of so many records that were sent.
+func (r *failoverReader) end(sent uint64) (failoverTally, failoverLoss) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t := r.tally
-	t.Missing = sent - min(t.Records, sent)
-	return t
+	return r.tally, r.told.loss(&r.have, wire.Seq(sent))
 }
 
 func (r *failoverReader) records() uint64 {

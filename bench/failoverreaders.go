@@ -24,7 +24,7 @@ type failoverOrders struct {
 
 // failoverQuiet is how long nothing may come at the end before what is missing counts
 // as lost.
-const failoverQuiet = 3 * time.Second
+const failoverQuiet = 10 * time.Second
 
 // failoverReaders are readers of a pair of proxies, each connected to both, until the
 // measuring process says that it is the end.
@@ -71,11 +71,15 @@ func failoverEnd(readers []*failoverReader, sent uint64) (res Result, err error)
 		}
 	}
 	late := newHistogram()
-	for _, r := range readers {
-		t := r.end(sent)
+	losses := make([]failoverLoss, len(readers))
+	for i, r := range readers {
+		var t failoverTally
+		t, losses[i] = r.end(sent)
 		res.Failover.merge(&t)
 		late.Merge(r.late)
 	}
+	t := toldOf(losses)
+	res.Failover.merge(&t)
 	res.Histogram, err = late.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 	return res, err
 }
@@ -137,7 +141,7 @@ func (r *failoverReader) messages(in *zsock.Inbox) error {
 			return errPlainFrames
 		}
 		for ; len(frames) > 0; frames = frames[3:] {
-			if err := r.message(frames[0], frames[1], now); err != nil {
+			if err := r.message(frames[0], frames[1], frames[2], now); err != nil {
 				return err
 			}
 		}

@@ -131,8 +131,14 @@ func (l *live) emit(intended int64) error {
 	})
 	l.seqs[t]++
 	l.count++
+	if err == nil && len(l.payload) >= liveBytes {
+		return l.flush() // it is late, and has much to send at once
+	}
 	return err
 }
+
+// liveBytes is how many bytes of records make a batch, however late it is.
+const liveBytes = 1 << 20
 
 func (l *live) flush() error {
 	if l.count == 0 {

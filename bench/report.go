@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -16,6 +18,8 @@ type Report struct {
 	Config  map[string]any `json:"config"`
 	Cases   []Case         `json:"cases"`
 	Notes   []string       `json:"notes,omitempty"`
+	// Faults are what must not be, whatever the machine: broken promises, not figures.
+	Faults []string `json:"faults,omitempty"`
 }
 
 // Case is one combination of settings that was measured, over several runs.
@@ -63,6 +67,7 @@ type tally struct {
 	values map[string][]float64
 	hists  map[string]*hdrhistogram.Histogram
 	notes  []string
+	faults []string
 }
 
 func newTally(labels ...Label) *tally {
@@ -75,6 +80,21 @@ func (t *tally) add(metric string, value float64) {
 
 // note adds what no figure says.
 func (t *tally) note(text string) { t.notes = append(t.notes, text) }
+
+// fault adds what must not be.
+func (t *tally) fault(text string) { t.faults = append(t.faults, t.name()+": "+text) }
+
+// name is the case's labels, for people.
+func (t *tally) name() string {
+	var b strings.Builder
+	for i, l := range t.labels {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%s %v", l.Name, l.Value)
+	}
+	return b.String()
+}
 
 // addHist adds a run's histogram under a name and its percentiles as metrics.
 func (t *tally) addHist(name string, h *hdrhistogram.Histogram) {

@@ -248,7 +248,11 @@ func (f *benchFlags) run(cmd *cobra.Command, mode func(context.Context, bench.En
 	if err := printBench(out, rep); err != nil {
 		return err
 	}
-	return errors.Join(f.writeHgrm(rep), f.writeHTML(rep))
+	err = errors.Join(f.writeHgrm(rep), f.writeHTML(rep))
+	for _, fault := range rep.Faults {
+		err = errors.Join(err, fmt.Errorf("bench: %s: %s", rep.Mode, fault))
+	}
+	return err
 }
 
 // writeHTML writes the report as a page.
@@ -279,6 +283,12 @@ func printBench(out *output, rep *bench.Report) error {
 	}
 	for _, note := range rep.Notes {
 		out.remark("%s", note)
+	}
+	if len(rep.Faults) > 0 && err == nil {
+		err = out.message("bench.faults", struct {
+			Mode   string   `json:"mode"`
+			Faults []string `json:"faults"`
+		}{rep.Mode, rep.Faults}, "")
 	}
 	return err
 }
