@@ -13,23 +13,31 @@ import (
 	"github.com/tapedeck/tapedeck/wire"
 )
 
-// marksMax bounds the marks that are under way.
+// marksMax bounds the marks that are under way: who is behind by more is not waited for,
+// however slow all are.
 const marksMax = 1024
 
 // askedAtOnce is how many readers are asked at every call of Confirm: twice as many at
 // every other call, and so on.
 const askedAtOnce = 256
 
+// lagsMore is by how many times a reader may lag more than half of all do, however much
+// that is: where all are slow, it is not one that is stuck.
+const lagsMore = 4
+
 // confirms finds out up to where all readers have the stream: marks go into their
 // queues, as pings of the protocol, which come back when a reader's library has all
 // that was before them. What a kernel has taken, its process may never see.
 type confirms struct {
-	keep   time.Duration // a reader that is further behind is not waited for
-	base   uint64        // number of marks[0], from 1
+	// keep is how far behind a reader may be that is waited for; and further, where half of
+	// them lag.
+	keep   time.Duration
+	base   uint64 // number of marks[0], from 1
 	marks  []confirmMark
 	left   []leftReader
-	have   []Position // where the latest mark was that came back from all; epoch 0: none yet
-	behind int        // readers that are not waited for
+	have   []Position      // where the latest mark was that came back from all; epoch 0: none yet
+	behind int             // readers that are not waited for
+	lags   []time.Duration // of readers, at the latest call
 	calls  uint64
 	tooFar uint64 // times that a reader was not waited for any more
 }
@@ -94,8 +102,9 @@ func (p *Proxy) confirm(now time.Time) (have []Position, behind int) {
 	if c == nil || h.ring != nil {
 		return nil, 0
 	}
+	wait := max(c.keep, lagsMore*p.halfLagLocked(now))
 	old := 0
-	for old < len(c.marks) && now.Sub(c.marks[old].at) > c.keep {
+	for old < len(c.marks) && now.Sub(c.marks[old].at) > wait {
 		old++
 	}
 	c.forget(old)
@@ -107,7 +116,8 @@ func (p *Proxy) confirm(now time.Time) (have []Position, behind int) {
 	}
 	// So many readers are asked less often: answers must not take all of a core.
 	c.calls++
-	if len(c.marks) < marksMax && c.calls%(1+uint64(len(h.readers))/askedAtOnce) == 0 {
+	if c.calls%(1+uint64(len(h.readers))/askedAtOnce) == 0 {
+		c.forget(max(len(c.marks)+1-marksMax, 0))
 		c.marks = append(c.marks, confirmMark{now, p.positionsLocked()})
 		number := c.last()
 		for r := range h.readers {
@@ -123,8 +133,30 @@ func (c *confirms) forget(n int) {
 	c.marks = slices.Delete(c.marks, 0, n)
 }
 
-// confirmedByAllLocked returns the latest mark that all readers have, but for those
-// who are further behind than the passive proxy keeps anything for them.
+// halfLagLocked returns by how much half of the readers lag at most, as far as is known.
+func (p *Proxy) halfLagLocked(now time.Time) time.Duration {
+	c := p.hub.confirms
+	c.lags = c.lags[:0]
+	for r := range p.hub.readers {
+		if r.conn == nil || r.isBehind() {
+			continue
+		}
+		r.confirmed = max(r.confirmed, r.acknowledged())
+		lag := time.Duration(0)
+		if r.confirmed < c.last() && len(c.marks) > 0 {
+			lag = now.Sub(c.marks[max(r.confirmed+1, c.base)-c.base].at)
+		}
+		c.lags = append(c.lags, lag)
+	}
+	if len(c.lags) == 0 {
+		return 0
+	}
+	slices.Sort(c.lags)
+	return c.lags[(len(c.lags)-1)/2]
+}
+
+// confirmedByAllLocked returns the latest mark that all readers have, as halfLagLocked
+// has found, but for those who are further behind than is waited for.
 func (p *Proxy) confirmedByAllLocked(now time.Time) uint64 {
 	c := p.hub.confirms
 	low := c.last()
@@ -137,9 +169,7 @@ func (p *Proxy) confirmedByAllLocked(now time.Time) uint64 {
 			c.behind++ // it has lost records, and gets last values
 			continue
 		}
-		confirmed := max(r.confirmed, r.acknowledged())
-		r.confirmed = confirmed
-		if confirmed+1 < c.base {
+		if r.confirmed+1 < c.base {
 			if !r.tooFar {
 				r.tooFar = true
 				c.tooFar++
@@ -148,7 +178,7 @@ func (p *Proxy) confirmedByAllLocked(now time.Time) uint64 {
 			continue
 		}
 		r.tooFar = false
-		low = min(low, confirmed)
+		low = min(low, r.confirmed)
 	}
 	c.left = slices.DeleteFunc(c.left, func(l leftReader) bool { return now.After(l.until) || l.confirmed+1 < c.base })
 	for _, l := range c.left {

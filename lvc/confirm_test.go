@@ -130,14 +130,18 @@ func TestConfirmWaitsFor(t *testing.T) {
 	if n := at(0); n != 1 {
 		t.Errorf("%d are confirmed by nobody, want 1", n)
 	}
+	idle := dial(t, p, "Z") // that wants nothing of what comes
+	idle.next()
 	stuck := dial(t, p, "")
 	stuck.next()
 	s.one(t, p, "A", "1")
 	if n := at(time.Second); n != 1 {
 		t.Errorf("%d are confirmed by one that does not read, want 1", n)
 	}
-	if n, st := at(2*keep), p.Stats(); n != 2 || st.TooFar != 1 {
-		t.Errorf("%d are confirmed by one that is behind too far, want 2; %+v", n, st)
+	at(2 * keep)
+	await(t, "one that is behind too far is not waited for", func() bool { return at(0) == 2 })
+	if _, behind := p.confirm(now); behind != 1 || p.Stats().TooFar != 1 {
+		t.Errorf("%d are behind; %+v", behind, p.Stats())
 	}
 	other := dial(t, p, "")
 	other.next()
@@ -145,14 +149,69 @@ func TestConfirmWaitsFor(t *testing.T) {
 	if n := at(time.Second); n != 2 {
 		t.Errorf("%d are confirmed, want 2", n)
 	}
+	_ = idle.conn.Close()
 	_ = other.conn.Close()
 	await(t, "it has left", func() bool { return p.Stats().Readers == 1 })
 	if n := at(0); n != 2 {
 		t.Errorf("%d are confirmed by one that has just left, want 2", n)
 	}
+	_ = stuck.conn.Close()
+	await(t, "nobody is there", func() bool { return p.Stats().Readers == 0 })
 	now = time.Now().Add(keep)
 	if n := at(0); n != 3 {
 		t.Errorf("%d are confirmed by one that left long ago, want 3", n)
+	}
+}
+
+// TestConfirmWaitsForAll: where half of the readers lag, however much, the others are
+// waited for until they lag by some times as much.
+func TestConfirmWaitsForAll(t *testing.T) {
+	const keep = 4 * time.Second
+	p, s := open(t, Config{Standby: &Standby{Keep: keep}, Plain: []string{"ipc://" + t.TempDir() + "/p"}}), newSource()
+	p.Activate(2, "a test")
+	now := time.Unix(1000, 0)
+	at := func(after time.Duration) (next wire.Seq, behind int) {
+		now = now.Add(after)
+		p.confirm(now)
+		have, behind := p.confirm(now)
+		return have[0].Next, behind
+	}
+	s.one(t, p, "A", "0")
+	at(0)
+	slow, slower, stuck := dial(t, p, ""), dial(t, p, ""), dial(t, p, "")
+	for _, c := range []*rawClient{slow, slower, stuck} {
+		c.next()
+	}
+	s.one(t, p, "A", "1")
+	at(0)
+	for range 5 {
+		if n, behind := at(keep); n != 1 || behind != 0 {
+			t.Fatalf("%d are confirmed by readers that do not read, %d of which are behind", n, behind)
+		}
+	}
+	slow.next()
+	slower.next()
+	await(t, "half of them lag no more", func() bool {
+		n, behind := at(time.Second)
+		return n == 2 && behind == 1
+	})
+}
+
+// TestMarksMax: however slow all readers are, so many marks are under way.
+func TestMarksMax(t *testing.T) {
+	p, s := open(t, Config{Standby: &Standby{Keep: time.Second}, Plain: []string{"ipc://" + t.TempDir() + "/p"}}), newSource()
+	p.Activate(2, "a test")
+	stuck := dial(t, p, "")
+	stuck.next()
+	s.one(t, p, "A", "0")
+	now := time.Unix(1000, 0)
+	for range 2 * marksMax {
+		now = now.Add(time.Second)
+		p.confirm(now)
+	}
+	have, behind := p.confirm(now)
+	if c := p.hub.confirms; len(c.marks) > marksMax || behind != 1 || have[0].Next != 1 {
+		t.Errorf("%d marks, %d behind, %v", len(c.marks), behind, have)
 	}
 }
 

@@ -39,7 +39,8 @@ type PairNotice struct {
 
 // Standby makes a proxy one of a pair: it begins passive.
 type Standby struct {
-	// Keep is how far behind a reader may be that an active proxy waits for, see Confirm.
+	// Keep is how far behind a reader may be that an active proxy waits for, and further
+	// where half of the readers lag, see Confirm.
 	// Of what all others do not have yet a passive one keeps everything. Where the active
 	// one does not say what readers have, it is how long live messages are kept: longer than
 	// it takes from the other one's end until this one is active. Default 5 s.

@@ -22,7 +22,7 @@ type lvcPairFlags struct {
 
 func (f *lvcPairFlags) add(fl *pflag.FlagSet) {
 	f.pairFlags.add(fl)
-	fl.DurationVar(&f.keep, "pair-keep", 0, "how far behind a reader may be that is waited for: it loses nothing at a takeover (default: 4 heartbeats and 500ms)")
+	fl.DurationVar(&f.keep, "pair-keep", 0, "how far behind a reader may be that is waited for, and loses nothing at a takeover; further where most are slow (default: 4 heartbeats and 500ms)")
 	fl.StringVar(&f.bytes, "pair-bytes", "128MiB", "memory for what a passive one keeps to send again when it takes over")
 }
 
