@@ -2,11 +2,11 @@ package replay
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/tapedeck/tapedeck/wire"
+	"github.com/tapedeck/tapedeck/wire/lineage"
 )
 
 // Follower follows another player of the same tape by what that says on its stream, so
@@ -25,7 +25,7 @@ type Follower struct {
 	heard time.Time       // when it came
 	epoch *sentEpoch      // that it is of; nil before the first
 	own   bool            // it is what this process played itself, before it yielded
-	start map[int][]begun // by shard, how epochs began there, the latest last
+	kin   []lineage.Book  // per shard, how epochs lie beside one another there
 	ended map[int]bool    // shards whose end mark has come
 	early bool            // one of them said that there was more to play
 }
@@ -35,7 +35,7 @@ type Follower struct {
 // cannot be followed: it plays something else.
 func NewFollower(p *Player, tape string, refuse func(error)) *Follower {
 	var once sync.Once
-	return &Follower{player: p, tape: tape, refuse: func(err error) { once.Do(func() { refuse(err) }) }}
+	return &Follower{player: p, tape: tape, kin: make([]lineage.Book, p.cfg.Shards), refuse: func(err error) { once.Do(func() { refuse(err) }) }}
 }
 
 // Following is what a Follower knows.
@@ -72,46 +72,7 @@ func (f *Follower) HandleSession(shard int, epoch wire.Epoch, s *wire.Session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ended, f.early = nil, false
-	f.begins(shard, epoch, s.Start)
-}
-
-// begun is how an epoch began on a shard.
-type begun struct {
-	epoch wire.Epoch
-	start *wire.SessionStart
-}
-
-// begunMax is how many of them are remembered of a shard.
-const begunMax = 16
-
-// begins takes note of how an epoch began. f.mu is held, or nobody else has f.
-func (f *Follower) begins(shard int, epoch wire.Epoch, start *wire.SessionStart) {
-	if f.start == nil {
-		f.start = map[int][]begun{}
-	}
-	list := slices.DeleteFunc(f.start[shard], func(b begun) bool { return b.epoch == epoch })
-	if len(list) == begunMax {
-		list = slices.Delete(list, 0, 1)
-	}
-	f.start[shard] = append(list, begun{epoch, start})
-}
-
-// before lists the epochs that an epoch goes on with by takeovers, and where on a shard
-// they had come before the record at next. f.mu is held.
-func (f *Follower) before(epoch wire.Epoch, shard int, next wire.Seq) []wire.SessionPlace {
-	i := slices.IndexFunc(f.start[shard], func(b begun) bool { return b.epoch == epoch })
-	if i < 0 {
-		return nil
-	}
-	b := f.start[shard][i]
-	if b.start == nil || !b.start.TakesOver() {
-		return nil
-	}
-	list := []wire.SessionPlace{{Epoch: b.start.PreviousEpoch, Next: b.start.PreviousNext + next}}
-	for _, p := range b.start.Before[:min(len(b.start.Before), beforeMax-1)] {
-		list = append(list, wire.SessionPlace{Epoch: p.Epoch, Next: p.Next + next})
-	}
-	return list
+	f.kin[shard].Start(epoch, s.Start)
 }
 
 // beforeMax is how many epochs a takeover names beyond the one that it goes on with.

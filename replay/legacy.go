@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/wire"
+	"github.com/tapedeck/tapedeck/wire/lineage"
 )
 
 // Legacy is what a player that yields to the other one of a pair leaves to the player that
@@ -13,41 +14,33 @@ type Legacy struct {
 	deck  wire.DeckNotice
 	at    time.Time
 	epoch *sentEpoch
-	start map[int][]begun
+	kin   []lineage.Book
 
 	epochs []*sentEpoch
 	gone   wire.Epoch
 }
 
 // Leave returns what the follower's player leaves; Run must have returned, where it was
-// called. lineage is that of the epoch that it played, as Publisher.Lineage returns it. It
+// called. places are those of the epoch that it played, as Publisher.Lineage returns them. It
 // is nil where the player has neither played nor heard anything.
-func (f *Follower) Leave(lineage [][]wire.SessionPlace) *Legacy {
+func (f *Follower) Leave(places [][]wire.SessionPlace) *Legacy {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := f.player
-	l := &Legacy{deck: f.deck, at: f.heard, epoch: f.epoch, start: f.start}
+	l := &Legacy{deck: f.deck, at: f.heard, epoch: f.epoch, kin: f.kin}
 	l.epochs, l.gone = p.history.all(), p.history.gone
 	if p.epoch.epoch != 0 {
-		for s, places := range lineage {
-			f.begins(s, p.epoch.epoch, startOf(places))
+		for s, list := range places {
+			for _, at := range list {
+				f.kin[s].Connect(p.epoch.epoch, at.Epoch, int64(at.Next))
+			}
 		}
-		l.deck, l.at, l.epoch, l.start = p.lastNotice(), time.Now(), p.epoch, f.start
+		l.deck, l.at, l.epoch = p.lastNotice(), time.Now(), p.epoch
 	}
 	if l.epoch == nil {
 		return nil
 	}
 	return l
-}
-
-// startOf is how an epoch began that has a lineage.
-func startOf(places []wire.SessionPlace) *wire.SessionStart {
-	if len(places) == 0 {
-		return nil
-	}
-	return &wire.SessionStart{
-		Reason: wire.TakeoverReason, PreviousEpoch: places[0].Epoch, PreviousNext: places[0].Next, Before: places[1:],
-	}
 }
 
 // lastNotice is what the player would have said of itself before its run ended.
@@ -74,7 +67,7 @@ func (f *Follower) Inherit(l *Legacy) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.deck, f.heard, f.epoch, f.start, f.own = l.deck, l.at, l.epoch, l.start, true
+	f.deck, f.heard, f.epoch, f.kin, f.own = l.deck, l.at, l.epoch, l.kin, true
 	f.player.history.inherit(l.epochs, l.gone)
 }
 

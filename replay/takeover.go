@@ -81,7 +81,7 @@ func (f *Follower) TakeOver(ctx context.Context, readers []Standing, back time.D
 		t.places, t.place = nil, e.start
 	}
 	for s, next := range t.next {
-		t.before = append(t.before, f.before(e.epoch, s, next))
+		t.before = append(t.before, f.kin[s].Before(e.epoch, next, beforeMax))
 	}
 	p.takeover = t
 	return nil

@@ -82,7 +82,7 @@ func (m *machine) next(now time.Duration) action {
 			break
 		}
 		m.leave(e.id)
-		m.epochs[1].takeUp(e)
+		m.takeUp(m.epochs[1], e)
 		m.epochs[0] = nil
 		m.epochs = m.epochs[1:]
 	}

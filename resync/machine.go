@@ -5,6 +5,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/control/freelance"
 	"github.com/tapedeck/tapedeck/wire"
+	"github.com/tapedeck/tapedeck/wire/lineage"
 )
 
 // machine is the healing of one shard: live, gap, request, merge, live. It is
@@ -21,9 +22,10 @@ type machine struct {
 	epochs  []*epoch
 	left    [leftMax]wire.Epoch // epochs that were delivered and followed
 	leftN   int
-	first   wire.Epoch // where this reader began; 0: it has not
-	opening bool       // where to begin is not known yet: everything is held
-	splice  Span       // the first record delivered that came live; its epoch is 0 before
+	first   wire.Epoch   // where this reader began; 0: it has not
+	kin     lineage.Book // how epochs lie beside one another
+	opening bool         // where to begin is not known yet: everything is held
+	splice  Span         // the first record delivered that came live; its epoch is 0 before
 
 	held  int64      // bytes, over all epochs
 	out   *holding   // given out to be delivered; free at the next call of next
@@ -81,7 +83,6 @@ type epoch struct {
 	whole  bool     // nothing is missing from sequence 0, or the start that was asked for, on
 	early  bool     // the publisher stopped before its source was through
 	taken  bool     // another publisher took over: it ends where the live stream left it
-	kin    []kin    // where it begins in epochs of other publishers
 
 	lacking []bool // by server: it has said that it lacks this epoch, or what was asked for of it; nil: none has
 

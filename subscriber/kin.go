@@ -7,116 +7,36 @@ import "github.com/tapedeck/tapedeck/wire"
 // whichever of them the reader was in. A publisher may have been taken for dead and have
 // gone on, and one that took over may have gone before this reader heard it.
 
-// kin is where the epoch at hand begins in another epoch of the same play: the record
-// with its sequence n would have been, or was, that one's offset+n. It is below 0 where
-// the other one begins later.
-type kin struct {
-	epoch  wire.Epoch
-	offset int64
-}
-
-// kinMax is how many of them are remembered.
-const kinMax = 32
-
-// relatives are the kin of an epoch, the latest known first.
-type relatives struct {
-	list [kinMax]kin
-	n    int
-}
-
-func (r *relatives) add(epoch wire.Epoch, offset int64) {
-	if r.n < kinMax && epoch != 0 && !r.has(epoch) {
-		r.list[r.n] = kin{epoch, offset}
-		r.n++
-	}
-}
-
-func (r *relatives) has(epoch wire.Epoch) bool {
-	for _, k := range r.list[:r.n] {
-		if k.epoch == epoch {
-			return true
-		}
-	}
-	return false
-}
-
-// had is how many records of an epoch the reader has had that left d, had that epoch
-// gone on for so long; not known where the two are not of one play.
-func (d *departure) had(epoch wire.Epoch) (n int64, known bool) {
-	here := int64(max(d.next, d.repeat))
-	if epoch == d.epoch && epoch != 0 {
-		return here, true
-	}
-	for _, k := range d.kin.list[:d.kin.n] {
-		if k.epoch == epoch {
-			return k.offset + here, true
-		}
-	}
-	return 0, false
-}
-
-// meet finds an epoch that the reader knows among those that epoch goes on with, and how
-// far start says that they had come. None of them needs to be known where epoch itself
-// is: the one that was left took over from it, and its publisher goes on.
-func (d *departure) meet(epoch wire.Epoch, start *wire.SessionStart) (met wire.Epoch, had, next int64, known bool) {
-	if had, known = d.had(start.PreviousEpoch); known {
-		return start.PreviousEpoch, had, int64(start.PreviousNext), true
-	}
-	for _, b := range start.Before {
-		if had, known = d.had(b.Epoch); known {
-			return b.Epoch, had, int64(b.Next), true
-		}
-	}
-	if had, known = d.had(epoch); known {
-		here, _ := d.had(d.epoch)
-		return d.epoch, here, here - had, true
-	}
-	return 0, 0, 0, false
-}
-
-// relate notes how the epoch at hand lies beside others: those of which its publisher
-// says so, and those that the reader knew.
-func (s *Stream) relate(start *wire.SessionStart, left *departure) {
-	s.kin.add(start.PreviousEpoch, int64(start.PreviousNext))
-	for _, b := range start.Before {
-		s.kin.add(b.Epoch, int64(b.Next))
-	}
-	_, had, next, known := left.meet(s.epoch, start)
-	if !known {
-		return
-	}
-	here, _ := left.had(left.epoch)
-	from := here - (had - next) // where the epoch at hand begins in the one that was left
-	s.kin.add(left.epoch, from)
-	for _, k := range left.kin.list[:left.kin.n] {
-		if k.epoch != s.epoch {
-			s.kin.add(k.epoch, k.offset+from)
-		}
-	}
-}
-
-// takeOver is Start where another publisher took over, or where the one that was taken over
+// takeOver is Start where the epoch at hand is known to begin in the one that was left,
+// with that one's record at: another publisher took over, or the one that was taken over
 // from goes on.
-func (s *Stream) takeOver(start *wire.SessionStart, left *departure) (tail, head Missing) {
-	s.relate(start, left)
-	epoch, had, next, known := left.meet(s.epoch, start)
-	if !known {
-		return tail, head
-	}
+func (s *Stream) takeOver(start *wire.SessionStart, left *departure, at int64) (tail, head Missing) {
 	if !left.ended {
 		s.broken--
 	}
-	direct := epoch == left.epoch && epoch == start.PreviousEpoch
+	had := int64(max(left.next, left.repeat))
+	direct := start != nil && start.TakesOver() && left.epoch == start.PreviousEpoch
 	switch {
-	case next > had:
-		tail = Missing{epoch, wire.Seq(max(had, 0)), wire.Seq(next)}
+	case at > had:
+		tail = s.tail(start, left, had, at)
 		s.miss(tail)
-	case next < had:
-		s.repeat = wire.Seq(had - next)
+	case at < had:
+		s.repeat = wire.Seq(had - at)
 	case direct && left.next == start.PreviousNext && start.PreviousHash != left.hash && !left.overlap && start.PreviousHash != 0:
 		s.diverged++
 	}
 	return tail, s.missHead()
+}
+
+// tail is what is missing of the epoch that was left before record at: by the numbers of
+// the one that was gone on with, where all of them lie in that, which had them.
+func (s *Stream) tail(start *wire.SessionStart, left *departure, had, at int64) Missing {
+	if start != nil && start.TakesOver() {
+		if by, known := s.kin.Begins(left.epoch, start.PreviousEpoch); known && had+by >= 0 {
+			return Missing{start.PreviousEpoch, wire.Seq(had + by), wire.Seq(at + by)}
+		}
+	}
+	return Missing{left.epoch, wire.Seq(had), wire.Seq(at)}
 }
 
 // missHead takes note that what the reader has not seen of the epoch's beginning, since

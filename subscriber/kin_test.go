@@ -24,7 +24,8 @@ func TestTakeoverKin(t *testing.T) {
 		"the other one began earlier":          {first: start(7, 100), records: 30, then: start(7, 60), repeat: 70},
 		"both did, and the later one is ahead": {first: start(7, 90), records: 5, then: start(7, 103), tail: Missing{7, 100, 103}},
 		"one between was not heard":            {then: start(8, 3, wire.SessionPlace{Epoch: 7, Next: 93}), repeat: 7},
-		"and the reader is behind":             {then: start(8, 3, wire.SessionPlace{Epoch: 7, Next: 103}), tail: Missing{7, 100, 103}},
+		"and the reader is behind":             {then: start(8, 3, wire.SessionPlace{Epoch: 7, Next: 103}), tail: Missing{8, 0, 3}},
+		"and further behind":                   {then: start(8, 3, wire.SessionPlace{Epoch: 7, Next: 120}), tail: Missing{7, 100, 120}},
 		"of another branch":                    {first: start(7, 90), records: 30, then: start(6, 3, wire.SessionPlace{Epoch: 7, Next: 110}), repeat: 10},
 		"one that nobody knows":                {first: start(7, 90), records: 30, then: start(6, 3), broken: 1},
 	} {

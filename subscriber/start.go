@@ -28,13 +28,11 @@ func (m Missing) None() bool { return m.From == m.To }
 func (s *Stream) Start(start *wire.SessionStart) (tail, head Missing) {
 	left := s.before
 	s.before = departure{}
-	if start != nil && start.TakesOver() {
-		return s.takeOver(start, &left)
+	s.kin.Start(s.epoch, start)
+	if at, known := s.kin.Begins(s.epoch, left.epoch); known {
+		return s.takeOver(start, &left, at)
 	}
-	if left.kin.has(s.epoch) {
-		return s.takeOver(&wire.SessionStart{}, &left)
-	}
-	if start == nil || left.epoch == 0 || left.epoch != start.PreviousEpoch || left.ended {
+	if start == nil || start.TakesOver() || left.epoch == 0 || left.epoch != start.PreviousEpoch || left.ended {
 		return tail, head
 	}
 	s.broken--

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/tapedeck/tapedeck/wire"
+	"github.com/tapedeck/tapedeck/wire/lineage"
 )
 
 // Stream is the continuity of one shard: what has arrived, what is missing, and
@@ -35,7 +36,7 @@ type Stream struct {
 	// Where the last of them was left, until it is known how the epoch at hand
 	// began.
 	before departure
-	kin    relatives
+	kin    lineage.Book // how epochs lie beside one another
 }
 
 // departure is where an epoch was left.
@@ -46,7 +47,6 @@ type departure struct {
 	hash    wire.Hash
 	overlap bool // as in Stream
 	ended   bool
-	kin     relatives
 }
 
 // leftMax is how many left epochs are remembered.
@@ -178,9 +178,8 @@ func (s *Stream) begin(h *wire.Header) {
 		if !s.ended {
 			s.broken++
 		}
-		s.before = departure{epoch: s.epoch, next: s.next, repeat: s.repeat, hash: s.hash, overlap: s.overlap, ended: s.ended, kin: s.kin}
+		s.before = departure{epoch: s.epoch, next: s.next, repeat: s.repeat, hash: s.hash, overlap: s.overlap, ended: s.ended}
 	}
-	s.kin = relatives{}
 	s.begun, s.ended, s.agreed, s.early, s.spoiled, s.overlap = true, false, false, false, false, false
 	s.epoch, s.start, s.next, s.hash, s.repeat = h.Epoch, h.FirstSeq, h.FirstSeq, h.Hash, 0
 	s.epochs++

@@ -6,6 +6,7 @@ import (
 	"github.com/tapedeck/tapedeck/resync"
 	"github.com/tapedeck/tapedeck/subscriber"
 	"github.com/tapedeck/tapedeck/wire"
+	"github.com/tapedeck/tapedeck/wire/lineage"
 )
 
 // ledger stands behind a healer and holds what comes out of it against itself: every
@@ -25,9 +26,9 @@ type ledger struct {
 type page struct {
 	mu    sync.Mutex
 	begun bool
-	over  map[wire.Epoch]wire.SessionStart // epochs that take over what another publisher sent, and have not begun here
-	at    resync.Span                      // the epoch, and in To what comes next
-	first resync.Span                      // the epoch, and in From where this reader began
+	kin   lineage.Book // epochs that take over what another publisher sent
+	at    resync.Span  // the epoch, and in To what comes next
+	first resync.Span  // the epoch, and in From where this reader began
 
 	epochs   uint64
 	records  uint64 // all of them
@@ -92,8 +93,7 @@ func (l *ledger) enter(b *wire.Batch, skip uint32, live bool) {
 // other with its first record, but for one that takes over: that one begins behind what
 // it repeats (docs/WIRE.md, section 7). p.mu is held.
 func (p *page) enterEpoch(epoch wire.Epoch, shard int, from wire.Seq) {
-	p.at = resync.Span{Epoch: epoch, Shard: shard, To: p.had(epoch, len(p.over))}
-	delete(p.over, epoch)
+	p.at = resync.Span{Epoch: epoch, Shard: shard, To: p.had(epoch)}
 	if !p.begun {
 		p.begun, p.at.To = true, from
 		p.first = resync.Span{Epoch: epoch, Shard: shard, From: from}
@@ -102,31 +102,14 @@ func (p *page) enterEpoch(epoch wire.Epoch, shard int, from wire.Seq) {
 	p.ended, p.complete = false, false
 }
 
-// had is how many records of an epoch this reader had before it began, over so many
-// epochs at most that took over one from the other and were left again without news.
-func (p *page) had(epoch wire.Epoch, over int) wire.Seq {
-	if epoch == p.at.Epoch {
-		return p.at.To
-	}
-	s, ok := p.over[epoch]
-	if !ok || over == 0 {
+// had is how many records of an epoch that begins this reader has had in the one at hand,
+// beside which it lies.
+func (p *page) had(epoch wire.Epoch) wire.Seq {
+	at, known := p.kin.Begins(epoch, p.at.Epoch)
+	if !known {
 		return 0
 	}
-	before := p.had(s.PreviousEpoch, over-1)
-	return before - min(before, s.PreviousNext)
-}
-
-// takeoversMax bounds the epochs that were announced and have not begun.
-const takeoversMax = 64
-
-// takenOver takes note of how an epoch begins.
-func (p *page) takenOver(epoch wire.Epoch, s wire.SessionStart) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.over == nil || len(p.over) >= takeoversMax {
-		p.over = map[wire.Epoch]wire.SessionStart{}
-	}
-	p.over[epoch] = s
+	return wire.Seq(max(int64(p.at.To)-at, 0))
 }
 
 // HandleGap implements subscriber.Handler: the sequences are given up.
@@ -146,11 +129,12 @@ func (l *ledger) HandleGap(shard int, epoch wire.Epoch, from, to wire.Seq) {
 
 // HandleSession implements subscriber.Handler.
 func (l *ledger) HandleSession(shard int, epoch wire.Epoch, s *wire.Session) {
-	if s.Start != nil && s.Start.TakesOver() {
-		l.pages[shard].takenOver(epoch, *s.Start)
-	}
-	if p := s.Start; p != nil && l.ends != nil {
-		l.ends.put(p.PreviousEpoch, shard, p.PreviousNext)
+	p := &l.pages[shard]
+	p.mu.Lock()
+	p.kin.Start(epoch, s.Start)
+	p.mu.Unlock()
+	if at := s.Start; at != nil && l.ends != nil {
+		l.ends.put(at.PreviousEpoch, shard, at.PreviousNext)
 	}
 	l.next.HandleSession(shard, epoch, s)
 }

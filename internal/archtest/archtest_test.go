@@ -23,6 +23,7 @@ type rule struct {
 
 var rules = []rule{
 	{"wire", nil, "the byte layout is a leaf: everybody reads it, it reads nobody"},
+	{"wire/lineage", []string{"wire"}, "how epochs lie beside one another is reckoned from what hellos say, and from nothing else"},
 	{"tape", []string{"wire", "internal/fsys", "internal/latency"}, "a file format knows no sockets and no processes"},
 	{"tape/columns", []string{"wire"}, "a transform of bytes: it knows the record layout, and no files"},
 	{"tape/timeorder", []string{"wire", "tape"}, "a rule about times: it opens no tape and reads no record by itself"},
@@ -33,8 +34,8 @@ var rules = []rule{
 	{"snail", []string{"wire"}, "who is slow is decided from numbers alone: no clock, no socket, no goroutine"},
 	{"feed/publisher", []string{"wire", "shard", "snail", "internal/zsock", "internal/latency"}, "publishing is order, sequence and send time; where records come from is another's"},
 	{"feed/publisher/faults", []string{"wire"}, "what a bad network does to which message is decided from numbers alone: no clock, no socket"},
-	{"subscriber", []string{"wire", "shard", "internal/zsock", "internal/prefix"}, "recorder, lvc, resync and snail attach through Handler"},
-	{"resync", []string{"wire", "internal/zsock", "internal/latency", "control/pirate", "control/freelance"}, "it heals a stream through Handler and asks servers; what is read, cmd hands over as Refills"},
+	{"subscriber", []string{"wire", "wire/lineage", "shard", "internal/zsock", "internal/prefix"}, "recorder, lvc, resync and snail attach through Handler"},
+	{"resync", []string{"wire", "wire/lineage", "internal/zsock", "internal/latency", "control/pirate", "control/freelance"}, "it heals a stream through Handler and asks servers; what is read, cmd hands over as Refills"},
 	{"control", []string{"control/majordomo", "control/pirate", "internal/zsock"}, "the words of the bus, and who says them: what the commands do, cmd hands over as functions"},
 	{"control/pirate", []string{"internal/zsock"}, "requests and replies are bytes to it: what they mean is their handlers' business"},
 	{"control/majordomo", []string{"internal/zsock", "control/pirate"}, "a broker knows names of services, not what they do"},
@@ -44,7 +45,7 @@ var rules = []rule{
 	{"resync/chp", []string{"internal/zsock"}, "a public protocol over a table of bytes: it knows no records, and whose table it shows it is told"},
 	{"lvc", []string{"wire", "snail", "shard", "internal/zsock", "internal/zmtp", "internal/latency"}, "it takes batches from whoever receives them, and is asked for snapshots by whoever serves them"},
 	{"recorder", []string{"wire", "tape", "shard"}, "the recorder takes batches from whoever hands them over"},
-	{"replay", []string{"wire", "tape", "shard", "internal/prefix", "internal/latency"}, "the deck hands batches to a publisher it knows by interface"},
+	{"replay", []string{"wire", "wire/lineage", "tape", "shard", "internal/prefix", "internal/latency"}, "the deck hands batches to a publisher it knows by interface"},
 	{"replay/merge", []string{"wire", "tape", "replay"}, "several tapes as one source: what is played of it is the player's business"},
 	{"splice", []string{"wire", "tape", "shard", "internal/prefix"}, "tapes from tapes: it reads and writes them as everybody does"},
 	{"export", []string{"wire", "feed"}, "a file of the outside knows records, not where they are kept"},
