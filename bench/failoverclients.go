@@ -20,6 +20,7 @@ type failoverTally struct {
 	Incomplete uint64 `json:"incomplete"`  // did not come to a server either, and it said so
 	AtTakeover uint64 `json:"at_takeover"` // the one that took over said that it does not have them for all
 	Holes      string `json:"holes"`       // where the first of one reader lie
+	Takeovers  string `json:"takeovers"`   // what was lost at each
 	Foreign    uint64 `json:"foreign"`     // of another epoch
 	Values     uint64 `json:"values"`      // last values
 	Notices    uint64 `json:"notices"`     // by which a server said that it is active or passive
@@ -41,7 +42,7 @@ func (t *failoverTally) merge(o *failoverTally) {
 	t.Missing += o.Missing
 	t.Incomplete += o.Incomplete
 	t.AtTakeover += o.AtTakeover
-	t.Holes = cmp.Or(t.Holes, o.Holes)
+	t.Holes, t.Takeovers = cmp.Or(t.Holes, o.Holes), cmp.Or(t.Takeovers, o.Takeovers)
 	t.Foreign += o.Foreign
 	t.Values += o.Values
 	t.Notices += o.Notices

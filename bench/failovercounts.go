@@ -42,11 +42,13 @@ const (
 	metricPosition = "tapedeck_player_position_records"
 )
 
-// counted is what all servers of a run have counted. What one counts in the moment
-// between being asked and being killed nobody knows.
+// counted is what all servers of a run have counted.
 type counted struct {
 	sums   map[string]float64
 	queued float64 // bytes, the most that waited for readers when a server was killed
+	// unseen is for how long servers that were dropping records lived on after they had
+	// been asked, ns: what they dropped then nobody has counted.
+	unseen int64
 	unread int     // servers that did not say
 }
 

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,8 @@ func (p *failoverPair) lvc(ctx context.Context, tl *tally) (err error) {
 	tl.addHist("generator_lag", lag)
 	p.count(ctx)
 	p.counted.report(tl)
-	tl.lost(&r.Failover, p.counted.sums["dropped_records"], p.counted.unread)
+	unseen := time.Duration(p.counted.unseen).Seconds() * cfg.Rate * float64(cfg.Readers)
+	tl.lost(&r.Failover, p.counted.sums["dropped_records"]+2*unseen, p.counted.unread)
 	return tl.failedOver(&r, sent)
 }
 
@@ -96,7 +98,8 @@ func (t *tally) failedOver(r *Result, sent uint64) error {
 }
 
 // lost adds what became of records that were lost: whether and by whom readers or
-// operators were told. dropped is what proxies counted for readers with a full queue.
+// operators were told. dropped is what proxies counted for readers with a full queue, and
+// what they can have dropped beside, at twice the rate, between being asked and their end.
 func (t *tally) lost(f *failoverTally, dropped float64, unread int) {
 	rest := float64(f.Missing - min(f.Incomplete+f.AtTakeover, f.Missing))
 	queues := min(rest, dropped)
@@ -107,8 +110,8 @@ func (t *tally) lost(f *failoverTally, dropped float64, unread int) {
 	t.add("lost_dropped_records", queues)
 	t.add("lost_untold_records", untold)
 	if f.Missing > 0 {
-		t.note(fmt.Sprintf("%s: %.0f records lost: %d never came to a proxy, %.0f were dropped for readers with a full queue, %d are those of readers that were too far behind at a takeover; the first of one reader: %s",
-			t.name(), float64(f.Missing), f.Incomplete, queues, f.AtTakeover, f.Holes))
+		t.note(fmt.Sprintf("%s: %.0f records lost: %d never came to a proxy, %.0f were dropped for readers with a full queue, %d are those of readers that were too far behind at a takeover; the first of one reader: %s. At takeovers: %s",
+			t.name(), float64(f.Missing), f.Incomplete, queues, f.AtTakeover, f.Holes, cmp.Or(f.Takeovers, "none")))
 	}
 	if untold > 0 {
 		t.fault(fmt.Sprintf("%.0f records were lost, and nobody was told; %d servers did not say what they had counted", untold, unread))

@@ -128,8 +128,12 @@ func (p *failoverPair) kills(ctx context.Context, clients *worker, ready func(ac
 // for.
 func (p *failoverPair) one(ctx context.Context, clients *worker, found *failoverFound) error {
 	old, next := p.sides[p.active], p.sides[1-p.active]
+	asked, before := monotonic(), p.counted.sums["dropped_records"]
 	p.counted.add(ctx, old)
 	killed, dead := old.kill()
+	if p.counted.sums["dropped_records"] > before {
+		p.counted.unseen += dead - asked
+	}
 	patience := time.AfterFunc(failoverMax, func() { _ = clients.cmd.Process.Kill() })
 	defer patience.Stop()
 	if err := clients.tell(failoverNews{Killed: killed, Dead: dead}); err != nil {

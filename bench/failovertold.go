@@ -157,10 +157,14 @@ func toldOf(all []failoverLoss) (t failoverTally) {
 			taken[at].records += k.records
 		}
 	}
+	var lines []string
 	for i := range taken {
-		if k := &taken[i]; k.open || k.readers <= k.behind {
+		k := &taken[i]
+		if k.open || k.readers <= k.behind {
 			t.AtTakeover += k.records
 		}
+		lines = append(lines, fmt.Sprintf("%d of %d readers in epoch %d, sent from %d on, when %d were behind", k.records, k.readers, k.epoch, k.begins, k.behind))
 	}
+	t.Takeovers = strings.Join(lines, "; ")
 	return t
 }

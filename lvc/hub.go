@@ -294,7 +294,8 @@ func (h *hub) part(r *reader) {
 	r.subscriptions, r.batch = nil, nil
 }
 
-// caughtUp gives a reader that was behind the last values, and lets it go on.
+// caughtUp gives a reader that was behind the last values, and lets it go on. How far it
+// is, marks have yet to find out: what was written is not read.
 func (h *hub) caughtUp(r *reader) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -306,7 +307,6 @@ func (h *hub) caughtUp(r *reader) {
 	}
 	h.counts.overflowed++
 	r.asked = time.Now()
-	h.confirms.meets(r)
 	h.owner.recover(r)
 }
 
