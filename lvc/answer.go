@@ -44,7 +44,7 @@ func (p *Proxy) answerLocked(r *reader, token bool, prefixes ...string) (long bo
 	if own != nil {
 		own.release()
 	}
-	p.answers.Record(int64(time.Since(a.asked)))
+	p.answers.Record(int64(p.world.Now().Sub(a.asked)))
 	return false
 }
 
@@ -90,7 +90,7 @@ func (p *Proxy) stream(r *reader, a *answer) (ok bool) {
 			continue
 		}
 		if !r.stopping() {
-			_ = r.conn.SetWriteDeadline(time.Now().Add(answerStall))
+			_ = r.conn.SetWriteDeadline(p.world.Now().Add(answerStall))
 		}
 		n, err := r.conn.Write(c.data)
 		r.written.Add(uint64(n))
@@ -106,9 +106,9 @@ func (p *Proxy) stream(r *reader, a *answer) (ok bool) {
 		p.lostAnswers.Add(1)
 		return false
 	}
-	p.answers.Record(int64(time.Since(a.asked)))
+	p.answers.Record(int64(p.world.Now().Sub(a.asked)))
 	if a.token {
-		r.answered <- struct{}{}
+		r.free()
 	}
 	if !r.stopping() {
 		_ = r.conn.SetWriteDeadline(time.Time{})
@@ -118,12 +118,8 @@ func (p *Proxy) stream(r *reader, a *answer) (ok bool) {
 
 // countStalled counts a reader that was cut off because it did not take its answer.
 func (p *Proxy) countStalled(r *reader) {
-	select {
-	case <-r.done: // it left
-	default:
-		if !r.stopping() {
-			p.stalled.Add(1)
-		}
+	if !r.left() && !r.stopping() {
+		p.stalled.Add(1)
 	}
 }
 

@@ -92,7 +92,7 @@ func (c *confirms) last() uint64 { return c.base + uint64(len(c.marks)) - 1 }
 // behind by more than a passive proxy keeps, or lose records as their queue was full. It
 // is to be called a few times a heartbeat of the pair. What it returns is not to be
 // changed; of a passive proxy it is nil.
-func (p *Proxy) Confirm() (have []Position, behind int) { return p.confirm(time.Now()) }
+func (p *Proxy) Confirm() (have []Position, behind int) { return p.confirm(p.world.Now()) }
 
 func (p *Proxy) confirm(now time.Time) (have []Position, behind int) {
 	h := p.hub
@@ -188,9 +188,9 @@ func (p *Proxy) confirmedByAllLocked(now time.Time) uint64 {
 }
 
 // leaves has a reader that goes waited for a moment longer.
-func (c *confirms) leaves(r *reader) {
+func (c *confirms) leaves(r *reader, now time.Time) {
 	if c != nil && r.confirmed < c.last() && !r.tooFar && len(c.left) < marksMax {
-		c.left = append(c.left, leftReader{r.confirmed, time.Now().Add(c.keep / 4)})
+		c.left = append(c.left, leftReader{r.confirmed, now.Add(c.keep / 4)})
 	}
 }
 
@@ -215,7 +215,7 @@ func (r *reader) pushMarkLocked(number uint64) {
 	} else {
 		r.queue, r.tail = append(r.queue, item{mark: number}), nil
 	}
-	r.signal()
+	r.wake.Ring()
 }
 
 // passedMark is how much was written when a mark's turn came, after all before it.
@@ -231,7 +231,7 @@ func (r *reader) acknowledged() (number uint64) {
 	// connection with keys there are more bytes than were given to it: so this is less
 	// than was acknowledged, never more.
 	written := r.written.Load()
-	unsent := uint64(zmtp.Unsent(r.conn))
+	unsent := uint64(r.hub.world.Unsent(r.conn))
 	taken := written - min(unsent, written)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -269,7 +269,7 @@ func (p *Proxy) Confirmed(have []Position, behind int) {
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
 	if g := p.hub.ring; g != nil && len(have) == len(p.feeds) {
-		now := time.Now()
+		now := p.world.Now()
 		g.drop(now, have, behind, p.positionsLocked())
 		g.trim(now)
 	}

@@ -74,7 +74,7 @@ func (p *Proxy) arriveLocked(f *feed, b *wire.Batch) {
 		p.stats.Epochs++
 		// Who came in the middle of them cannot know what is not among them.
 		f.seeking = f.seek == b.Epoch && b.FirstSeq == 0
-		f.heard = time.Now()
+		f.heard = p.world.Now()
 	}
 	if !f.seeking {
 		return
@@ -83,7 +83,7 @@ func (p *Proxy) arriveLocked(f *feed, b *wire.Batch) {
 		p.settleSeekLocked(f, int(b.Shard))
 		return
 	}
-	f.heard = time.Now()
+	f.heard = p.world.Now()
 }
 
 // partialLocked reports whether values may be missing, or old, because not all of

@@ -1,6 +1,7 @@
 package lvc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -21,6 +22,7 @@ const (
 // hub is the readers of one stream of messages: their connections, what they want,
 // and their queues. Its lock is its owner's too.
 type hub struct {
+	world      World
 	queueBytes int64 // what waits for one reader at most
 	readersMax int
 	owner      owner
@@ -84,23 +86,23 @@ type owner interface {
 	abandoned(a *answer)
 }
 
-func newHub(queueBytes int64, readersMax int, l *Lock, o owner) *hub {
+func newHub(w World, queueBytes int64, readersMax int, l *Lock, o owner) *hub {
 	return &hub{
-		queueBytes: queueBytes, readersMax: readersMax, owner: o, lock: l,
+		world: w, queueBytes: queueBytes, readersMax: readersMax, owner: o, lock: l,
 		greeting: map[net.Conn]struct{}{}, addresses: map[netip.Addr]int{}, readers: map[*reader]struct{}{}, filters: newFilters(),
 	}
 }
 
 // listen binds an endpoint and serves it until close.
 func (h *hub) listen(endpoint string) (bound string, err error) {
-	l, bound, err := zmtp.Listen(endpoint)
+	l, bound, err := h.world.Listen(endpoint)
 	if err != nil {
 		return "", fmt.Errorf("lvc: %w", err)
 	}
 	h.mu.Lock()
 	h.listeners = append(h.listeners, l)
 	h.mu.Unlock()
-	h.wg.Go(func() {
+	h.spawn(func() {
 		for {
 			conn, err := l.Accept()
 			switch {
@@ -109,13 +111,22 @@ func (h *hub) listen(endpoint string) (bound string, err error) {
 			case err != nil:
 				// Out of descriptors, or the peer was gone already: a moment later it
 				// may work.
-				time.Sleep(10 * time.Millisecond)
+				_ = h.world.Sleep(context.Background(), 10*time.Millisecond)
 			default:
-				h.wg.Go(func() { h.serve(conn) })
+				h.spawn(func() { h.serve(conn) })
 			}
 		}
 	})
 	return bound, nil
+}
+
+// spawn runs f in a goroutine that close waits for.
+func (h *hub) spawn(f func()) {
+	h.wg.Add(1)
+	h.world.Go(func() {
+		defer h.wg.Done()
+		f()
+	})
 }
 
 // serve is a connection's life.
@@ -125,7 +136,7 @@ func (h *hub) serve(conn net.Conn) {
 		return
 	}
 	defer h.leave(conn)
-	_ = conn.SetDeadline(time.Now().Add(handshakeWait))
+	_ = conn.SetDeadline(h.world.Now().Add(handshakeWait))
 	session, outward, who, err := h.handshake(conn)
 	if err == nil {
 		err = conn.SetDeadline(time.Time{})
@@ -135,7 +146,7 @@ func (h *hub) serve(conn net.Conn) {
 		_ = conn.Close()
 		return
 	}
-	h.wg.Go(r.write)
+	h.spawn(r.write)
 	h.listenTo(r, session)
 	h.part(r)
 }
@@ -217,11 +228,7 @@ func (h *hub) listenTo(r *reader, session *zmtp.Session) {
 		}
 		switch e.Kind {
 		case zmtp.Subscribe:
-			select {
-			case <-r.answered:
-			case <-r.done:
-				return
-			}
+			r.answered.Wait()
 			if !h.subscribe(r, e.Data) {
 				r.free()
 			}
@@ -245,7 +252,7 @@ const signalPrefix = wire.Signature + "?"
 // subscribe takes in a subscription and reports whether a long answer is on its
 // way.
 func (h *hub) subscribe(r *reader, topic []byte) bool {
-	asked := time.Now()
+	asked := h.world.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r.asked = asked
@@ -277,7 +284,7 @@ func (h *hub) unsubscribe(r *reader, topic []byte) {
 
 // part lets a reader go whose connection has ended.
 func (h *hub) part(r *reader) {
-	close(r.done)
+	r.leave()
 	_ = r.conn.Close()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -288,7 +295,7 @@ func (h *hub) part(r *reader) {
 	h.counts.left++
 	h.counts.dropped += r.dropped.Load()
 	h.owner.parted(r)
-	h.confirms.leaves(r)
+	h.confirms.leaves(r, h.world.Now())
 	r.discard()
 	// Topics that have been quiet may remember the reader for long.
 	r.subscriptions, r.batch = nil, nil
@@ -306,7 +313,7 @@ func (h *hub) caughtUp(r *reader) {
 		return
 	}
 	h.counts.overflowed++
-	r.asked = time.Now()
+	r.asked = h.world.Now()
 	h.owner.recover(r)
 }
 
@@ -315,7 +322,7 @@ func (h *hub) caughtUp(r *reader) {
 func (h *hub) sendLocked(topic []byte, header *wire.Plain, body []byte, readers []*reader) {
 	if h.ring != nil {
 		if h.ringNow.IsZero() {
-			h.ringNow = time.Now() // once a batch
+			h.ringNow = h.world.Now() // once a batch
 			h.ring.wanted = len(h.readers) > 0
 		}
 		h.ring.add(h.ringNow, topic, header, body)

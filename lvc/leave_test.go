@@ -15,7 +15,7 @@ func (leaver) joined(*reader) {}
 func (leaver) parted(*reader) {}
 func (leaver) subscribed(r *reader, _ string) bool {
 	r.stop()
-	for len(r.answered) == 0 { // the writer is through
+	for len(r.answered.(bell)) == 0 { // the writer is through
 		runtime.Gosched()
 	}
 	return false
@@ -24,7 +24,7 @@ func (leaver) subscribed(r *reader, _ string) bool {
 // TestLeaveWhileAnswered: a reader whose connection ends while its subscription is
 // answered is let go, and the hub can be closed.
 func TestLeaveWhileAnswered(t *testing.T) {
-	h := newHub(1<<20, 10, nil, leaver{})
+	h := newHub(system{}, 1<<20, 10, nil, leaver{})
 	endpoint, err := h.listen("tcp://127.0.0.1:*")
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestLeaveWhileAnswered(t *testing.T) {
 // TestLeaveBehind: the writing of a reader that has left while it was behind ends, and
 // does not ask for ever whether it may catch up.
 func TestLeaveBehind(t *testing.T) {
-	h := newHub(1<<20, 10, nil, leaver{})
+	h := newHub(system{}, 1<<20, 10, nil, leaver{})
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
 	r := newReader(h, ours, "gone")
@@ -64,7 +64,7 @@ func TestLeaveBehind(t *testing.T) {
 		defer close(done)
 		r.write()
 	}()
-	close(r.done)
+	r.leave()
 	<-done
 	if r.behind || h.counts.overflowed != 0 {
 		t.Errorf("behind %v, answered %d times", r.behind, h.counts.overflowed)

@@ -72,7 +72,7 @@ func (o *outlet) run() {
 			if o.r.stopping() {
 				return
 			}
-			<-o.r.wake
+			o.r.wake.Wait()
 			continue
 		}
 		for _, b := range bufs {

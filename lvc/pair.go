@@ -73,7 +73,7 @@ func (p *Proxy) Activate(epoch uint64, reason string) RingState {
 	if g == nil {
 		return RingState{}
 	}
-	now := time.Now()
+	now := p.world.Now()
 	g.trim(now)
 	kept := g.state(now)
 	p.hub.ring = nil
@@ -114,7 +114,7 @@ func (p *Proxy) Deactivate(epoch uint64, reason string) {
 		return
 	}
 	p.noticeLocked(PairTopic, PairNotice{State: "passive", Epoch: epoch, Reason: reason})
-	p.hub.ring = newRing(p.cfg.Standby.Keep, p.cfg.Standby.Bytes, time.Now(), p.positionsLocked())
+	p.hub.ring = newRing(p.cfg.Standby.Keep, p.cfg.Standby.Bytes, p.world.Now(), p.positionsLocked())
 }
 
 // Passive reports whether the proxy is one of a pair, and not the active one; and what
@@ -125,7 +125,7 @@ func (p *Proxy) Passive() (RingState, bool) {
 	if p.hub.ring == nil {
 		return RingState{}, false
 	}
-	return p.hub.ring.state(time.Now()), true
+	return p.hub.ring.state(p.world.Now()), true
 }
 
 // ErrNoReaders: nobody is connected who would want the proxy to be active.

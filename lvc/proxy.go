@@ -69,6 +69,8 @@ type Config struct {
 	Squawk func(snail.Squawk)
 	// Now is the wall clock. Default: the system's.
 	Now func() wire.Nanos
+	// World is what the proxy stands on. Default: the system.
+	World World
 }
 
 // Watcher takes every change of the table, in order. It is called with the proxy's
@@ -102,6 +104,7 @@ const (
 // be called from several goroutines.
 type Proxy struct {
 	cfg       Config
+	world     World
 	registry  *snail.Registry
 	endpoints []string
 	tap       *tap // nil: none
@@ -133,12 +136,12 @@ func New(cfg Config) (*Proxy, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	p := &Proxy{cfg: cfg, registry: cfg.Registry, table: newTable(cfg.MaxTopics, cfg.MaxBytes), feeds: make([]feed, cfg.Shards)}
+	p := &Proxy{cfg: cfg, world: cfg.World, registry: cfg.Registry, table: newTable(cfg.MaxTopics, cfg.MaxBytes), feeds: make([]feed, cfg.Shards)}
 	var err error
 	if p.shards, err = shard.NewMap(cfg.Shards); err != nil {
 		return nil, err
 	}
-	p.hub = newHub(cfg.QueueBytes, cfg.MaxReaders, cfg.Lock, p)
+	p.hub = newHub(cfg.World, cfg.QueueBytes, cfg.MaxReaders, cfg.Lock, p)
 	p.hub.perAddress = cfg.MaxPerAddress
 	if cfg.Warm != nil {
 		p.warm(cfg.Warm)
@@ -150,7 +153,7 @@ func New(cfg Config) (*Proxy, error) {
 		p.feeds[at.Shard].epoch, p.feeds[at.Shard].next = at.Epoch, at.Next
 	}
 	if s := cfg.Standby; s != nil {
-		p.hub.ring = newRing(s.Keep, s.Bytes, time.Now(), p.positionsLocked())
+		p.hub.ring = newRing(s.Keep, s.Bytes, p.world.Now(), p.positionsLocked())
 		p.hub.confirms = newConfirms(s.Keep, cfg.Shards)
 		p.hub.queueBytes += s.Bytes // what was kept comes at once
 	}
@@ -191,6 +194,9 @@ func (cfg *Config) fill() error {
 	}
 	if cfg.Now == nil {
 		cfg.Now = func() wire.Nanos { return wire.NanosOf(time.Now()) }
+	}
+	if cfg.World == nil {
+		cfg.World = system{}
 	}
 	if cfg.Registry == nil {
 		var err error
@@ -276,11 +282,9 @@ func setRecord(h *wire.Plain, r wire.Record) {
 // Run sends heartbeats and looks after readers and the table, until ctx ends. It
 // returns the context's error.
 func (p *Proxy) Run(ctx context.Context) error {
-	tick := time.NewTicker(min(upkeepEvery, p.cfg.Heartbeat))
-	defer tick.Stop()
 	var beat time.Time
 	for {
-		now := time.Now()
+		now := p.world.Now()
 		if now.Sub(beat) >= p.cfg.Heartbeat {
 			beat = now
 			p.heartbeat()
@@ -288,10 +292,8 @@ func (p *Proxy) Run(ctx context.Context) error {
 		p.settleSeeks(now)
 		p.watchReaders()
 		p.tidy()
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-tick.C:
+		if err := p.world.Sleep(ctx, min(upkeepEvery, p.cfg.Heartbeat)); err != nil {
+			return err
 		}
 	}
 }

@@ -37,8 +37,8 @@ type reader struct {
 	confirmed     uint64    // the latest that it has all before
 	tooFar        bool      // it is not waited for
 
-	answered chan struct{} // holds a token while no long answer is on its way
-	wake     chan struct{} // 1: the queue has something, or the reader ends
+	answered Bell          // rung when no long answer is on its way any more
+	wake     Bell          // rung when the queue has something, and when the reader ends
 	done     chan struct{} // closed when the reader ends
 
 	mu     sync.Mutex // a leaf: nothing is locked within
@@ -67,16 +67,25 @@ type item struct {
 func newReader(h *hub, conn net.Conn, peer string) *reader {
 	r := &reader{
 		hub: h, conn: conn, peer: peer, subscriptions: map[string]struct{}{},
-		answered: make(chan struct{}, 1), wake: make(chan struct{}, 1), done: make(chan struct{}),
+		answered: h.world.Bell(), wake: h.world.Bell(), done: make(chan struct{}),
 	}
-	r.answered <- struct{}{}
+	r.answered.Ring()
 	return r
 }
 
-func (r *reader) signal() {
+// leave ends the reader: nothing is written any more.
+func (r *reader) leave() {
+	close(r.done)
+	r.wake.Ring()
+}
+
+// left reports whether it has.
+func (r *reader) left() bool {
 	select {
-	case r.wake <- struct{}{}:
+	case <-r.done:
+		return true
 	default:
+		return false
 	}
 }
 
@@ -104,7 +113,7 @@ func (r *reader) push(data []byte, messages int, shared **chunk) {
 		r.queue, r.tail = append(r.queue, item{chunk: *shared}), nil
 	}
 	r.mu.Unlock()
-	r.signal()
+	r.wake.Ring()
 }
 
 // pushTailLocked copies messages behind those that wait.
@@ -130,7 +139,7 @@ func (r *reader) pushAnswer(a *answer) bool {
 		return false
 	}
 	r.queue, r.tail = append(r.queue, item{answer: a}), nil
-	r.signal()
+	r.wake.Ring()
 	return true
 }
 
@@ -141,7 +150,7 @@ func (r *reader) pong(context []byte) {
 		r.urgent = zmtp.AppendPong(r.urgent, context)
 	}
 	r.mu.Unlock()
-	r.signal()
+	r.wake.Ring()
 }
 
 // backlog is how many bytes wait for the reader, here and in the kernel, and how
@@ -153,7 +162,7 @@ func (r *reader) backlog() (waiting int64, taken uint64) {
 	unsent := 0
 	written := r.written.Load()
 	if r.conn != nil {
-		unsent = zmtp.Unsent(r.conn)
+		unsent = r.hub.world.Unsent(r.conn)
 	}
 	return waiting + int64(unsent), written - min(uint64(unsent), written)
 }
@@ -245,9 +254,7 @@ func (r *reader) write() {
 		case r.wrote(nil): // the last that waited was a mark
 			r.hub.caughtUp(r)
 		default:
-			select {
-			case <-r.wake:
-			case <-r.done:
+			if r.wake.Wait(); r.left() {
 				return
 			}
 		}
@@ -256,12 +263,7 @@ func (r *reader) write() {
 
 // free says that no long answer is on its way. Both goroutines of a reader may say so
 // at its end.
-func (r *reader) free() {
-	select {
-	case r.answered <- struct{}{}:
-	default:
-	}
-}
+func (r *reader) free() { r.answered.Ring() }
 
 // ended reports whether the reader is to be closed once all is written, as it is.
 func (r *reader) ended() bool {
@@ -283,9 +285,9 @@ func (r *reader) stop() {
 	r.ending = true
 	r.mu.Unlock()
 	if r.conn != nil {
-		_ = r.conn.SetWriteDeadline(time.Now().Add(lingerAtStop))
+		_ = r.conn.SetWriteDeadline(r.hub.world.Now().Add(lingerAtStop))
 	}
-	r.signal()
+	r.wake.Ring()
 }
 
 // discard lets go of what waits, when the reader has left. The hub's lock is held.

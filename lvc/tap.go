@@ -72,9 +72,9 @@ const (
 )
 
 func newTap(cfg *Config) (*tap, error) {
-	t := &tap{now: cfg.Now, rate: float64(cfg.TapRate), tokens: float64(cfg.TapRate), filled: time.Now()}
+	t := &tap{now: cfg.Now, rate: float64(cfg.TapRate), tokens: float64(cfg.TapRate), filled: cfg.World.Now()}
 	t.session.t = t
-	t.hub = newHub(tapQueueBytes, tapReadersMax, cfg.Lock.ofAll(), t)
+	t.hub = newHub(cfg.World, tapQueueBytes, tapReadersMax, cfg.Lock.ofAll(), t)
 	var err error
 	t.endpoint, err = t.hub.listen(cfg.Tap)
 	return t, err
@@ -87,7 +87,7 @@ func (t *tap) openLocked() *tapping {
 		return nil
 	}
 	t.hub.mu.Lock()
-	now := time.Now()
+	now := t.hub.world.Now()
 	t.tokens = min(t.tokens+now.Sub(t.filled).Seconds()*t.rate, t.rate)
 	t.filled = now
 	return &t.session

@@ -1,6 +1,10 @@
 package lvc
 
 import (
+	"maps"
+	"slices"
+	"strings"
+
 	"github.com/tapedeck/tapedeck/snail"
 	"github.com/tapedeck/tapedeck/wire"
 )
@@ -60,10 +64,7 @@ func (p *Proxy) said(r *reader, frame []byte) {
 // recover implements owner: a reader that had lost records gets the last values of
 // all that it has subscribed to, as one answer.
 func (p *Proxy) recover(r *reader) {
-	prefixes := make([]string, 0, len(r.subscriptions))
-	for prefix := range r.subscriptions {
-		prefixes = append(prefixes, prefix)
-	}
+	prefixes := slices.Sorted(maps.Keys(r.subscriptions))
 	if len(prefixes) > 0 && p.hub.ring == nil {
 		p.answerLocked(r, false, prefixes...)
 	}
@@ -94,6 +95,7 @@ func (p *Proxy) watchReaders() {
 	p.hub.mu.Lock()
 	squawks = append(squawks, p.squawks...)
 	p.squawks = p.squawks[:0]
+	slices.SortStableFunc(squawks, func(a, b snail.Squawk) int { return strings.Compare(a.Peer, b.Peer) })
 	for i := 0; i < len(squawks) && p.hub.ring == nil; i++ {
 		p.publishNoticeLocked(wire.SquawkTopic, squawks[i].AppendJSON(nil))
 	}
