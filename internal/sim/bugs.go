@@ -33,6 +33,19 @@ const (
 
 	bugBusPairDeaf bug = "active brokers do not hear that the other one is active"
 
+	bugLVCLose    bug = "proxies leave out records"
+	bugLVCTwice   bug = "proxies take batches twice"
+	bugLVCDropped bug = "proxies do not count what they drop"
+	bugLVCLoud    bug = "proxies that are to be passive go on"
+	bugLVCWarm    bug = "proxies begin with a value of which nobody knows"
+	bugLVCGap     bug = "proxies do not hear of gaps"
+	bugLVCForgets bug = "epochs of proxies are not kept"
+	bugLVCAgain   bug = "readers of a pair handle what comes twice"
+	bugLVCOld     bug = "readers of a pair take older last values"
+	bugLVCHad     bug = "passive proxies believe that readers have everything"
+	bugLVCIdle    bug = "proxies are not told that they are active"
+	bugLVCDeaf    bug = "active proxies do not hear that the other one is active"
+
 	bugMeterWall bug = "lag is counted by the clock that is set"
 	bugMeterLag  bug = "the meter sees no messages"
 	bugMeterLoss bug = "the meter sees no loss"

@@ -161,6 +161,12 @@ func (w *World) forget(c *conn) {
 
 // flap breaks a connection that stands. Those within a process never break.
 func (w *World) flap() {
+	if len(w.streams) > 0 {
+		s := w.streams[w.IntN(len(w.streams))]
+		w.Logf("%s to %s: the connection breaks", s.name, s.peer.name)
+		one(w, s, s.peer).cutOff()
+		return
+	}
 	if len(w.conns) == 0 {
 		return
 	}

@@ -13,11 +13,14 @@
 //	heal    a publisher, recorders, readers that heal what they miss: resync, pirate
 //	bus     a broker, a service, Titanic and their clients: control, majordomo, titanic
 //	buspair a pair of brokers, and all that: binarystar, too
+//	lvc     shards, a pair of proxies of last values, plain readers: lvc, binarystar
 //	pair    two servers of which one is active: control/binarystar
 //	meter   who is too slow, seen with clocks that are set: snail
 //
 // Of deck the two players are a model, as replay plays by sockets and clocks of its own;
-// who of them is active, and what readers make of their streams, is the project's.
+// who of them is active, and what readers make of their streams, is the project's. Of lvc
+// the proxies are the project's down to the bytes that they write: a lvc.World gives them
+// connections of this world (stream), and their readers speak ZMTP.
 //
 // What goes wrong in a world: messages are lost, repeated, late, overtaken; a link
 // carries nothing, or only one way; a process is killed, stopped for a while, started

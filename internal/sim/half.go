@@ -20,6 +20,8 @@ type half struct {
 	// vote reports whether the server's own voter reaches it.
 	vote              func() bool
 	onActive, onQuiet func(epoch uint64)
+	note              []byte            // that goes with what it announces
+	onNote            func(note []byte) // takes those of the active peer; may be nil
 
 	m      *binarystar.Machine // nil: it could not start
 	epochs *binarystar.Epochs
@@ -63,7 +65,7 @@ func (h *half) boot() bool {
 
 func (h *half) say() {
 	state, epoch := h.m.State()
-	frame := binarystar.AppendAnnouncement(nil, state, epoch, false)
+	frame := binarystar.AppendNote(binarystar.AppendAnnouncement(nil, state, epoch, false), h.note)
 	h.out.send(func() { h.peer.hear(frame) })
 }
 
@@ -75,14 +77,21 @@ func (h *half) hear(frame []byte) {
 	if err != nil {
 		h.p.w.Fail("%v does not understand %q: %v", h.role, frame, err)
 	}
+	if h.p.w.bug == bugLVCDeaf && h.active && state == binarystar.Active {
+		return
+	}
+	_, known := h.m.State()
 	h.act(h.m.Peer(h.p.Now(), state, epoch))
+	if note := binarystar.Note(frame); len(note) > 0 && h.onNote != nil && state == binarystar.Active && epoch >= known {
+		h.onNote(note)
+	}
 }
 
 func (h *half) act(out binarystar.Outcome) {
 	if out.Announce {
 		h.p.After(0, h.say)
 	}
-	if _, known := h.m.State(); h.epochs.Keep(known) != nil {
+	if _, known := h.m.State(); h.p.w.bug != bugLVCForgets && h.epochs.Keep(known) != nil {
 		h.p.w.Logf("%v: epoch %d is not kept", h.role, known)
 		h.forgot = h.forgot || out.Became == binarystar.Active
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/tapedeck/tapedeck/internal/fsys"
@@ -22,6 +23,7 @@ type Process struct {
 	late    []func() // what happened to it meanwhile
 	threads []*thread
 	ports   []*port
+	streams []*stream
 
 	born  time.Duration // of this life
 	drift float64       // of its clocks, millionths
@@ -71,6 +73,9 @@ func (p *Process) Kill() {
 	p.ports = nil
 	for _, s := range ports {
 		s.Close()
+	}
+	for _, s := range slices.Clone(p.streams) {
+		s.abort()
 	}
 }
 

@@ -26,6 +26,7 @@ func Scenarios() []Scenario {
 		{"heal", "a publisher, recorders, and readers that miss some of the stream: resync", runHeal},
 		{"bus", "a broker, a service, Titanic, and clients with commands and jobs: control", runBus},
 		{"buspair", "the same with two brokers, of which one is active: control, binarystar", runBusPair},
+		{"lvc", "two proxies of last values that are a pair, and plain readers: lvc, binarystar", runLVC},
 		{"meter", "readers that are judged while clocks are set: snail", runMeter},
 	}
 }

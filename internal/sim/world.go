@@ -23,8 +23,10 @@ type World struct {
 	bound     map[string]*port // by endpoint
 	ways      map[[2]*Process]*link
 	conns     []*conn
-	named     int     // connections that were given a name
-	running   *thread // at the moment; nil: an event
+	listening map[string]*listener // by endpoint
+	streams   []*stream            // one end of each
+	named     int                  // connections that were given a name
+	running   *thread              // at the moment; nil: an event
 	failed    *violated
 	busy      int // slices of threads since time has moved
 }
@@ -45,7 +47,7 @@ func newWorld(seed uint64, scenario string, trace io.Writer) *World {
 		stream = stream*31 + uint64(c)
 	}
 	return &World{seed: seed, rng: rand.New(rand.NewPCG(seed, stream)), trace: trace,
-		bound: map[string]*port{}, ways: map[[2]*Process]*link{}}
+		bound: map[string]*port{}, listening: map[string]*listener{}, ways: map[[2]*Process]*link{}}
 }
 
 // event is something that happens. Events of one time happen in the order in which
