@@ -1,0 +1,70 @@
+package main
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/control/binarystar"
+	"github.com/tapedeck/tapedeck/feed/publisher"
+	"github.com/tapedeck/tapedeck/internal/zsock"
+)
+
+// TestDeckPairVoteOfClosed: a player's voter that is asked while the player ends, its
+// publisher closed and readers known, says that they do not reach it. The link to the
+// other one goes on for longer than the publisher, so it may be asked then.
+func TestDeckPairVoteOfClosed(t *testing.T) {
+	dir := t.TempDir()
+	pair, err := binarystar.New(binarystar.Config{Role: binarystar.Primary, Bind: "ipc://" + dir + "/a", Peer: "ipc://" + dir + "/b", Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pair.Close()
+	pub, err := publisher.New(publisher.Config{Endpoints: []string{"tcp://127.0.0.1:*"}, Standby: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &deckPair{pairLink: &pairLink{Pair: pair}, flags: &playFlags{}}
+	if err := p.mayLead(t.Context()); !errors.Is(err, errUnasked) {
+		t.Errorf("without a player: %v, want %v", err, errUnasked)
+	}
+	p.current.Store(&deckHalf{playing: &playing{pub: pub}, at: pub.Endpoints()})
+	if err := p.mayLead(t.Context()); !errors.Is(err, errUnasked) {
+		t.Errorf("without readers: %v, want %v", err, errUnasked)
+	}
+	subscribe(t, pub)
+	if err := p.mayLead(t.Context()); err != nil {
+		t.Errorf("with a reader: %v", err)
+	}
+	if err := pub.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.mayLead(t.Context()); err == nil || errors.Is(err, errUnasked) {
+		t.Errorf("of a publisher that is closed: %v, want that nobody reaches it", err)
+	}
+}
+
+// subscribe has somebody subscribe to all records, and returns when the publisher knows.
+func subscribe(t *testing.T, pub *publisher.Publisher) {
+	t.Helper()
+	ctx, err := zsock.NewContext(zsock.NoCPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ctx.NewSocket(zsock.SUB, zsock.SocketConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(s.Close(), ctx.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := errors.Join(s.Subscribe(""), s.Connect(pub.Endpoints()[0])); err != nil {
+		t.Fatal(err)
+	}
+	for !pub.Wanted() {
+		if err := pub.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
