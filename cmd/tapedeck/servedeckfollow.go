@@ -141,9 +141,11 @@ func (l *decksLink) followDeck(d *deck, e *deckEntry) {
 	r := d.run
 	o := l.standbyOptions(e)
 	same := r.stream == e.Stream && slices.Equal(r.follows, o.follows) && !r.over
-	failed := r.err
+	failed, over := r.err, r.over
 	d.mu.Unlock()
 	switch {
+	case !r.stands.Load() && !over:
+		return // it plays, and is about to yield
 	case same:
 		r.rests.Store(e.Over)
 		if r.ready() {

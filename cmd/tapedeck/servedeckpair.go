@@ -139,7 +139,7 @@ func (s *station) offerInTurn(ctx context.Context) error {
 				return ctx.Err()
 			}
 		}
-		if err := s.offerOnce(ctx); err != nil {
+		if err := errors.Join(s.offerOnce(ctx), ctx.Err()); err != nil {
 			return err
 		}
 	}

@@ -152,7 +152,7 @@ func (d *deck) leavesOpen(err error) bool {
 	if l == nil {
 		return false
 	}
-	if errors.Is(err, errYield) {
+	if errors.Is(err, errYield) || !l.leads() {
 		return true
 	}
 	d.house.mu.Lock()
