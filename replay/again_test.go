@@ -189,3 +189,29 @@ func (f *fakeDeck) awaitMove() {
 		f.ticked.Wait()
 	}
 }
+
+// TestLeaveEnd: who had played everything leaves that too, and it counts until the other
+// one says that it plays.
+func TestLeaveEnd(t *testing.T) {
+	tp := deckTape(t, 1000, 2)
+	f := newFakeDeck(t, 2)
+	s := start(t, f, f, Config{Tape: tp, Paired: true})
+	follow := NewFollower(s.p, pairTape, func(err error) { t.Error(err) })
+	s.end(t, nil)
+	legacy := follow.Leave(make([][]wire.SessionPlace, 2))
+	p := newPlayer(t, Config{Tape: tp, Paired: true})
+	defer p.Close()
+	next := NewFollower(p, pairTape, func(err error) { t.Error(err) })
+	next.Inherit(legacy)
+	got := next.Following()
+	if !got.Known || !got.Ended || got.Early || got.Deck.Epoch != 100 || got.Deck.Phase != Playing.String() || got.Deck.Records != 1000 {
+		t.Errorf("%+v", got)
+	}
+	if _, _, err := p.Read(t.Context(), 100, 0, 0, 1, 0); err != nil {
+		t.Errorf("what was sent is not there any more: %v", err)
+	}
+	next.HandleSession(0, 200, &wire.Session{Tape: pairTape})
+	if next.Following().Ended {
+		t.Error("the other one plays, and it has ended")
+	}
+}

@@ -23,6 +23,7 @@ type Follower struct {
 	mu    sync.Mutex
 	deck  wire.DeckNotice // the latest
 	heard time.Time       // when it came
+	alive time.Time       // when the other one said anything last
 	epoch *sentEpoch      // that it is of; nil before the first
 	own   bool            // it is what this process played itself, before it yielded
 	kin   []lineage.Book  // per shard, how epochs lie beside one another there
@@ -41,7 +42,8 @@ func NewFollower(p *Player, tape string, refuse func(error)) *Follower {
 // Following is what a Follower knows.
 type Following struct {
 	Known bool            // the other player has been heard
-	Heard time.Time       // last
+	Heard time.Time       // last, or when this process left what it knows
+	Alive time.Time       // when it said something last, of whatever epoch; zero: nothing yet
 	Deck  wire.DeckNotice // what it said then
 	// Ended: it has ended the stream on every shard. Early: before its tape was through.
 	Ended, Early bool
@@ -52,7 +54,7 @@ func (f *Follower) Following() Following {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return Following{
-		Known: f.epoch != nil, Heard: f.heard, Deck: f.deck,
+		Known: f.epoch != nil, Heard: f.heard, Alive: f.alive, Deck: f.deck,
 		Ended: len(f.ended) == f.player.cfg.Shards, Early: f.early,
 	}
 }
@@ -110,7 +112,8 @@ func (f *Follower) HandleNotice(_ int, r wire.Record) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.note(&d, time.Now())
+	f.alive = time.Now()
+	f.note(&d, f.alive)
 }
 
 // check refuses a player that plays something else of the same tape.

@@ -9,12 +9,14 @@ import (
 
 // Legacy is what a player that yields to the other one of a pair leaves to the player that
 // stands by next in the same process: where it was, in case the other one is gone before
-// it has said anything, and what it has sent or heard, for whoever missed some of it.
+// it has said anything, whether that was the end, and what it has sent or heard, for
+// whoever missed some of it.
 type Legacy struct {
 	deck  wire.DeckNotice
 	at    time.Time
 	epoch *sentEpoch
 	kin   []lineage.Book
+	ended bool // the stream, everything having been played
 
 	epochs []*sentEpoch
 	gone   wire.Epoch
@@ -35,7 +37,7 @@ func (f *Follower) Leave(places [][]wire.SessionPlace) *Legacy {
 				f.kin[s].Connect(p.epoch.epoch, at.Epoch, int64(at.Next))
 			}
 		}
-		l.deck, l.at, l.epoch = p.lastNotice(), time.Now(), p.epoch
+		l.deck, l.at, l.epoch, l.ended = p.lastNotice(), time.Now(), p.epoch, p.through
 	}
 	if l.epoch == nil {
 		return nil
@@ -68,6 +70,12 @@ func (f *Follower) Inherit(l *Legacy) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.deck, f.heard, f.epoch, f.kin, f.own = l.deck, l.at, l.epoch, l.kin, true
+	if l.ended {
+		f.ended = map[int]bool{} // until the other one's hello says that it plays
+		for s := range f.player.cfg.Shards {
+			f.ended[s] = true
+		}
+	}
 	f.player.history.inherit(l.epochs, l.gone)
 }
 

@@ -90,6 +90,9 @@ type Config struct {
 	// Paired makes the player tell another one of the same tape, in its notices, what
 	// that needs to go on in its place; see Follower.
 	Paired bool
+	// NoticeEvery is how often the player says where it is, beside at each change. Default
+	// 1 s, or 250 ms where it is Paired.
+	NoticeEvery time.Duration
 	// Hold keeps the player at the end of the last pass, where it can seek back,
 	// until Stop or the end of the context.
 	Hold bool
@@ -196,6 +199,7 @@ type Player struct {
 	paused  bool
 	ended   bool // held at the end
 	over    bool // Run has nothing more to play
+	through bool // it has played everything there was to play
 	squeeze time.Duration
 	seek    *seek // to be begun, or nil
 	last    *last // last values that are being sent, or nil
@@ -239,6 +243,9 @@ func New(cfg Config) (*Player, error) {
 	}
 	if cfg.Paired {
 		p.voice.every = pairedNoticeEvery
+	}
+	if cfg.NoticeEvery > 0 {
+		p.voice.every = cfg.NoticeEvery
 	}
 	p.ordinals.span = p.source.Span()
 	p.setTopics(newTopics(cfg.Topics))
@@ -333,6 +340,7 @@ func (p *Player) Run(ctx context.Context) (Report, error) {
 	if err == nil {
 		err = p.perform(run)
 	}
+	p.through = err == nil
 	p.finish(run)
 	quiet()
 	if err == nil {

@@ -70,6 +70,26 @@ func (h *deckHalf) takeOver(ctx context.Context, epoch uint64, back time.Duratio
 	return h.serve()
 }
 
+// plays reports whether the other one is heard to play, where its readers hear it: it says
+// where it is twice a heartbeat. What says nothing for two heartbeats does not play; where it
+// has been silent for one, plays waits for the rest.
+func (h *deckHalf) plays(ctx context.Context, heartbeat time.Duration) bool {
+	for {
+		left := 2*heartbeat - time.Since(h.follower.Following().Alive)
+		if left > heartbeat {
+			return true
+		}
+		if left <= 0 {
+			return false
+		}
+		select {
+		case <-time.After(left):
+		case <-ctx.Done():
+			return true // who is told to end does not take over
+		}
+	}
+}
+
 // greetWait is how long a voter's way to its own endpoint may take.
 const greetWait = time.Second
 

@@ -201,6 +201,9 @@ func (f *playFlags) open(dirs []string, out *output, squawk func(snail.Squawk), 
 		return p, err
 	}
 	cfg.Session, cfg.Paired = sessionName(dirs), f.pair.on()
+	if cfg.Paired {
+		cfg.NoticeEvery = f.pair.heartbeat / 2 // by which the other one knows that this one plays
+	}
 	if !f.stream.flags.Changed("shards") {
 		f.stream.shards = t.about.Shards
 	}

@@ -61,7 +61,8 @@ type deckPair struct {
 	turn    deckTurn      // the latest
 	turned  chan struct{} // something has come to turn
 	current atomic.Pointer[deckHalf]
-	warned  sync.Once      // of a voter that does not vote
+	began   time.Time
+	warned  string         // of a voter that does not vote; the voter's own
 	legacy  *replay.Legacy // of the half before
 }
 
@@ -76,6 +77,7 @@ var (
 	errYield   = errors.New("the other one of the pair plays")
 	errOver    = errors.New("the other one of the pair has played to the end")
 	errUnasked = errors.New("no subscriber is there")
+	errEarly   = errors.New("the other one may be there and not be heard yet")
 )
 
 // runPair plays a tape as one of a pair: it stands by and plays in turn, until the tape is
@@ -87,7 +89,7 @@ func (f *playFlags) runPair(cmd *cobra.Command, dirs []string) (err error) {
 		return err
 	}
 	defer shown.close()
-	p := &deckPair{flags: f, out: out, turned: make(chan struct{}, 1)}
+	p := &deckPair{flags: f, out: out, began: time.Now(), turned: make(chan struct{}, 1)}
 	cfg := f.pair.config(out)
 	cfg.Vote, cfg.OnActive, cfg.OnPassive = p.vote, p.onTurn(true), p.onTurn(false)
 	if p.pairLink, err = f.pair.open("deck", cfg); err != nil {
@@ -298,23 +300,40 @@ func (p *deckPair) alone() bool {
 	return false
 }
 
-// vote tries the way that subscribers take, where there are any. Who has not heard what the
-// other one plays does not go on with it.
+// vote tries the way that subscribers take, where there are any. Who hears the other one
+// play, where its subscribers do, does not take over, though the pair's link is silent; nor
+// does who has not heard what the other one plays.
 func (p *deckPair) vote(ctx context.Context) error {
 	err := p.mayLead(ctx)
-	if err != nil && !errors.Is(err, errUnasked) && ctx.Err() == nil {
-		p.warned.Do(func() { p.out.remark("warning: the other one is silent, and this one does not take over: %v", err) })
+	if err == nil || errors.Is(err, errUnasked) || errors.Is(err, errEarly) || ctx.Err() != nil {
+		return err
+	}
+	if why := err.Error(); why != p.warned {
+		p.warned = why
+		p.out.remark("warning: the other one is silent, and this one does not take over: %v", err)
 	}
 	return err
 }
+
+// aloneWait is how long a primary that was just started, and has heard nothing of the other
+// one, waits before it begins the stream: it may have been active before, and the other one
+// may be playing.
+const aloneWait = 3 * time.Second
 
 func (p *deckPair) mayLead(ctx context.Context) error {
 	h := p.current.Load()
 	if h == nil || !h.pub.Wanted() {
 		return errUnasked
 	}
-	if st := p.Status(); st.State == binarystar.Passive.String() && !h.follower.Following().Known {
-		return fmt.Errorf("what it plays was not heard at %s", p.flags.pair.follow)
+	at := p.flags.pair.follow
+	switch {
+	case h.plays(ctx, p.flags.pair.heartbeat):
+		return fmt.Errorf("it plays, as is heard at %s", at)
+	case h.follower.Following().Known:
+	case p.Status().State == binarystar.Passive.String():
+		return fmt.Errorf("what it plays was not heard at %s", at)
+	case time.Since(p.began) < aloneWait:
+		return errEarly
 	}
 	return greets(ctx, h.at[0])
 }
