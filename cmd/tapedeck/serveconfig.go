@@ -117,6 +117,8 @@ type serveConfig struct {
 		retryMax time.Duration
 		expire   time.Duration
 		locked   string
+		// takeAfter is after how long without a sign of life jobs are taken.
+		takeAfter time.Duration
 	}
 	replies struct {
 		max   int
@@ -152,7 +154,7 @@ func newServeConfig() *serveConfig {
 	l.pair.heartbeat, l.keepBytes = pairHeartbeat, 128<<20
 	c.jobs.max, c.jobs.bytes, c.jobs.atOnce, c.jobs.workers = 10_000, 1<<30, 4, 2
 	c.jobs.retry, c.jobs.retryMax, c.jobs.expire = time.Second, time.Minute, 7*24*time.Hour
-	c.jobs.locked = lockedRefuse
+	c.jobs.locked, c.jobs.takeAfter = lockedRefuse, 10*time.Second
 	c.replies.max, c.replies.bytes, c.replies.life = 65_536, 64<<20, 10*time.Minute
 	c.metrics.bind = metricsDefault
 	return c
@@ -189,8 +191,8 @@ func (c *serveConfig) check() error {
 	if err := c.checkDecks(); err != nil {
 		return err
 	}
-	if c.jobs.locked != lockedRefuse && c.jobs.locked != lockedWait {
-		return usagef("jobs.locked %q: want %q or %q", c.jobs.locked, lockedRefuse, lockedWait)
+	if !slices.Contains([]string{lockedRefuse, lockedWait, lockedTake}, c.jobs.locked) {
+		return usagef("jobs.locked %q: want %q, %q or %q", c.jobs.locked, lockedRefuse, lockedWait, lockedTake)
 	}
 	for key, e := range map[string][]string{
 		"bus": c.busEndpoints()[:1], "broker.pair_bind": {c.broker.pairBind}, "broker.pair_bus": {c.broker.pairBus}, "state.bind": {c.state.bind}, "decks.resync": {c.decks.resync}, "decks.address": {c.decks.address + ":0"}, "metrics.bind": {c.metrics.bind},

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -56,12 +57,14 @@ type placed struct {
 }
 
 // work is where the file is written. It ends as the path does: that chooses the
-// compression.
+// compression. Each epoch has another one, so that a try that goes on, though the job
+// was taken from it, is in nobody's way.
 func (p *placed) work() string {
-	return filepath.Join(filepath.Dir(p.path), p.prefix()+filepath.Base(p.path))
+	return filepath.Join(filepath.Dir(p.path), fmt.Sprintf("%s%d.%s", jobPrefix(p.key), p.ledger.epoch, filepath.Base(p.path)))
 }
 
-func (p *placed) prefix() string { return fmt.Sprintf(".job-%v-%d.", p.key.Client, p.key.Number) }
+// jobPrefix begins the names of what a job has not finished yet.
+func jobPrefix(k control.Key) string { return fmt.Sprintf(".job-%v-%d.", k.Client, k.Number) }
 
 // done reports whether an earlier try has made the file, and gives it its name where
 // it has none yet.
@@ -80,12 +83,12 @@ func (p *placed) done() (*exportSummary, error) {
 		}
 		return nil, p.clean()
 	}
-	work, err := markOf(p.work())
+	from, err := p.unnamed(e.Made)
 	switch {
 	case err != nil:
 		return nil, err
-	case e.Made.same(work):
-		return e.Made.Summary, p.name()
+	case from != "":
+		return e.Made.Summary, p.name(from)
 	case e.Made.same(at):
 		return e.Made.Summary, nil
 	}
@@ -93,11 +96,36 @@ func (p *placed) done() (*exportSummary, error) {
 	return e.Made.Summary, nil
 }
 
-// clean removes what tries that died have left.
-func (p *placed) clean() error {
-	left, err := filepath.Glob(filepath.Join(escapeGlob(filepath.Dir(p.path)), escapeGlob(p.prefix())+"*"))
+// unnamed finds a file that a try has made and that may have no name yet; "" where there
+// is none.
+func (p *placed) unnamed(made *fileMark) (string, error) {
+	left, err := leftOf(p.key, filepath.Dir(p.path))
 	for _, name := range left {
-		err = errors.Join(err, os.Remove(name))
+		m, merr := markOf(name)
+		if made.same(m) {
+			return name, nil
+		}
+		err = errors.Join(err, merr)
+	}
+	return "", err
+}
+
+// leftOf are the names of what a job has not finished.
+func leftOf(key control.Key, dir string) ([]string, error) {
+	return filepath.Glob(filepath.Join(escapeGlob(dir), escapeGlob(jobPrefix(key))+"*"))
+}
+
+// clean removes what tries that died have left, but nothing of a later epoch.
+func (p *placed) clean() error { return cleanJob(p.ledger, p.key, filepath.Dir(p.path)) }
+
+func cleanJob(l *jobLedger, key control.Key, dir string) error {
+	left, err := leftOf(key, dir)
+	for _, name := range left {
+		of, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(name), jobPrefix(key)), ".")
+		if epoch, perr := strconv.ParseUint(of, 10, 64); perr == nil && epoch > l.epoch {
+			continue
+		}
+		err = errors.Join(err, os.RemoveAll(name))
 	}
 	return err
 }
@@ -115,26 +143,28 @@ func (p *placed) finish(sum *exportSummary) error {
 	if _, err := p.ledger.change(p.key, func(e *ledgerEntry) { e.Made = made }); err != nil {
 		return err
 	}
-	return p.name()
+	return p.name(p.work())
 }
 
-// name gives the file its name. It never takes that from a file that somebody else
-// has made meanwhile, unless it may.
-func (p *placed) name() error {
+// name gives a file that was made its name. It never takes that from a file that
+// somebody else has made meanwhile, unless it may.
+func (p *placed) name(from string) error {
 	if p.force {
-		return errors.Join(os.Rename(p.work(), p.path), syncDir(filepath.Dir(p.path)))
+		return errors.Join(os.Rename(from, p.path), syncDir(filepath.Dir(p.path)))
 	}
-	if err := os.Link(p.work(), p.path); err != nil {
-		made, markErr := markOf(p.work())
+	if err := os.Link(from, p.path); err != nil {
 		at, atErr := markOf(p.path)
-		if err := errors.Join(markErr, atErr); err != nil {
-			return err
+		if atErr != nil || at == nil {
+			return errors.Join(err, atErr)
 		}
-		if !made.same(at) { // else an earlier try has linked it
-			return err
+		if made, madeErr := p.ledger.made(p.key, at); !made { // else another try has linked it
+			return errors.Join(err, madeErr)
 		}
 	}
-	return errors.Join(os.Remove(p.work()), syncDir(filepath.Dir(p.path)))
+	if err := os.Remove(from); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return syncDir(filepath.Dir(p.path))
 }
 
 func syncDir(dir string) error {

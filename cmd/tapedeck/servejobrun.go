@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -57,7 +59,13 @@ func jobCommand[A any](j *jobRunner, summary string, do func(*jobRunner, context
 			delete(j.running, key)
 			j.mu.Unlock()
 		}()
+		if err := j.ledger.held(); err != nil {
+			return nil, notHeld(err)
+		}
 		result, err := do(j, ctx, key, args)
+		if herr := j.ledger.held(); herr != nil {
+			return nil, notHeld(herr) // what was made is known to whoever has the job
+		}
 		if err != nil && errors.Is(context.Cause(ctx), errCancelled) {
 			return nil, errCancelled
 		}
@@ -66,6 +74,11 @@ func jobCommand[A any](j *jobRunner, summary string, do func(*jobRunner, context
 		}
 		return result, nil
 	})}
+}
+
+// notHeld says that the job is to be asked for again, of whoever has it.
+func notHeld(err error) error {
+	return &control.Error{Code: control.NotAvailable, Reason: firstLine(err.Error()), Try: "say it again, with the same client and number"}
 }
 
 // check finds mistakes in a job's arguments before it is stored. later: it begins at
@@ -155,8 +168,10 @@ func madeTape(path string, id tape.ID) (*tape.Info, error) {
 	return &info, nil
 }
 
-// importJob is the job import. A tape gets its name when it is whole, so one with the
-// job's identity means that the job is through.
+// importJob is the job import. A tape is written beside its place, under a name of the
+// job's own in this epoch, and gets its name when it is whole, unless there is anything.
+// So one with the job's identity means that the job is through, and of two tries, of
+// which one was taken for dead, neither is in the other's way.
 func (j *jobRunner) importJob(ctx context.Context, key control.Key, a *control.ImportArgs) (any, error) {
 	path, err := j.tapes.fresh("tape", a.Tape)
 	if err != nil {
@@ -176,8 +191,15 @@ func (j *jobRunner) importJob(ctx context.Context, key control.Key, a *control.I
 	if made != nil {
 		return importedBefore(j.tapes.name(path), made), nil
 	}
+	if info, err := os.Lstat(path); err == nil && (!info.IsDir() || !emptyDir(path)) {
+		return nil, fmt.Errorf("%s: %w", path, tape.ErrExists)
+	}
+	if err := cleanJob(j.ledger, key, filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	work := filepath.Join(filepath.Dir(path), fmt.Sprintf("%s%d.%s", jobPrefix(key), j.ledger.epoch, filepath.Base(path)))
 	f := importFlags{
-		output: path, member: a.Member, codec: a.Codec, shards: a.Shards, block: a.BlockSize, skipBad: a.SkipBad, clock: a.Clock, id: id,
+		output: work, member: a.Member, codec: a.Codec, shards: a.Shards, block: a.BlockSize, skipBad: a.SkipBad, clock: a.Clock, id: id,
 		opts: feed.Options{
 			Format: a.Format, Preset: a.Preset, Columns: a.Columns, Header: a.Header, TimeUnit: a.TimeUnit, Date: a.Date, Zone: a.Zone,
 			Topic: a.Topic, Groups: a.Groups, AB: a.AB, Dataset: a.Dataset,
@@ -191,10 +213,28 @@ func (j *jobRunner) importJob(ctx context.Context, key control.Key, a *control.I
 	}
 	sum, err := f.importFile(ctx, j.out, file)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, cleanJob(j.ledger, key, filepath.Dir(path)))
+	}
+	if err := j.ledger.held(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(work))
+	}
+	if err := os.Rename(work, path); err != nil {
+		made, madeErr := madeTape(path, id)
+		if err := errors.Join(madeErr, os.RemoveAll(work)); err != nil {
+			return nil, err
+		}
+		if made == nil {
+			return nil, err
+		}
 	}
 	sum.Tape = j.tapes.name(path)
-	return sum, nil
+	return sum, syncDir(filepath.Dir(path))
+}
+
+// emptyDir reports whether a directory has nothing in it.
+func emptyDir(dir string) bool {
+	list, err := os.ReadDir(dir)
+	return err == nil && len(list) == 0
 }
 
 // importedBefore is the summary of an import whose answer was lost: what the tape
@@ -230,6 +270,10 @@ func (j *jobRunner) recordJob(ctx context.Context, key control.Key, a *control.R
 		return nil, err
 	}
 	f.id = jobTape(key)
+	before, err := j.ledger.read(key)
+	if err != nil {
+		return nil, err
+	}
 	e, err := j.ledger.change(key, func(*ledgerEntry) {})
 	if err != nil {
 		return nil, err
@@ -247,6 +291,10 @@ func (j *jobRunner) recordJob(ctx context.Context, key control.Key, a *control.R
 		defer stop()
 	}
 	t, err := f.begin(j.out)
+	if before != nil && errors.Is(err, tape.ErrLocked) {
+		// An earlier try was taken for dead, and still has its tape.
+		return nil, notHeld(err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -107,7 +107,10 @@ func (j *jobService) put(ctx context.Context, r *control.Request, a *control.Job
 		return nil, err
 	}
 	state, err := j.stateOf(id)
-	return &control.JobAdded{JobState: *state, Created: created}, err
+	if err != nil {
+		return nil, err
+	}
+	return &control.JobAdded{JobState: *state, Created: created}, nil
 }
 
 // jobKey is the client and number that a job's request has, however often it is sent.
@@ -144,6 +147,8 @@ func jobError(err error) error {
 		{titanic.ErrKey, control.Refused, "choose another key, or leave it out"},
 		{titanic.ErrFull, control.Busy, "wait until jobs have ended, or raise jobs.max or jobs.bytes"},
 		{titanic.ErrState, control.Refused, "tapedeck job show tells what came of it"},
+		{titanic.ErrFenced, control.NotAvailable, "another process has the jobs now: say it again, with the same client and number"},
+		{titanic.ErrClosed, control.NotAvailable, "say it again, with the same client and number"},
 		{titanic.ErrJob, control.BadRequest, "docs/CONTROL.md has what a job takes"},
 	} {
 		if errors.Is(err, e.err) {

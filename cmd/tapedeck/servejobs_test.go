@@ -214,6 +214,9 @@ func TestJobCancel(t *testing.T) {
 	s.refuses(control.ServiceJob, "cancel", control.JobOf{ID: done.ID}, control.Refused, "answered")
 }
 
+// held is that of who has the job log.
+func held() error { return nil }
+
 // runnerFor is who does jobs, without a bus.
 func runnerFor(t *testing.T) (*jobRunner, string) {
 	t.Helper()
@@ -226,15 +229,10 @@ func runnerFor(t *testing.T) (*jobRunner, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ledger, err := openLedger(filepath.Join(dir, ".work"), time.Hour)
+	ledger, err := openLedger(filepath.Join(dir, ".work"), time.Hour, 7, held)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := ledger.close(); err != nil {
-			t.Error(err)
-		}
-	})
 	return &jobRunner{cfg: newServeConfig(), tapes: tapes, files: files, ledger: ledger, out: silent(), running: map[control.Key]context.CancelCauseFunc{}}, tapes.root
 }
 
@@ -259,19 +257,18 @@ func TestImportOnce(t *testing.T) {
 		t.Errorf("it was done again: %v, before %v", after, before)
 	}
 	// A try that died in the middle has left half a tape; nothing of it stays.
-	if err := os.MkdirAll(filepath.Join(dir, "b.tape"+tape.TemporarySuffix), 0o777); err != nil {
+	half := filepath.Join(dir, jobPrefix(other)+"6.b.tape"+tape.TemporarySuffix)
+	if err := os.MkdirAll(half, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "b.tape"+tape.TemporarySuffix, "00000000.seg"), []byte("half"), 0o666); err != nil {
-		t.Fatal(err)
-	}
+	write(t, filepath.Join(half, "00000000.seg"), "half")
 	if _, err := j.importJob(t.Context(), other, &control.ImportArgs{File: synthArgs, Tape: "b.tape"}); err != nil {
 		t.Fatal(err)
 	}
 	if rep, err := tape.Verify(t.Context(), filepath.Join(dir, "b.tape"), nil); err != nil || !rep.OK() {
 		t.Errorf("%v, %v", rep.Problems, err)
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "*.partial")); len(left) != 0 {
+	if left, _ := filepath.Glob(filepath.Join(dir, ".job-*")); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}
 }
@@ -378,32 +375,49 @@ func note(t *testing.T, p *placed) {
 	}
 }
 
-// TestLedger: replies outlive the process, one process at a time has them, and what
-// nobody has looked at for long goes.
+// TestLedger: replies outlive the process, what nobody has looked at for long goes, and
+// what a process still writes that has lost the jobs changes nothing.
 func TestLedger(t *testing.T) {
 	dir := t.TempDir()
-	l, err := openLedger(dir, time.Hour)
-	if err != nil {
-		t.Fatal(err)
+	open := func(epoch uint64) *jobLedger {
+		t.Helper()
+		l, err := openLedger(dir, time.Hour, epoch, held)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
 	}
-	if _, err := openLedger(dir, time.Hour); err == nil || !strings.Contains(err.Error(), "another process") {
-		t.Errorf("a second one: %v", err)
-	}
+	l := open(1)
 	key := jobKey("a")
 	if _, found, err := l.Get(key); found || err != nil {
 		t.Errorf("an empty ledger has it: %v", err)
 	}
 	want := control.StoredReply{Digest: control.Digest{1, 2}, Code: 409, Object: []byte(`{"code":409}`)}
-	if err := errors.Join(l.Put(key, want), l.close()); err != nil {
+	if err := l.Put(key, want); err != nil {
 		t.Fatal(err)
 	}
-	if l, err = openLedger(dir, time.Hour); err != nil {
-		t.Fatal(err)
-	}
-	defer l.close()
+	first := l
+	l = open(3)
 	got, found, err := l.Get(key)
 	if err != nil || !found || got.Digest != want.Digest || got.Code != want.Code || string(got.Object) != string(want.Object) {
 		t.Errorf("%+v, %v, %v", got, found, err)
+	}
+	if _, err := l.change(key, func(e *ledgerEntry) { e.Through = true }); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Put(key, control.StoredReply{Code: 200, Object: []byte("{}")}); err != nil { // it has looked before, and stood still
+		t.Fatal(err)
+	}
+	if e, err := l.read(key); err != nil || !e.Through || e.Reply == nil || e.Reply.Code != 409 {
+		t.Errorf("%+v, %v", e, err)
+	}
+	lost := errors.New("lost")
+	first.held = func() error { return lost }
+	if err := errors.Join(first.Put(jobKey("b"), want), first.forget(time.Now().Add(time.Hour*2))); !errors.Is(err, lost) {
+		t.Errorf("%v", err)
+	}
+	if _, found, _ := l.Get(jobKey("b")); found {
+		t.Error("a process that has lost the jobs has written")
 	}
 	if err := l.forget(time.Now().Add(59 * time.Minute)); err != nil {
 		t.Fatal(err)
@@ -417,7 +431,10 @@ func TestLedger(t *testing.T) {
 	if _, found, _ = l.Get(key); found {
 		t.Error("it stays for ever")
 	}
-	write(t, filepath.Join(dir, ledgerName(key)), "{")
+	if _, err := os.Stat(first.of(1)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what is empty stays: %v", err)
+	}
+	write(t, filepath.Join(dir, ledgerName(key)), "{") // as versions without epochs have it
 	if _, _, err := l.Get(key); err == nil {
 		t.Error("half a file was read")
 	}

@@ -150,7 +150,8 @@ func (c *serveConfig) jobsSettings() []setting {
 		timeSetting("jobs.retry", &c.jobs.retry, time.Millisecond, "pause before a job is tried again; it doubles up to jobs.retry_max"),
 		timeSetting("jobs.retry_max", &c.jobs.retryMax, time.Millisecond, "longest pause before a job is tried again"),
 		timeSetting("jobs.expire", &c.jobs.expire, time.Second, "how long a job and its result are kept"),
-		textSetting("jobs.locked", &c.jobs.locked, `what to do while another process has the jobs in work: "refuse" to start, or "wait" until it has ended, and take them over`),
+		textSetting("jobs.locked", &c.jobs.locked, `what to do while another process has the jobs in work: "refuse" to start, "wait" until it has ended, and take them over, or "take" them also where it gives no sign of life`),
+		timeSetting("jobs.take_after", &c.jobs.takeAfter, 100*time.Millisecond, `with "take": how long no sign of life is; it must be the same in all processes of a pair`),
 	}
 }
 

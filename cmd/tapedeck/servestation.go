@@ -40,8 +40,10 @@ type station struct {
 	lvc       *lvcHandler
 	refills   []*tapeRefills
 	jobs      atomic.Pointer[jobService] // nil: another process has them, or nobody
-	services  []metrics.Service
-	shown     *metricsService // nil: nothing is
+	// jobsFenced counts how often another process has taken the jobs from this one.
+	jobsFenced atomic.Uint64
+	services   []metrics.Service
+	shown      *metricsService // nil: nothing is
 }
 
 // openStation starts the parts, one after the other. Where one cannot be had, those

@@ -1,13 +1,14 @@
 package titanic
 
 import (
+	"cmp"
 	"context"
 	"errors"
 )
 
 // Add takes in a job. When it returns without an error the job is on the disk and
 // will be done. Where a job with the key is known, created is false and the ID that
-// job's. The error is ErrJob, ErrKey, ErrFull, ErrClosed, or that of the disk: then
+// job's. The error is ErrJob, ErrKey, ErrFull, ErrFenced, ErrClosed, or that of the disk: then
 // the job may be there or not, which a key makes safe to find out by adding again.
 func (t *Titanic) Add(ctx context.Context, j Job) (id ID, created bool, err error) {
 	if err := context.Cause(ctx); err != nil {
@@ -26,8 +27,13 @@ func (t *Titanic) Add(ctx context.Context, j Job) (id ID, created bool, err erro
 	if err == nil {
 		err = s.commit(lsn, true)
 	}
+	if !created || err != nil {
+		// What was found holds only where nobody else has the log.
+		err = cmp.Or(s.sure(), err)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.over(err)
 	switch {
 	case errors.Is(err, ErrFull), errors.Is(err, ErrKey):
 		t.count.Refused++
@@ -68,11 +74,22 @@ func (t *Titanic) List() ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.list()
+	jobs, err := s.list()
+	return jobs, t.told(err)
+}
+
+// told takes note of an error that says that the log is another one's.
+func (t *Titanic) told(err error) error {
+	if err != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.over(err)
+	}
+	return err
 }
 
 // Get returns how a job fares and, where it is Answered, the reply, which is the
-// caller's. The error is ErrUnknown, ErrClosed, or that of the disk.
+// caller's. The error is ErrUnknown, ErrFenced, ErrClosed, or that of the disk.
 func (t *Titanic) Get(id ID) (Info, [][]byte, error) {
 	s, err := t.usable()
 	if err != nil {
@@ -80,7 +97,7 @@ func (t *Titanic) Get(id ID) (Info, [][]byte, error) {
 	}
 	info, err := s.get(id)
 	if err != nil || info.State != Answered {
-		return info, nil, err
+		return info, nil, t.told(err)
 	}
 	reply, err := s.reply(id)
 	if errors.Is(err, ErrState) {
@@ -137,7 +154,7 @@ func (t *Titanic) watch(id ID) (changed func() <-chan struct{}, done func()) {
 
 // Cancel ends a job that has no reply. Its service may be at it all the same; the
 // reply will be dropped. Cancelling again is no error. The error is ErrUnknown,
-// ErrState, ErrClosed, or that of the disk.
+// ErrState, ErrFenced, ErrClosed, or that of the disk.
 func (t *Titanic) Cancel(id ID) error {
 	err := t.end(id, Cancelled, "cancelled")
 	if errors.Is(err, ErrState) {
@@ -181,9 +198,12 @@ func (t *Titanic) change(id ID, count *uint64, record func(s *store, now int64) 
 			err = cerr
 		}
 	}
+	if err != nil {
+		err = cmp.Or(s.sure(), err)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err != nil {
+	if t.over(err) || err != nil {
 		return err
 	}
 	*count++

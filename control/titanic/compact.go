@@ -3,8 +3,9 @@ package titanic
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
+
+	"github.com/tapedeck/tapedeck/internal/fsys"
 )
 
 // compaction is a new log that takes the place of the one in force: what all jobs
@@ -53,6 +54,7 @@ func (c *compaction) done(err error) error {
 	s.moving = false
 	if err != nil {
 		s.count.compactionsFailed++
+		err = s.whether(err)
 		return errors.Join(fmt.Errorf("titanic: compact job log: %w", err), c.abandon())
 	}
 	s.count.compactions++
@@ -71,6 +73,9 @@ func (s *store) compaction(now int64) (*compaction, error) {
 	if err := s.flush(); err != nil {
 		return nil, err
 	}
+	if err := s.fence.holds(); err != nil {
+		return nil, s.fail(err)
+	}
 	c := &compaction{s: s, old: s.log, upto: s.log.end, jobs: make([]entry, 0, len(s.m.jobs)), places: make(map[ID]*[2]place, len(s.m.jobs))}
 	for _, e := range s.m.jobs {
 		c.jobs = append(c.jobs, *e)
@@ -78,9 +83,10 @@ func (s *store) compaction(now int64) (*compaction, error) {
 	next, size := s.m.next, logHeader+s.m.live+s.cfg.segment
 	s.moving = true
 	var err error
-	if c.new, err = createLog(s.cfg.fs, s.cfg.dir, size, s.cfg.identity(), next, now); err != nil {
+	if c.new, err = createLog(s.cfg.fs, s.cfg.dir, s.fence.epoch, size, s.cfg.identity(), next, now); err != nil {
 		s.moving = false
 		s.count.compactionsFailed++
+		err = s.whether(err)
 		return nil, fmt.Errorf("titanic: compact job log: %w", err)
 	}
 	c.at = c.new.end
@@ -151,7 +157,7 @@ func (c *compaction) job(w *window, e *entry) error {
 func (c *compaction) record(w *window, p place) (record, error) {
 	r, _, ok, err := w.record(c.old, p.at)
 	if err == nil && !ok {
-		err = &DamageError{Name: logName, From: p.at, To: p.at + int64(p.size)}
+		err = &DamageError{Name: c.old.name, From: p.at, To: p.at + int64(p.size)}
 	}
 	return r, err
 }
@@ -198,8 +204,7 @@ func (c *compaction) finish() error {
 	}
 	if err := s.install(c.new); err != nil {
 		// Which of the two logs has the name, the disk will say.
-		s.failed = fmt.Errorf("titanic: job log: %w", err)
-		return err
+		return s.fail(err)
 	}
 	for id, e := range s.m.jobs {
 		at := c.places[id]
@@ -224,7 +229,7 @@ func (c *compaction) rest() error {
 			return err
 		}
 		if !ok {
-			return &DamageError{Name: logName, From: at, To: c.old.end}
+			return &DamageError{Name: c.old.name, From: at, To: c.old.end}
 		}
 		p := c.add(r.Kind, r.ID, r.Time, r.Body)
 		if r.Kind == kindAdded {
@@ -252,8 +257,5 @@ func (c *compaction) abandon() error {
 	if c.s.failed != nil {
 		return err // its name may be the old one's by now
 	}
-	if rerr := c.s.cfg.fs.Remove(c.s.cfg.dir + "/" + logNew); !errors.Is(rerr, fs.ErrNotExist) {
-		err = errors.Join(err, rerr)
-	}
-	return err
+	return errors.Join(err, remove(c.s.cfg.fs, c.s.cfg.dir+"/"+c.new.name+fsys.TemporarySuffix))
 }

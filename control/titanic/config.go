@@ -12,8 +12,15 @@ import (
 // Config is what a Titanic is opened with. The zero value of a field means its
 // default.
 type Config struct {
-	// Dir is where the job log lies. It is made where it does not exist, and locked.
+	// Dir is where the job log lies. It is made where it does not exist.
 	Dir string
+	// Take takes the log from a process that has it and is alive, which finds itself
+	// fenced with its next write or look. Without it that is left alone: the error is
+	// fsys.ErrLocked.
+	Take bool
+	// Signs is how often a sign of life is given, for the Watch of whoever would Take
+	// the log. Default 0: none.
+	Signs time.Duration
 	// FS is the file system. Default: the machine's.
 	FS fsys.FS
 	// Endpoints of brokers. Without any, jobs are kept and nobody is asked.
@@ -75,7 +82,7 @@ func (c *Config) check() error {
 		return errors.New("titanic: a job log needs a directory")
 	}
 	if c.Dispatch < 0 || c.DispatchEach < 0 || c.Timeout < 0 || c.Retry < 0 || c.RetryMax < 0 || c.Attempts < 0 || c.Expire < 0 ||
-		c.Remember < 0 || c.Jobs < 0 || c.Bytes < 0 || c.JobBytes < 0 || c.SegmentBytes < 0 || c.Concurrency < 0 || c.Heartbeat < 0 || c.Liveness < 0 || c.StopWait < 0 {
+		c.Remember < 0 || c.Jobs < 0 || c.Bytes < 0 || c.JobBytes < 0 || c.SegmentBytes < 0 || c.Concurrency < 0 || c.Heartbeat < 0 || c.Liveness < 0 || c.StopWait < 0 || c.Signs < 0 {
 		return errors.New("titanic: a number of the configuration is negative")
 	}
 	if c.FS == nil {

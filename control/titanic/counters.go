@@ -24,12 +24,15 @@ type Counters struct {
 	Compactions       uint64 `json:"compactions"`
 	CompactionsFailed uint64 `json:"compactions_failed"`
 	Reopened          uint64 `json:"reopened"` // times that the log was opened again because the disk had failed
+	Fenced            uint64 `json:"fenced"`   // times that another process took the log: 1, and it is over
+	SignsFailed       uint64 `json:"signs_failed"`
 
-	Pending    int   `json:"pending"`    // held: jobs that wait for a reply
-	Waiting    int   `json:"waiting"`    // held: replies that wait to be taken
-	Remembered int   `json:"remembered"` // held: ended jobs whose keys are known
-	Flying     int   `json:"flying"`     // held: services that are being asked
-	LiveBytes  int64 `json:"live_bytes"` // of the log
-	UsedBytes  int64 `json:"used_bytes"`
-	LogBytes   int64 `json:"log_bytes"` // with the space reserved
+	Epoch      uint64 `json:"epoch"`      // held: of this opening of the log; each has a later one
+	Pending    int    `json:"pending"`    // held: jobs that wait for a reply
+	Waiting    int    `json:"waiting"`    // held: replies that wait to be taken
+	Remembered int    `json:"remembered"` // held: ended jobs whose keys are known
+	Flying     int    `json:"flying"`     // held: services that are being asked
+	LiveBytes  int64  `json:"live_bytes"` // of the log
+	UsedBytes  int64  `json:"used_bytes"`
+	LogBytes   int64  `json:"log_bytes"` // with the space reserved
 }

@@ -140,7 +140,7 @@ func powerLoss(t *testing.T, seed uint64, n int, luck uint64) {
 }
 
 // TestFailingDisk: every single operation fails in turn, once or from then on for
-// a while. Callers are told; a store that has failed opens again, as a fresh log,
+// a while. Callers are told; a store that has failed opens again, with the fence that it has,
 // and has what was acknowledged.
 func TestFailingDisk(t *testing.T) {
 	bad := errors.New("bad disk")
@@ -186,7 +186,7 @@ func TestFailingDisk(t *testing.T) {
 func reopen(t *testing.T, h *history, s *store, cfg storeConfig, what string) *store {
 	t.Helper()
 	_ = s.close()
-	cfg.fresh = true
+	cfg.fence = s.fence
 	for {
 		s, err := openStore(cfg, 2)
 		if err != nil {

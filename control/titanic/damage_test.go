@@ -46,7 +46,8 @@ func TestTornEndDoesNotComeBack(t *testing.T) {
 	if err := s.commit(s.appended, false); err != nil {
 		t.Fatal(err)
 	}
-	corrupt(t, disk, "jobs/"+logName, torn+20)
+	before := s
+	corrupt(t, disk, "jobs/"+s.log.name, torn+20)
 	s = openTest(t, cfg)
 	if s.found.torn != lost-torn || len(s.m.jobs) != 1 {
 		t.Fatalf("%+v, %d jobs", s.found, len(s.m.jobs))
@@ -56,7 +57,7 @@ func TestTornEndDoesNotComeBack(t *testing.T) {
 	if len(again.m.jobs) != 2 || bodyTest(t, again, kept) != "kept" || bodyTest(t, again, next) != "next" {
 		t.Errorf("%d jobs", len(again.m.jobs))
 	}
-	aside, err := fsys.ReadFile(disk, fmt.Sprintf("jobs/%s-%d", logTorn, torn), 1<<20)
+	aside, err := fsys.ReadFile(disk, fmt.Sprintf("jobs/%s%s%d", before.log.name, tornInfix, torn), 1<<20)
 	if err != nil || int64(len(aside)) != lost-torn || !bytes.Contains(aside, []byte("lost")) {
 		t.Errorf("what was cut off: %d bytes, %v", len(aside), err)
 	}
@@ -79,7 +80,7 @@ func TestDamage(t *testing.T) {
 	if err := s.close(); err != nil {
 		t.Fatal(err)
 	}
-	corrupt(t, disk, "jobs/"+logName, from+recordHeader+2)
+	corrupt(t, disk, "jobs/"+s.log.name, from+recordHeader+2)
 	_, err = openStore(crashConfig(disk), 2)
 	var damage *DamageError
 	if !errors.As(err, &damage) || !errors.Is(err, ErrDamaged) || damage.From != from || damage.To != to {
@@ -87,6 +88,7 @@ func TestDamage(t *testing.T) {
 	}
 	cfg := crashConfig(disk)
 	cfg.salvage = true
+	before := s.log.name
 	s = openTest(t, cfg)
 	if bodyTest(t, s, first) != "first" || bodyTest(t, s, last) != "last" {
 		t.Error("what was not damaged is lost")
@@ -94,7 +96,7 @@ func TestDamage(t *testing.T) {
 	if _, err := s.get(middle); !errors.Is(err, ErrUnknown) {
 		t.Errorf("%v", err)
 	}
-	kept, err := fsys.ReadFile(disk, fmt.Sprintf("jobs/%s-%016x", logDamaged, identity), 1<<20)
+	kept, err := fsys.ReadFile(disk, fmt.Sprintf("jobs/%s%s%016x", before, damagedInfix, identity), 1<<20)
 	if err != nil || !bytes.Contains(kept, []byte("first")) {
 		t.Errorf("the damaged file is not kept: %v", err)
 	}
@@ -106,7 +108,7 @@ func TestRotBehindTheIndex(t *testing.T) {
 	disk := fsys.NewMem()
 	s := openTest(t, crashConfig(disk))
 	id := addTest(t, s, "", "body")
-	corrupt(t, disk, "jobs/"+logName, s.m.jobs[id].body.at+recordHeader+1)
+	corrupt(t, disk, "jobs/"+s.log.name, s.m.jobs[id].body.at+recordHeader+1)
 	if _, err := s.body(id, kindAdded); !errors.Is(err, ErrDamaged) {
 		t.Errorf("%v", err)
 	}
@@ -143,13 +145,13 @@ func TestForeignFile(t *testing.T) {
 		if err := cfg.fs.Mkdir(cfg.dir); err != nil {
 			t.Fatal(err)
 		}
-		if err := fsys.WriteFile(cfg.fs, cfg.dir, logName, c.content); err != nil {
+		if err := fsys.WriteFile(cfg.fs, cfg.dir, markName, c.content); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := openStore(cfg, 1); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if got, err := fsys.ReadFile(cfg.fs, cfg.dir+"/"+logName, 1<<20); err != nil || !bytes.Equal(got, c.content) {
+		if got, err := fsys.ReadFile(cfg.fs, cfg.dir+"/"+markName, 1<<20); err != nil || !bytes.Equal(got, c.content) {
 			t.Errorf("%s: it was changed: %v", name, err)
 		}
 	}

@@ -91,7 +91,7 @@ func TestShrinksWhileItServes(t *testing.T) {
 	group.Wait()
 	zsocktest.Until(func() bool { return o.Counters().Compactions > 0 })
 	n := o.Counters()
-	info, err := os.Stat(dir + "/" + logName)
+	info, err := os.Stat(dir + "/" + o.store.log.name)
 	if err != nil || info.Size() != n.LogBytes || n.Closed != 240 || n.Pending != 0 {
 		t.Errorf("%v, %+v", err, n)
 	}
@@ -126,7 +126,7 @@ func TestRequestIsLostOnTheDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	corrupt(t, disk, "jobs/"+logName, o.store.m.jobs[lost].body.at+recordHeader+1)
+	corrupt(t, disk, "jobs/"+o.store.log.name, o.store.m.jobs[lost].body.at+recordHeader+1)
 	kept, _, err := o.Add(t.Context(), Job{Service: "echo", Body: [][]byte{[]byte("kept")}})
 	if err != nil {
 		t.Fatal(err)

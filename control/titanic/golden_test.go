@@ -20,7 +20,8 @@ var update = flag.Bool("update", false, "write the golden logs in testkit/jobs a
 
 const golden = "../../testkit/jobs"
 
-var goldenLogs = []string{"golden-v1.log", "golden-v1-compacted.log", "golden-v1-torn.log"}
+// The logs that are written now, and those of versions before.
+var goldenLogs = []string{"golden-v2.log", "golden-v2-compacted.log", "golden-v2-torn.log", "golden-v1.log", "golden-v1-compacted.log", "golden-v1-torn.log"}
 
 // goldenJob is a line of jobs.jsonl.
 type goldenJob struct {
@@ -154,7 +155,7 @@ func goldenBytes(t *testing.T, s *store) []byte {
 // them.
 func TestGoldenWriting(t *testing.T) {
 	s, _ := goldenStore(t, fsys.NewMem())
-	logs := map[string][]byte{"golden-v1.log": goldenBytes(t, s)}
+	logs := map[string][]byte{"golden-v2.log": goldenBytes(t, s)}
 	var lines bytes.Buffer
 	for _, j := range goldenOf(t, s) {
 		if err := json.NewEncoder(&lines).Encode(j); err != nil {
@@ -171,12 +172,12 @@ func TestGoldenWriting(t *testing.T) {
 	}
 	torn := goldenBytes(t, s)
 	clear(torn[from+40 : from+72])
-	logs["golden-v1-torn.log"] = torn
+	logs["golden-v2-torn.log"] = torn
 	s, _ = goldenStore(t, fsys.NewMem())
 	if err := s.compact(1_700_000_200_000_000_000); err != nil {
 		t.Fatal(err)
 	}
-	logs["golden-v1-compacted.log"] = goldenBytes(t, s)
+	logs["golden-v2-compacted.log"] = goldenBytes(t, s)
 	for name, want := range logs {
 		name = filepath.Join(golden, name)
 		if *update {
@@ -202,8 +203,10 @@ func TestGoldenReading(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := fsys.WriteFile(cfg.fs, cfg.dir, logName, b); err != nil {
-			t.Fatal(err)
+		for name, content := range goldenFiles(strings.Contains(name, "v2"), b) {
+			if err := fsys.WriteFile(cfg.fs, cfg.dir, name, content); err != nil {
+				t.Fatal(err)
+			}
 		}
 		s := openTest(t, cfg)
 		if d := cmp.Diff(want, goldenOf(t, s)); d != "" {
@@ -213,6 +216,14 @@ func TestGoldenReading(t *testing.T) {
 			t.Errorf("%s: %+v, %d odd", name, s.found, s.m.odd)
 		}
 	}
+}
+
+// goldenFiles are the files that a log lies in.
+func goldenFiles(epochs bool, log []byte) map[string][]byte {
+	if !epochs {
+		return map[string][]byte{markName: log}
+	}
+	return map[string][]byte{markName: (&logFile{}).header(0), logName(1): log}
 }
 
 func goldenLines(t *testing.T) (jobs []goldenJob) {

@@ -304,7 +304,7 @@ func (k *killed) end() {
 	if len(k.asked) != k.jobs || len(k.closed) != k.jobs {
 		t.Errorf("%d jobs, %d asked for, %d closed", k.jobs, len(k.asked), len(k.closed))
 	}
-	info, err := os.Stat(k.dir + "/" + logName)
+	info, err := os.Stat(k.dir + "/" + o.store.log.name)
 	if err != nil {
 		t.Fatal(err)
 	}

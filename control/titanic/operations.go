@@ -129,11 +129,11 @@ func (s *store) get(id ID) (Info, error) {
 	e := s.m.jobs[id]
 	if e == nil || e.state == Closed {
 		s.mu.Unlock()
-		return Info{}, fmt.Errorf("%w: %v", ErrUnknown, id)
+		return Info{}, cmp.Or(s.sure(), fmt.Errorf("%w: %v", ErrUnknown, id))
 	}
 	info, lsn := s.m.info(e), e.lsn
 	s.mu.Unlock()
-	return info, s.commit(lsn, true)
+	return info, cmp.Or(s.commit(lsn, true), s.sure())
 }
 
 // list returns how all jobs fare, by number, once that is on the disk.
@@ -148,7 +148,7 @@ func (s *store) list() ([]Info, error) {
 	lsn := s.appended
 	s.mu.Unlock()
 	slices.SortFunc(jobs, func(a, b Info) int { return cmp.Compare(a.Number, b.Number) })
-	return jobs, s.commit(lsn, true)
+	return jobs, cmp.Or(s.commit(lsn, true), s.sure())
 }
 
 // note keeps, in memory, why an attempt came to nothing.

@@ -19,15 +19,16 @@ const lookAtLeast = time.Second
 const compactPause = time.Minute
 
 // Run answers the three services and asks for jobs until ctx ends; then it waits
-// StopWait for replies that are under way. It returns nil, or why the bus could not
-// be used at all. A disk that fails does not end it: requests are answered 500, and
-// the log is opened again. It may be called once.
+// StopWait for replies that are under way. It returns nil, why the bus could not be
+// used at all, or ErrFenced, as soon as another process has the log. A disk that fails
+// does not end it: requests are answered 500, and the log is opened again. It may be
+// called once.
 func (t *Titanic) Run(ctx context.Context) error {
 	d := &dispatcher{t: t}
 	if len(t.cfg.Endpoints) == 0 {
 		d.loop(ctx)
 		d.group.Wait()
-		return nil
+		return t.lost()
 	}
 	client, err := majordomo.NewClient(majordomo.ClientConfig{Endpoints: t.cfg.Endpoints, Context: t.cfg.Context, Local: t.cfg.Local,
 		Timeout: t.cfg.Timeout, Tries: 1, Outstanding: t.cfg.Dispatch + probesMax + 1, ReplyBytes: t.cfg.JobBytes})
@@ -53,7 +54,32 @@ func (t *Titanic) Run(ctx context.Context) error {
 	stop()
 	d.end()
 	group.Wait()
-	return errors.Join(append(errs, client.Close())...)
+	return errors.Join(append(errs, client.Close(), t.lost())...)
+}
+
+// lost returns why the log is another process's, nil where it is not.
+func (t *Titanic) lost() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.fenced
+}
+
+// giveSigns gives signs of life until ctx ends, or there is nothing to live for.
+func (t *Titanic) giveSigns(ctx context.Context) {
+	tick := time.NewTicker(t.cfg.Signs)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-t.ended:
+			return
+		case <-ctx.Done():
+			return
+		}
+		if t.told(t.fence.live()) != nil {
+			t.tally(&t.count.SignsFailed)
+		}
+	}
 }
 
 // dispatcher asks for jobs. Its loop is one goroutine; each question is another.
@@ -64,15 +90,19 @@ type dispatcher struct {
 	asking     context.Context
 	cancel     context.CancelFunc
 	compactAt  time.Duration
-	compacting bool // t.mu
+	lookAt     time.Duration // when it is next looked whether the log is another one's
+	compacting bool          // t.mu
 }
 
 // loop runs until ctx ends. What it has begun goes on.
 func (d *dispatcher) loop(ctx context.Context) {
 	d.asking, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if d.t.cfg.Signs > 0 {
+		d.group.Go(func() { d.t.giveSigns(ctx) })
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && d.t.lost() == nil {
 		wake := d.attend()
 		d.t.rest(ctx, timer, d.ask(wake))
 	}
@@ -107,6 +137,9 @@ func (t *Titanic) begin(group *sync.WaitGroup, f func()) {
 
 // end gives what is under way a while, then ends it.
 func (d *dispatcher) end() {
+	if d.t.lost() != nil {
+		d.cancel() // whoever has the log asks again
+	}
 	patience := time.AfterFunc(d.t.cfg.StopWait, d.cancel)
 	d.group.Wait()
 	patience.Stop()
@@ -117,6 +150,10 @@ func (d *dispatcher) end() {
 // returns when to look again, ns.
 func (d *dispatcher) attend() (wake int64) {
 	t := d.t
+	if now := t.mono(); now >= d.lookAt {
+		d.lookAt = now + lookAtLeast
+		_ = t.Held() // what it finds ends the loop, or is found again
+	}
 	s, err := t.usable()
 	if err != nil {
 		return 0 // the next look is a try
@@ -298,6 +335,8 @@ func (d *dispatcher) answer(ctx context.Context, id ID, reply [][]byte) {
 		case errors.Is(err, ErrUnknown), errors.Is(err, ErrState):
 			t.tally(&t.count.Late)
 			return
+		case errors.Is(err, ErrFenced):
+			return // the service knows the reply, and tells it again
 		}
 		t.tally(&t.count.Errors)
 		if t.world != nil {

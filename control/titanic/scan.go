@@ -102,7 +102,7 @@ func (l *logFile) scan(take func(r *record, p place) error) (s scanned, err erro
 			s.torn, err = l.tail(w)
 			return s, err
 		}
-		s.damaged = append(s.damaged, DamageError{Name: logName, From: l.end, To: to})
+		s.damaged = append(s.damaged, DamageError{Name: l.name, From: l.end, To: to})
 		if r, _, _, err = w.record(l, to); err != nil {
 			return s, err
 		}

@@ -23,7 +23,9 @@ type storeConfig struct {
 	expire  time.Duration
 	forget  time.Duration // how long an ended job is remembered
 	salvage bool
-	fresh   bool // write a new log, whatever state this one is in
+	fence   *fence             // the right to write the log; nil: to be had by raising the epoch
+	signs   bool               // ... and then signs of life are given
+	claimed func(*fence) error // told of it, before the log is read
 	newID   func() ID
 	// identity draws that of a log. It must not be guessed: a body that looks like
 	// records would be taken for some.
@@ -37,10 +39,13 @@ type storeConfig struct {
 // then. What is in the index but not synced nobody is told: whoever reads waits
 // for the last record of what he has read.
 //
-// An error of the disk ends a store. Its log is then to be opened again, as a
-// fresh one: after a sync has failed, nobody knows what a file has.
+// An error of the disk ends a store. Its log is then to be opened again, with the
+// fence that it has: after a sync has failed, nobody knows what a file has. Each
+// opening writes a new log, with all that the one before has, for whoever had that
+// may still write to it. ErrFenced ends a store for good.
 type store struct {
-	cfg storeConfig
+	cfg   storeConfig
+	fence *fence
 
 	mu       sync.Mutex
 	moved    sync.Cond
@@ -82,26 +87,62 @@ func openStore(cfg storeConfig, now int64) (*store, error) {
 	if err := cfg.fs.Mkdir(cfg.dir); err != nil {
 		return nil, fmt.Errorf("titanic: %w", err)
 	}
-	err := s.open(now)
-	if err != nil && s.log != nil {
+	err := s.claim(now)
+	if err == nil {
+		err = s.open(now)
+	}
+	if err == nil {
+		return s, nil
+	}
+	if s.log != nil {
 		err = errors.Join(err, s.log.f.Close())
 	}
-	if err != nil {
-		return nil, fmt.Errorf("titanic: open job log: %w", err)
-	}
-	return s, nil
+	return nil, fmt.Errorf("titanic: open job log: %w", s.whether(err))
 }
 
+// whether returns ErrFenced instead of an error that comes of that: whoever has the log
+// has removed the files, say. It tells of no other.
+func (s *store) whether(err error) error {
+	if s.fence != nil && !errors.Is(err, ErrFenced) {
+		if held := s.fence.holds(); errors.Is(held, ErrFenced) {
+			return held
+		}
+	}
+	return err
+}
+
+// claim ends the epoch of whoever had the log, unless the caller has begun one. A log
+// that this program cannot read is left to who can.
+func (s *store) claim(now int64) error {
+	if s.fence = s.cfg.fence; s.fence != nil {
+		return s.fence.holds()
+	}
+	l, err := openSource(s.cfg.fs, s.cfg.dir)
+	if err == nil && l != nil {
+		err = l.f.Close()
+	}
+	if err == nil {
+		s.fence, err = raise(s.cfg.fs, s.cfg.dir, s.cfg.identity(), now, s.cfg.signs)
+	}
+	if err == nil && s.cfg.claimed != nil {
+		err = s.cfg.claimed(s.fence)
+	}
+	return err
+}
+
+// open reads the log that there is, and writes another one.
 func (s *store) open(now int64) (err error) {
-	s.log, err = openLog(s.cfg.fs, s.cfg.dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	if s.log, err = openSource(s.cfg.fs, s.cfg.dir); err != nil {
+		return err
+	}
+	if s.log == nil {
 		if err := s.cfg.fs.SyncDir(path.Dir(path.Clean(s.cfg.dir))); err != nil {
 			return err
 		}
-		return s.begin(now)
-	}
-	if err != nil {
-		return err
+		if err := s.begin(now); err != nil {
+			return err
+		}
+		return s.settle()
 	}
 	s.m.next = s.log.next
 	s.found, err = s.log.scan(func(r *record, p place) error {
@@ -115,24 +156,46 @@ func (s *store) open(now int64) (err error) {
 		return err
 	}
 	s.from, s.written, s.durable = s.log.end, s.appended, s.appended
-	// What a killed process has written is in the file, but not yet on the disk; so
-	// is the name of a log that it had just put in place.
-	if err := s.log.f.Sync(); err != nil {
+	if err := s.compact(now); err != nil {
 		return err
 	}
-	if err := s.cfg.fs.SyncDir(s.cfg.dir); err != nil {
+	s.count = storeCounters{}
+	return s.settle()
+}
+
+// settle makes the new log the only one. It has been in force since it has its name,
+// unless there is one of a version without epochs: until now.
+func (s *store) settle() error {
+	fsx, dir := s.cfg.fs, s.cfg.dir
+	l, err := openLog(fsx, dir, 0)
+	if err == nil {
+		err = l.f.Close()
+	}
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !l.mark() {
+		mark := markPrefix + strconv.FormatUint(s.fence.epoch, 10)
+		if err = fsys.WriteFile(fsx, dir, mark, (&logFile{}).header(0)); err == nil {
+			err = fsx.Rename(dir+"/"+mark, dir+"/"+markName)
+		}
+		if err == nil {
+			err = fsx.SyncDir(dir)
+		}
+	}
+	if err != nil {
 		return err
 	}
-	s.log.synced = s.log.end
-	if s.found.torn > 0 || len(s.found.damaged) > 0 || s.cfg.fresh {
-		return s.compact(now)
+	n, err := listNames(fsx, dir)
+	if err == nil {
+		err = n.removeBefore(fsx, dir, s.fence.epoch)
 	}
-	return nil
+	if err == nil {
+		err = s.fence.holds()
+	}
+	return err
 }
 
 // begin makes the first log.
 func (s *store) begin(now int64) error {
-	l, err := createLog(s.cfg.fs, s.cfg.dir, s.cfg.segment, s.cfg.identity(), 1, now)
+	l, err := createLog(s.cfg.fs, s.cfg.dir, s.fence.epoch, s.cfg.segment, s.cfg.identity(), 1, now)
 	if err != nil {
 		return err
 	}
@@ -146,7 +209,11 @@ func (s *store) install(l *logFile) error {
 		return err
 	}
 	s.cfg.step("log synced")
-	if err := s.cfg.fs.Rename(s.cfg.dir+"/"+logNew, s.cfg.dir+"/"+logName); err != nil {
+	if err := s.fence.holds(); err != nil {
+		return err
+	}
+	name := s.cfg.dir + "/" + l.name
+	if err := s.cfg.fs.Rename(name+fsys.TemporarySuffix, name); err != nil {
 		return err
 	}
 	s.cfg.step("log renamed")
@@ -166,8 +233,8 @@ func (s *store) aside() error {
 		if !s.cfg.salvage {
 			return &s.found.damaged[0]
 		}
-		name := fmt.Sprintf("%s/%s-%016x", s.cfg.dir, logDamaged, l.identity)
-		if err := s.cfg.fs.Link(s.cfg.dir+"/"+logName, name); err != nil && !errors.Is(err, fs.ErrExist) {
+		name := s.cfg.dir + "/" + l.name
+		if err := s.cfg.fs.Link(name, fmt.Sprintf("%s%s%016x", name, damagedInfix, l.identity)); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		return s.cfg.fs.SyncDir(s.cfg.dir)
@@ -179,7 +246,7 @@ func (s *store) aside() error {
 	if _, err := l.f.ReadAt(b, l.end); err != nil {
 		return err
 	}
-	return fsys.WriteFile(s.cfg.fs, s.cfg.dir, logTorn+"-"+strconv.FormatInt(l.end, 10), b)
+	return fsys.WriteFile(s.cfg.fs, s.cfg.dir, l.name+tornInfix+strconv.FormatInt(l.end, 10), b)
 }
 
 // close waits for a write that is under way, writes nothing more, and closes the
@@ -292,12 +359,15 @@ func (s *store) write(sync bool) {
 		err = l.f.Sync()
 		s.cfg.step("synced")
 	}
+	if err == nil {
+		err = s.fence.holds() // last, for what it says must be true of all before
+	}
 	s.mu.Lock()
 	if cap(b) <= spareMax {
 		s.spare = b[:0]
 	}
 	if err != nil {
-		s.failed = fmt.Errorf("titanic: job log: %w", err)
+		_ = s.fail(err)
 		return
 	}
 	s.written = last
@@ -305,6 +375,28 @@ func (s *store) write(sync bool) {
 		s.durable, l.synced = last, at+int64(len(b))
 		s.count.syncs++
 	}
+}
+
+// fail ends the store, and returns why. The lock is held.
+func (s *store) fail(err error) error {
+	if s.failed == nil {
+		if s.failed = s.whether(err); !errors.Is(s.failed, ErrFenced) {
+			s.failed = fmt.Errorf("titanic: job log: %w", err)
+		}
+	}
+	return s.failed
+}
+
+// sure returns nil where what was read from the index just now is true: nobody else
+// has the log.
+func (s *store) sure() error {
+	err := s.fence.holds()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		return s.fail(err)
+	}
+	return s.failed
 }
 
 // spareMax is the largest buffer that is kept for the next write, bytes.
@@ -344,7 +436,7 @@ func (s *store) read(w where, k kind, id ID) ([]byte, error) {
 		err = fmt.Errorf("%w: another one", ErrRecord)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s, at byte %d: %w", ErrDamaged, logName, w.at.at, err)
+		return nil, fmt.Errorf("%w: %s, at byte %d: %w", ErrDamaged, w.log.name, w.at.at, err)
 	}
 	return r.Body, nil
 }

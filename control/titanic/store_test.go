@@ -198,7 +198,7 @@ func TestShrinks(t *testing.T) {
 	if s.log.end != logHeader+s.m.live {
 		t.Errorf("a compacted log has %d bytes, %d are live", s.log.end, s.m.live)
 	}
-	if _, err := cfg.fs.Open("jobs/"+logNew, fsys.Read); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := cfg.fs.Open("jobs/"+s.log.name+fsys.TemporarySuffix, fsys.Read); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a temporary file is left: %v", err)
 	}
 }

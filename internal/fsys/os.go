@@ -72,9 +72,13 @@ func (OS) SyncDir(dir string) error {
 }
 
 // Lock implements FS by flock(2) on the directory itself: it leaves no lock
-// file behind, survives a rename, and ends with the process.
+// file behind, survives a rename, and ends with the process. A file is opened for
+// writing where that is allowed: over NFS it cannot be locked otherwise.
 func (OS) Lock(dir string) (io.Closer, error) {
-	f, err := os.Open(dir)
+	f, err := os.OpenFile(dir, os.O_RDWR, 0)
+	if errors.Is(err, unix.EISDIR) || errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+		f, err = os.Open(dir)
+	}
 	if err != nil {
 		return nil, err
 	}

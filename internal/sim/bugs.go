@@ -28,7 +28,7 @@ const (
 
 	bugBusLedger bug = "the service does not look at the replies that it kept"
 	bugBusResult bug = "the service tells of another result"
-	bugBusSync   bug = "Titanic's disk keeps nothing that it says it does"
+	bugBusSync   bug = "Titanic's disk keeps no records that it says it does"
 	bugBusClose  bug = "clients do not close jobs"
 
 	bugBusPairDeaf bug = "active brokers do not hear that the other one is active"

@@ -35,7 +35,7 @@ def frames(body):
 def records(log):
     """Gives kind, time, id and body of each record, and then the bytes left over."""
     signature, version, identity = struct.unpack_from("<4sB3xQ", log)
-    assert signature == b"TPJL" and version == 1
+    assert signature == b"TPJL" and version in (1, 2) and identity
     assert struct.unpack_from("<I", log, 60)[0] == crc32c(log[:60])
     at, sequence = 64, 0
     while at + 64 <= len(log):
