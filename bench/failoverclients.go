@@ -16,8 +16,9 @@ type failoverTally struct {
 	Repeated  uint64 `json:"repeated"`   // handed on though the same record had been before
 	Wrong     uint64 `json:"wrong"`      // not what was published at their sequence
 	Missing   uint64 `json:"missing"`    // never came
+	Tail      uint64 `json:"tail"`       // of these, behind the last one that came
 	// Of these.
-	Incomplete uint64 `json:"incomplete"`  // did not come to a server either, and it said so
+	Incomplete uint64 `json:"incomplete"`  // were told of as gaps: they did not come to a server either, or to the subscriber
 	AtTakeover uint64 `json:"at_takeover"` // the one that took over said that it does not have them for all
 	Holes      string `json:"holes"`       // where the first of one reader lie
 	Takeovers  string `json:"takeovers"`   // what was lost at each
@@ -40,6 +41,7 @@ func (t *failoverTally) merge(o *failoverTally) {
 	t.Repeated += o.Repeated
 	t.Wrong += o.Wrong
 	t.Missing += o.Missing
+	t.Tail += o.Tail
 	t.Incomplete += o.Incomplete
 	t.AtTakeover += o.AtTakeover
 	t.Holes, t.Takeovers = cmp.Or(t.Holes, o.Holes), cmp.Or(t.Takeovers, o.Takeovers)

@@ -49,7 +49,7 @@ type counted struct {
 	// unseen is for how long servers that were dropping records lived on after they had
 	// been asked, ns: what they dropped then nobody has counted.
 	unseen int64
-	unread int     // servers that did not say
+	unread int // servers that did not say
 }
 
 // countWait is how long a server may take to say what it has counted.

@@ -44,7 +44,8 @@ func (p *failoverPair) deck(ctx context.Context, tl *tally) (err error) {
 	if err := p.kills(ctx, readers, ready, tl); err != nil {
 		return err
 	}
-	if err := readers.tell(failoverNews{}); err != nil {
+	sent := p.count(ctx)[metricPosition] // more will follow: all have to come that far
+	if err := readers.tell(failoverNews{Sent: uint64(sent)}); err != nil {
 		return err
 	}
 	r, err := readers.result()
@@ -52,6 +53,8 @@ func (p *failoverPair) deck(ctx context.Context, tl *tally) (err error) {
 	if err != nil {
 		return fmt.Errorf("readers: %w", err)
 	}
+	p.counted.report(tl)
+	tl.lost(&r.Failover, 0, p.counted.unread)
 	tl.played(&r)
 	return nil
 }
@@ -66,12 +69,12 @@ func (p *failoverPair) deckSeconds() float64 {
 }
 
 // played adds what the readers of a pair of players found. What was sent is what the
-// one has that came furthest; what is missing lies before something that came.
+// one has that came furthest; what is missing lies before that, or before where the player
+// was when it was all over.
 func (t *tally) played(r *Result) {
 	f := &r.Failover
 	t.add("sent_records", float64(f.Reached))
 	t.add("delivered_records", float64(f.Records))
-	t.add("lost_records", float64(f.Missing))
 	t.add("repeated_records", float64(f.Repeated))
 	t.add("wrong_records", float64(f.Wrong))
 	t.add("came_twice_records", float64(f.CameTwice))

@@ -105,13 +105,14 @@ func (t *tally) lost(f *failoverTally, dropped float64, unread int) {
 	queues := min(rest, dropped)
 	untold := rest - queues
 	t.add("lost_records", float64(f.Missing))
-	t.add("lost_incomplete_records", float64(f.Incomplete))
+	t.add("lost_tail_records", float64(f.Tail))
+	t.add("lost_incomplete_records", float64(min(f.Incomplete, f.Missing)))
 	t.add("lost_at_takeover_records", float64(f.AtTakeover))
 	t.add("lost_dropped_records", queues)
 	t.add("lost_untold_records", untold)
 	if f.Missing > 0 {
-		t.note(fmt.Sprintf("%s: %.0f records lost: %d never came to a proxy, %.0f were dropped for readers with a full queue, %d are those of readers that were too far behind at a takeover; the first of one reader: %s. At takeovers: %s",
-			t.name(), float64(f.Missing), f.Incomplete, queues, f.AtTakeover, f.Holes, cmp.Or(f.Takeovers, "none")))
+		t.note(fmt.Sprintf("%s: %d records lost, %d of them at the end; %d were told of as gaps, %.0f were dropped for readers with a full queue, %d are those of readers that were too far behind at a takeover; the first of one reader: %s. At takeovers: %s",
+			t.name(), f.Missing, f.Tail, f.Incomplete, queues, f.AtTakeover, f.Holes, cmp.Or(f.Takeovers, "none")))
 	}
 	if untold > 0 {
 		t.fault(fmt.Sprintf("%.0f records were lost, and nobody was told; %d servers did not say what they had counted", untold, unread))

@@ -1,11 +1,14 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/tapedeck/tapedeck/subscriber"
 	"github.com/tapedeck/tapedeck/wire"
@@ -31,17 +34,61 @@ func failoverSubscribers(ctx context.Context, job *Job, say func(ready) error) (
 	if err := say(ready{}); err != nil {
 		return res, err
 	}
-	_, err = f.serve(job, say)
+	sent, err := f.serve(job, say)
+	if err == nil {
+		awaitReached(readers, sent, failoverQuiet)
+	}
 	if err = errors.Join(err, f.stop()); err != nil {
 		return res, err
 	}
 	for _, r := range readers {
-		r.mu.Lock()
-		res.Failover.merge(&r.tally)
-		res.Epochs = max(res.Epochs, uint64(len(r.epochs)))
-		r.mu.Unlock()
+		t, epochs := r.end(sent)
+		res.Failover.merge(&t)
+		res.Epochs = max(res.Epochs, epochs)
 	}
 	return res, nil
+}
+
+// awaitReached waits until all readers have come as far as was sent, or those that have
+// not do not come any further.
+func awaitReached(readers []*pairReader, sent uint64, quiet time.Duration) {
+	var before uint64
+	for since := time.Now(); time.Since(since) < quiet; time.Sleep(time.Millisecond) {
+		var sum, short uint64
+		for _, r := range readers {
+			if reached := r.reached(); reached < sent {
+				sum += reached
+				short++
+			}
+		}
+		if short == 0 {
+			return
+		}
+		if now := sum + short<<48; now != before {
+			before, since = now, time.Now()
+		}
+	}
+}
+
+// reached is how far the reader has come.
+func (r *pairReader) reached() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.tally.Reached
+}
+
+// end returns what the reader found, of so many records that were sent: those behind
+// the last one that it has are missing, too.
+func (r *pairReader) end(sent uint64) (t failoverTally, epochs uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t = r.tally
+	if t.Reached < sent {
+		t.Tail = sent - t.Reached
+		t.Missing += t.Tail
+		t.Holes = strings.TrimLeft(fmt.Sprintf("%s, [%d, %d)", t.Holes, t.Reached, sent), ", ")
+	}
+	return t, uint64(len(r.epochs))
 }
 
 // pairReader takes what a subscriber of a pair of players hands on, and checks that it
@@ -84,7 +131,10 @@ func (r *pairReader) HandleBatch(b *wire.Batch, skip uint32) error {
 		case number < r.tally.Reached:
 			r.tally.Repeated++
 		default:
-			r.tally.Missing += number - r.tally.Reached
+			if number > r.tally.Reached {
+				r.tally.Missing += number - r.tally.Reached
+				r.tally.Holes = cmp.Or(r.tally.Holes, fmt.Sprintf("[%d, %d)", r.tally.Reached, number))
+			}
 			r.tally.Reached = number + 1
 			r.tally.Records++
 		}
@@ -122,8 +172,13 @@ func (r *pairReader) saw() (first, whole int64) {
 	return r.first, r.first
 }
 
-// HandleGap implements subscriber.Handler. Gaps show in the numbers of records.
-func (*pairReader) HandleGap(int, wire.Epoch, wire.Seq, wire.Seq) {}
+// HandleGap implements subscriber.Handler. Gaps show in the numbers of records, too; but
+// of these the reader was told.
+func (r *pairReader) HandleGap(_ int, _ wire.Epoch, from, to wire.Seq) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tally.Incomplete += uint64(to - from)
+}
 
 // HandleSession implements subscriber.Handler.
 func (*pairReader) HandleSession(int, wire.Epoch, *wire.Session) {}

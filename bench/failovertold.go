@@ -54,6 +54,7 @@ func (t *told) notice(topic, body []byte, top wire.Seq) error {
 // failoverLoss is of what records were lost, what a reader knows from whom.
 type failoverLoss struct {
 	Missing    uint64      // all
+	Tail       uint64      // behind the last that came
 	Incomplete uint64      // the proxies said that these never came to them
 	Takeovers  []takenLoss // by the pair's epoch
 	Holes      string      // where they lie
@@ -70,6 +71,9 @@ type takenLoss struct {
 func (t *told) loss(have *once, sent wire.Seq) (l failoverLoss) {
 	for i, hole := range have.holes(sent) {
 		l.Missing += uint64(hole.to - hole.from)
+		if hole.to == sent {
+			l.Tail = uint64(hole.to - hole.from)
+		}
 		if i < holesShown {
 			l.Holes = strings.TrimLeft(fmt.Sprintf("%s, [%d, %d)", l.Holes, hole.from, hole.to), ", ")
 		}
@@ -145,6 +149,7 @@ func toldOf(all []failoverLoss) (t failoverTally) {
 	for i := range all {
 		l := &all[i]
 		t.Missing += l.Missing
+		t.Tail += l.Tail
 		t.Incomplete += l.Incomplete
 		t.Holes = cmp.Or(t.Holes, l.Holes)
 		for _, k := range l.Takeovers {
