@@ -26,7 +26,7 @@ func TestOwed(t *testing.T) {
 		"it says nothing":   {0, told{}, false, 1 << 30, 90, RingState{Reach: keep}},
 		"it is silent":      {30, told{next: 30}, false, 1 << 30, 30, RingState{Reach: keep, Had: 30}},
 		"readers lag":       {99, told{next: 20}, false, 1 << 30, 20, RingState{Reach: keep, Had: 20}},
-		"nobody wants it":   {30, told{next: 30}, true, 1 << 30, 90, RingState{Reach: keep, Had: 30}},
+		"nobody wants it":   {30, told{next: 30}, true, 1 << 30, 90, RingState{Missing: 60}},
 		"it does not know":  {30, told{}, false, 1 << 30, 0, RingState{}},
 		"some are behind":   {30, told{30, 2}, false, 1 << 30, 30, RingState{Reach: keep, Had: 30, Behind: 2}},
 		"there is no room":  {30, told{next: 30}, false, 50 << 10, 54, RingState{Had: 30}},

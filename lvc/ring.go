@@ -122,8 +122,11 @@ func (g *ring) trim(now time.Time) {
 		}
 		if !old {
 			g.short += uint64(b.messages)
+			g.early = b.last
+		}
+		if !old || g.told {
 			g.missing += uint64(b.messages)
-			g.early, g.covered = b.last, false
+			g.covered = false
 		}
 		g.pass(b)
 		g.size -= int64(len(b.data))
