@@ -130,3 +130,22 @@ func TestTakeoverTells(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// TestYieldedKeeps: one that has become passive keeps everything from then on, until the
+// other one says what readers have: what that one has not handed on goes with it.
+func TestYieldedKeeps(t *testing.T) {
+	for _, untold := range []bool{false, true} {
+		p, s := open(t, Config{Standby: &Standby{Keep: 1, Untold: untold}}), newSource()
+		clients(t)(p, "A")
+		await(t, "it is there", func() bool { return p.Stats().Subscriptions == 1 })
+		p.Activate(2, "a test")
+		p.Deactivate(3, "a test")
+		for i := range 100 {
+			s.one(t, p, "A", fmt.Sprint(i))
+		}
+		kept, _ := p.Passive()
+		if !untold && (kept.Messages != 100 || kept.Reach != 0) || untold && (kept.Messages > 50 || kept.Reach != 1) {
+			t.Errorf("untold %v: %+v", untold, kept)
+		}
+	}
+}

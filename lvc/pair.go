@@ -41,13 +41,22 @@ type PairNotice struct {
 type Standby struct {
 	// Keep is how far behind a reader may be that an active proxy waits for, and further
 	// where half of the readers lag, see Confirm.
-	// Of what all others do not have yet a passive one keeps everything. Where the active
-	// one does not say what readers have, it is how long live messages are kept: longer than
-	// it takes from the other one's end until this one is active. Default 5 s.
+	// Of what all others do not have yet a passive one keeps everything. Untold, it is how
+	// long live messages are kept: longer than it takes from the other one's end until this
+	// one is active. Default 5 s.
 	Keep time.Duration
+	// Untold: Confirmed is never called, as whoever is active cannot say what readers have.
+	Untold bool
 	// Bytes bounds what is kept. As much more may wait for each reader. Default
 	// 128 MiB.
 	Bytes int64
+}
+
+// ring returns an empty ring that begins where the shards are.
+func (s *Standby) ring(now time.Time, from []Position) *ring {
+	g := newRing(s.Keep, s.Bytes, now, from)
+	g.told = !s.Untold
+	return g
 }
 
 func (s *Standby) fill() (err error) {
@@ -114,7 +123,7 @@ func (p *Proxy) Deactivate(epoch uint64, reason string) {
 		return
 	}
 	p.noticeLocked(PairTopic, PairNotice{State: "passive", Epoch: epoch, Reason: reason})
-	p.hub.ring = newRing(p.cfg.Standby.Keep, p.cfg.Standby.Bytes, p.world.Now(), p.positionsLocked())
+	p.hub.ring = p.cfg.Standby.ring(p.world.Now(), p.positionsLocked())
 }
 
 // Passive reports whether the proxy is one of a pair, and not the active one; and what

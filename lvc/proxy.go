@@ -153,7 +153,7 @@ func New(cfg Config) (*Proxy, error) {
 		p.feeds[at.Shard].epoch, p.feeds[at.Shard].next = at.Epoch, at.Next
 	}
 	if s := cfg.Standby; s != nil {
-		p.hub.ring = newRing(s.Keep, s.Bytes, p.world.Now(), p.positionsLocked())
+		p.hub.ring = s.ring(p.world.Now(), p.positionsLocked())
 		p.hub.confirms = newConfirms(s.Keep, cfg.Shards)
 		p.hub.queueBytes += s.Bytes // what was kept comes at once
 	}

@@ -14,16 +14,17 @@ const (
 
 // ring is the live messages of the latest time, as they would have gone out: what a
 // passive proxy has to give to its readers when it becomes active. What all of them
-// have got from the active one goes as soon as that is known. Once the active one says
-// what they have, nothing else goes, however old it is: it may be silent since it is
-// gone, or later than this one with what it takes in. Where it says nothing, time bounds
-// what is kept; and bytes do always, whose bound is not to be met.
+// have got from the active one goes as soon as that is known. Nothing else goes, however
+// old it is: the active one may be silent since it is gone, or later than this one with
+// what it takes in, or have taken over a moment ago. Only where it cannot say what
+// readers have, time bounds what is kept; and bytes do always, whose bound is not to be
+// met.
 type ring struct {
 	keep  time.Duration
 	bytes int64
 
-	told    bool        // the active one says what readers have
-	heard   time.Time   // when it did so last
+	told    bool        // the active one says what readers have, or will
+	heard   time.Time   // when it did so last; before, when the ring was made
 	behind  int         // readers that it does not wait for, as it said last
 	wanted  bool        // somebody is connected who may lack something
 	from    []Position  // of each shard, where what is kept began
@@ -63,7 +64,7 @@ type RingState struct {
 
 // newRing returns an empty ring that begins where the shards are.
 func newRing(keep time.Duration, bytes int64, now time.Time, from []Position) *ring {
-	return &ring{keep: keep, bytes: bytes, early: now, from: from, wanted: true}
+	return &ring{keep: keep, bytes: bytes, early: now, heard: now, from: from, wanted: true}
 }
 
 // add keeps a message.

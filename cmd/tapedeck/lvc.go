@@ -215,7 +215,7 @@ func (f *lvcFlags) begin(ctx context.Context, fl *pflag.FlagSet, out *output) (h
 			cfg.Warm, cfg.WarmTo, begin = w.values(), w.to, w.start()
 		}
 	}
-	if cfg.Standby, err = f.pair.standby(); err != nil {
+	if cfg.Standby, err = f.pair.standby(len(in.Endpoints)); err != nil {
 		return h, err
 	}
 	snapshots, err := f.snapshot.open()

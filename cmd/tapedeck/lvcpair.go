@@ -62,12 +62,16 @@ type lvcPair struct {
 	beat    time.Duration
 }
 
-// standby is what a passive proxy keeps; nil without --pair.
-func (f *lvcPairFlags) standby() (*lvc.Standby, error) {
+// shardsTold is of how many shards it fits into a note where readers are.
+const shardsTold = (binarystar.NoteMax - 64) / len("18446744073709551615.18446744073709551615,")
+
+// standby is what a passive proxy keeps of a stream of so many shards; nil without
+// --pair.
+func (f *lvcPairFlags) standby(shards int) (*lvc.Standby, error) {
 	if err := f.check(); err != nil || !f.on() {
 		return nil, err
 	}
-	s := &lvc.Standby{Keep: f.keepFor()}
+	s := &lvc.Standby{Keep: f.keepFor(), Untold: shards > shardsTold}
 	var err error
 	if s.Bytes, err = parseBytes(f.bytes); err != nil || s.Bytes < 1 {
 		return nil, usagef("--pair-bytes %s: want a size such as 128MiB", f.bytes)
@@ -184,11 +188,8 @@ func (p *lvcPair) confirm(ctx context.Context) error {
 		}
 		said = have != nil
 		var note []byte
-		if said {
+		if said && len(have) <= shardsTold { // else what is kept is bounded by time
 			note = lvc.AppendHave(nil, have, behind)
-		}
-		if len(note) > binarystar.NoteMax {
-			note = nil // so many shards: what is kept is bounded by time
 		}
 		if err := p.SetNote(note); err != nil {
 			return err
