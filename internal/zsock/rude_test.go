@@ -1,13 +1,11 @@
 package zsock
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -21,44 +19,27 @@ const rudeRounds = 20
 // resets its connection ends no process. libzmq 4.3.4 aborts where it has stopped
 // reading such a connection for want of room.
 func TestRudePeer(t *testing.T) {
-	const child = "TAPEDECK_TEST_RUDE"
-	if kind := os.Getenv(child); kind != "" {
+	const rude = "TAPEDECK_TEST_RUDE"
+	if kind := os.Getenv(rude); kind != "" {
 		sitThrough(t, map[string]Type{"ROUTER": ROUTER, "XPUB": XPUB, "PUB": PUB}[kind])
 		return
 	}
 	for kind, peer := range map[string]string{"ROUTER": "DEALER", "XPUB": "SUB", "PUB": "SUB"} {
 		t.Run(kind, func(t *testing.T) {
-			cmd := exec.Command(os.Args[0], "-test.run=^TestRudePeer$")
-			cmd.Env = append(os.Environ(), child+"="+kind)
-			var out bytes.Buffer
-			cmd.Stderr = &out
-			said, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			told, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			var endpoint string
+			c := startChild(t, "TestRudePeer", rude, kind)
 			for range rudeRounds {
-				if _, err := fmt.Fscanln(said, &endpoint); err != nil {
+				endpoint, err := c.word()
+				if err != nil {
 					break
 				}
 				if err := beRude(strings.TrimPrefix(endpoint, "tcp://"), peer); err != nil {
-					break // it is gone, which Wait tells
+					break // it is gone, which its end tells
 				}
-				if _, err := fmt.Fprintln(told, "read"); err != nil {
+				if _, err := fmt.Fprintln(c.told, "read"); err != nil {
 					break
 				}
 			}
-			_, _ = io.Copy(io.Discard, said)
-			if err := cmd.Wait(); err != nil {
-				t.Errorf("a %s socket, and its process: %v\n%s", kind, err, out.Bytes())
-			}
+			c.end()
 		})
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -18,8 +17,8 @@ import (
 // wrongly, and resets its connection ends no process, though the socket wants to notice
 // death.
 func TestUnsealed(t *testing.T) {
-	const child = "TAPEDECK_TEST_UNSEALED"
-	if secret := os.Getenv(child); secret != "" {
+	const locked = "TAPEDECK_TEST_UNSEALED"
+	if secret := os.Getenv(locked); secret != "" {
 		serveLocked(t, secret)
 		return
 	}
@@ -41,32 +40,18 @@ func TestUnsealed(t *testing.T) {
 			pair[j] = k
 		}
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestUnsealed$")
-	cmd.Env = append(os.Environ(), child+"="+texts[1])
-	var out strings.Builder
-	cmd.Stderr = &out
-	said, err := cmd.StdoutPipe()
+	c := startChild(t, "TestUnsealed", locked, texts[1])
+	endpoint, err := c.word()
 	if err != nil {
-		t.Fatal(err)
-	}
-	told, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var endpoint string
-	if _, err := fmt.Fscanln(said, &endpoint); err != nil {
 		t.Fatal(err)
 	}
 	tallies := hostile.Run(context.Background(), hostile.Config{Frames: 60_000, Seed: 3, Ports: []hostile.Port{{
 		Name: "router", Address: strings.TrimPrefix(endpoint, "tcp://"), Socket: "DEALER",
 		Lock: &hostile.Lock{Server: pair[0], Public: pair[2], Secret: pair[3], Unsealed: true},
 	}}})
-	_ = told.Close()
-	if err := cmd.Wait(); err != nil || tallies[0].Refused > 0 {
-		t.Errorf("%v, %+v\n%s", err, tallies[0], out.String())
+	c.end()
+	if tallies[0].Refused > 0 {
+		t.Errorf("%+v", tallies[0])
 	}
 }
 
