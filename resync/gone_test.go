@@ -1,7 +1,6 @@
 package resync
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -9,24 +8,17 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tapedeck/tapedeck/chaos/hostile"
 )
 
-// greetBare greets as a ROUTER by the bytes of ZMTP 3.0 (RFC 23), and takes the client's
-// greeting, its READY, and a byte of the first message.
+// greetBare greets as a ROUTER, and takes a byte of the client's first message.
 func greetBare(conn net.Conn) error {
-	greeting := make([]byte, 64)
-	greeting[0], greeting[9], greeting[10] = 0xff, 0x7f, 3
-	copy(greeting[12:], "NULL")
-	const ready = "\x05READY\x0bSocket-Type\x00\x00\x00\x06ROUTER"
-	if _, err := conn.Write(append(append(greeting, 4, byte(len(ready))), ready...)); err != nil {
+	in, err := hostile.Greet(conn, "ROUTER")
+	if err != nil {
 		return err
 	}
-	in := bufio.NewReader(conn)
-	head := make([]byte, 64+2)
-	if _, err := io.ReadFull(in, head); err != nil {
-		return err
-	}
-	_, err := io.CopyN(io.Discard, in, int64(head[65])+1)
+	_, err = in.ReadByte()
 	return err
 }
 

@@ -161,19 +161,12 @@ func (p *peer) greetCurve(c *curve, g, hello []byte) ([]byte, error) {
 
 // greet makes a session.
 func (p *peer) greet() error {
-	g := greeting(p.mechanism())
 	if p.port.Lock == nil {
-		if _, err := p.conn.Write(appendFrame(g, flagCommand, ready(p.port.Socket))); err != nil {
-			return err
-		}
-		// libzmq takes messages once it has sent its own READY.
-		p.in = bufio.NewReaderSize(p.conn, 512)
-		if _, err := io.ReadFull(p.in, make([]byte, greetingSize)); err != nil {
-			return err
-		}
-		_, err := readFrame(p.in)
+		in, err := Greet(p.conn, p.port.Socket)
+		p.in = in
 		return err
 	}
+	g := greeting(p.mechanism())
 	c := newCurve(p.r, p.port.Lock)
 	welcome, err := p.greetCurve(c, g, c.hello())
 	if err != nil {

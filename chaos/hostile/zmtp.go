@@ -1,8 +1,11 @@
 package hostile
 
 import (
+	"bufio"
 	"encoding/binary"
+	"io"
 	"math/rand/v2"
+	"net"
 )
 
 // Flags of ZMTP's frames.
@@ -64,6 +67,21 @@ func metadata(properties ...string) []byte {
 func ready(socket string) []byte { return commandBody("READY", metadata("Socket-Type", socket)) }
 
 var socketTypes = []string{"REQ", "REP", "DEALER", "ROUTER", "PUB", "SUB", "XPUB", "XSUB", "PUSH", "PULL", "PAIR", "STREAM", "NONE", ""}
+
+// Greet makes a session without keys of a connection, as a socket of a type does, at
+// either end of it, and returns where what the other end says is read from.
+func Greet(conn net.Conn, socket string) (*bufio.Reader, error) {
+	if _, err := conn.Write(appendFrame(greeting("NULL"), flagCommand, ready(socket))); err != nil {
+		return nil, err
+	}
+	// libzmq takes messages once it has sent its own READY.
+	in := bufio.NewReaderSize(conn, 512)
+	if _, err := io.ReadFull(in, make([]byte, greetingSize)); err != nil {
+		return nil, err
+	}
+	_, err := readFrame(in)
+	return in, err
+}
 
 // badReady is a READY that is wrong, or of a socket that has no business here.
 func badReady(r *rand.Rand, socket string) []byte {

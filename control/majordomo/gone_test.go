@@ -8,29 +8,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tapedeck/tapedeck/chaos/hostile"
 	"github.com/tapedeck/tapedeck/control/pirate"
 )
 
-// bareConn is a broker's end of one connection, by the bytes of ZMTP 3.0 (RFC 23).
+// bareConn is a broker's end of one connection, by the bytes of ZMTP (RFC 23).
 type bareConn struct {
 	net.Conn
 	in *bufio.Reader
-}
-
-// greet takes a connection and greets as a ROUTER.
-func (c *bareConn) greet() error {
-	greeting := make([]byte, 64)
-	greeting[0], greeting[9], greeting[10] = 0xff, 0x7f, 3
-	copy(greeting[12:], "NULL")
-	const ready = "\x05READY\x0bSocket-Type\x00\x00\x00\x06ROUTER"
-	if _, err := c.Write(append(append(greeting, 4, byte(len(ready))), ready...)); err != nil {
-		return err
-	}
-	if _, err := io.ReadFull(c.in, greeting); err != nil {
-		return err
-	}
-	_, _, err := c.frame() // READY
-	return err
 }
 
 func (c *bareConn) frame() (body string, flags byte, err error) {
@@ -75,7 +60,7 @@ func bareMessage(frames ...string) string {
 
 // serve takes a request and sends many replies to another one, and at last its own.
 func (c *bareConn) serve(last bool) (answered bool, err error) {
-	if err := c.greet(); err != nil {
+	if c.in, err = hostile.Greet(c, "ROUTER"); err != nil {
 		return false, err
 	}
 	m, err := c.message() // "", client, service, number, body
@@ -108,7 +93,7 @@ func TestGoneWithReplies(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				c := &bareConn{conn, bufio.NewReader(conn)}
+				c := &bareConn{Conn: conn}
 				if last, err := c.serve(round == rounds-1); last {
 					return err
 				} else if err == nil { // and not a connection that came too late

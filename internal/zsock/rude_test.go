@@ -3,12 +3,13 @@ package zsock
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tapedeck/tapedeck/chaos/hostile"
 )
 
 // rudeRounds: how often a peer leaves rudely. Whether libzmq has noticed that when it
@@ -54,15 +55,10 @@ func beRude(address, socket string) error {
 		return err
 	}
 	defer conn.Close()
-	ready := append([]byte("\x05READY\x0bSocket-Type\x00\x00\x00"), byte(len(socket)))
-	b := append([]byte{0: 0xff, 9: 0x7f, 10: 3, 11: 1, 12: 'N', 13: 'U', 14: 'L', 15: 'L', 63: 0}, 4, byte(len(ready)+len(socket)))
-	if _, err := conn.Write(append(append(b, ready...), socket...)); err != nil {
+	if _, err := hostile.Greet(conn, socket); err != nil {
 		return err
 	}
-	if _, err := io.ReadFull(conn, make([]byte, 64+2)); err != nil { // its greeting, and where its READY begins
-		return err
-	}
-	b = b[:0]
+	var b []byte
 	for range rudeMessages {
 		b = append(b, "\x00\x02\x01A\x04\x08\x04PING\x00\x00\x00"...)
 	}
