@@ -64,6 +64,11 @@ type pairMember[S any] struct {
 func startMember[S any](t *testing.T, place *pairPlace, messages string, args ...string) *pairMember[S] {
 	t.Helper()
 	m := &pairMember[S]{process: start(t, args...), board: place.board}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%q, process %d:\n%s", args, m.cmd.Process.Pid, m.stderr)
+		}
+	})
 	go func() {
 		for lines := bufio.NewScanner(m.stdout); lines.Scan(); {
 			var head struct {
