@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/tapedeck/tapedeck/feed/publisher"
 	"github.com/tapedeck/tapedeck/replay"
 	"github.com/tapedeck/tapedeck/snail"
 	"github.com/tapedeck/tapedeck/subscriber"
@@ -21,6 +23,40 @@ type deckHalf struct {
 	follower *replay.Follower
 	refused  chan error
 	at       []string // where its shards are bound, also once its publisher is closed
+
+	said   map[standingOf]publisher.Standing // how far readers have come, as they said last
+	served atomic.Int64                      // wall clock when one of them said that it had come further; 0: none did
+}
+
+// standingOf is a reader on a shard.
+type standingOf struct {
+	reader wire.ReaderID
+	shard  int
+}
+
+// listen looks whether readers go on with somebody else: what they say of how far they have
+// come changes, though this one is silent. It is for who sends nothing.
+func (h *deckHalf) listen() error {
+	list, err := h.pub.Standings()
+	if err != nil {
+		return err
+	}
+	said := make(map[standingOf]publisher.Standing, len(list))
+	for _, s := range list {
+		at := standingOf{s.Reader, s.Shard}
+		said[at] = s
+		if was, known := h.said[at]; known && was.Epoch != 0 && was != s {
+			h.served.Store(time.Now().UnixNano())
+		}
+	}
+	h.said = said
+	return nil
+}
+
+// elsewhere reports whether readers were served by somebody else of late.
+func (h *deckHalf) elsewhere() bool {
+	at := h.served.Load()
+	return at != 0 && time.Since(time.Unix(0, at)) < aloneWait
 }
 
 // openHalf puts together what stands by, as open does what plays. The flags must be those
@@ -89,6 +125,11 @@ func (h *deckHalf) plays(ctx context.Context, heartbeat time.Duration) bool {
 		}
 	}
 }
+
+// aloneWait is how long a primary that was just started, and has heard nothing of the other
+// one, waits before it begins the stream, and how long it waits once readers have said that
+// somebody else serves them: it may have been active before, and the other one may be playing.
+const aloneWait = 3 * time.Second
 
 // greetWait is how long a voter's way to its own endpoint may take.
 const greetWait = time.Second

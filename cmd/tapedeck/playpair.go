@@ -207,8 +207,13 @@ func (p *deckPair) standBy(ctx context.Context, h *deckHalf) (deckTurn, error) {
 		if err := h.pub.Tick(ctx); err != nil {
 			return none, context.Cause(ctx)
 		}
-		if f := h.follower.Following(); f.Ended && !h.pub.Wanted() {
+		switch f := h.follower.Following(); {
+		case f.Ended && !h.pub.Wanted():
 			return none, errOver
+		case !f.Known:
+			if err := h.listen(); err != nil {
+				return none, err
+			}
 		}
 		select {
 		case <-tick.C:
@@ -315,11 +320,6 @@ func (p *deckPair) vote(ctx context.Context) error {
 	return err
 }
 
-// aloneWait is how long a primary that was just started, and has heard nothing of the other
-// one, waits before it begins the stream: it may have been active before, and the other one
-// may be playing.
-const aloneWait = 3 * time.Second
-
 func (p *deckPair) mayLead(ctx context.Context) error {
 	h := p.current.Load()
 	if h == nil || !h.pub.Wanted() {
@@ -332,6 +332,8 @@ func (p *deckPair) mayLead(ctx context.Context) error {
 	case h.follower.Following().Known:
 	case p.Status().State == binarystar.Passive.String():
 		return fmt.Errorf("what it plays was not heard at %s", at)
+	case h.elsewhere():
+		return errors.New("readers go on with a stream that was not heard here")
 	case time.Since(p.began) < aloneWait:
 		return errEarly
 	}

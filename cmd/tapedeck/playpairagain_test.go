@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,6 +51,39 @@ func TestDeckPairCalledAgain(t *testing.T) {
 	}
 	if code := m.code(); code != 0 {
 		t.Errorf("exit code %d: %s", code, m.stderr)
+	}
+}
+
+// TestDeckPairStartedApart: a primary that was killed is started again where it hears nothing
+// of the other one, which plays. Its readers are connected to it, and say that they are
+// served: it does not begin the tape anew, and says why.
+func TestDeckPairStartedApart(t *testing.T) {
+	src := filepath.Join(t.TempDir(), "load.tape")
+	tapedeck(t, "import", fmt.Sprintf("synth:topics=50,records=%d,rate=5000,size=64,seed=9", 50_000), "--shards", "2", "-o", src)
+	place := newDeckPairAt(t, src, "--speed", "1x", "--wait", "2", "--heartbeat", "100ms")
+	members := [2]*deckMember{place.start(t, 0), place.start(t, 1)}
+	readers := readDecks(t, place, 2, 2, checksums(t, src, replay.Config{}), 0)
+	killed := readyPair(members, 2)
+	if killed != 0 {
+		t.Skip("the machine was too busy: the backup is active already")
+	}
+	members[0].signal(os.Kill)
+	members[0].code()
+	members[1].await("active", func(s deckPairStatus) bool { return s.State == "active" })
+	nowhere := "ipc://" + filepath.Join(t.TempDir(), "nowhere")
+	place.args = append(place.args, "--pair-bind", nowhere+"-own", "--pair-peer", nowhere, "--pair-follow", nowhere+"-{shard}")
+	apart := place.start(t, 0)
+	checkDecks(t, readers)
+	if n := len(readers[0].epochs); n != 2 {
+		t.Errorf("the stream had %d epochs, want 2", n)
+	}
+	if code := members[1].code(); code != 0 {
+		t.Errorf("exit code %d: %s", code, members[1].stderr)
+	}
+	apart.signal(syscall.SIGTERM)
+	apart.code()
+	if text := apart.stderr.String(); !strings.Contains(text, "does not take over: readers go on with a stream that was not heard here") || strings.Contains(text, "playing") {
+		t.Errorf("it says: %s", text)
 	}
 }
 
