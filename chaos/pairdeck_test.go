@@ -15,9 +15,13 @@ import (
 )
 
 // TestChaosPlayers does to a pair of players what the world does. Subscribers of both
-// have every record of the tape, once, in order.
+// have every record of the tape, once, in order. Lossless and live.
 func TestChaosPlayers(t *testing.T) {
-	torture(t, func() pairing { return &players{} })
+	for mode, flags := range map[string][]string{"lossless": nil, "live": {"--live"}} {
+		t.Run(mode, func(t *testing.T) {
+			torture(t, func() pairing { return &players{flags: flags} })
+		})
+	}
 }
 
 const (
@@ -29,6 +33,7 @@ const (
 // prints what it gets.
 type players struct {
 	tape    string
+	flags   []string // of play
 	sub     *rig.Process
 	prints  *exec.Cmd
 	printed *os.File
@@ -40,8 +45,9 @@ func (x *players) arguments(p *pairStage, i int, state string) []string {
 	if x.tape == "" {
 		x.tape = p.tape(playersRecords, playersRate, streamShards)
 	}
-	return append([]string{"play", x.tape, "--shards", "2", "--live", "--wait", "2", "--resync-linger", "5s", "--bind", p.at(frontNet, pairHosts[i], 7100) + "+",
-		"--resync-bind", p.at(frontNet, pairHosts[i], 7300), "--pair-follow", p.at(frontNet, pairHosts[1-i], 7100) + "+"}, p.roles(i, state)...)
+	flags := append([]string{"play", x.tape}, x.flags...)
+	return append(append(flags, "--shards", "2", "--wait", "2", "--resync-linger", "5s", "--bind", p.at(frontNet, pairHosts[i], 7100)+"+",
+		"--resync-bind", p.at(frontNet, pairHosts[i], 7300), "--pair-follow", p.at(frontNet, pairHosts[1-i], 7100)+"+"), p.roles(i, state)...)
 }
 
 func (*players) ready(_, passive rig.Message) bool { return passive["ready"] == true }

@@ -237,12 +237,14 @@ func (p *Publisher) attend(s *shard) error {
 	}
 	var err error
 	switch {
-	case p.ended.Load():
 	case s.greet:
-		// Everybody on the shard gets this hello; readers that know it ignore it.
+		// Everybody on the shard gets this hello; readers that know it ignore it. Behind
+		// the end mark it goes out, too: a reader of a pair takes no mark of an epoch
+		// before its hello.
 		var sent bool
 		sent, err = p.tryMark(s, wire.FlagHello)
 		s.greet = !sent
+	case p.ended.Load():
 	case s.owesBeat || since(s.lastSend, now) >= wire.Nanos(p.cfg.Heartbeat):
 		var sent bool
 		sent, err = p.tryMark(s, wire.FlagHeartbeat)
@@ -356,8 +358,13 @@ func (p *Publisher) take(s *shard, frame []byte, from zsock.Peer) (greet bool) {
 		p.join(s, wire.ReaderID{}, "", from)
 	}
 	s.filters.take(frame[1:], frame[0] == 1)
-	if s.number == 0 {
-		p.wanted.Store(s.filters.references || s.filters.wantCopies())
+	if wanted := s.filters.references || s.filters.wantCopies(); wanted != s.wanted {
+		s.wanted = wanted
+		if wanted {
+			p.wanted.Add(1)
+		} else {
+			p.wanted.Add(-1)
+		}
 	}
 	return frame[0] == 1
 }

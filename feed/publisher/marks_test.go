@@ -162,6 +162,29 @@ func TestEndIsConfirmed(t *testing.T) {
 	}
 }
 
+// TestHelloBehindTheEnd: who asks for a hello once the stream has ended gets one: a reader of
+// a pair may not take the end mark before it.
+func TestHelloBehindTheEnd(t *testing.T) {
+	p := open(t, Config{Lossless: true, EndWait: time.Millisecond, Session: session})
+	r := connect(t, p.Endpoints()[0], zsock.SUB)
+	r.subscribe("", wire.ReadyTopic(wire.ReaderID{7}, "late"))
+	until(t, p, func() bool { return p.Stats().Joined == 1 })
+	if err := p.End(t.Context()); err == nil {
+		t.Fatal("it is through, and its reader is not")
+	}
+	for h := r.next(); !h.End(); h = r.next() {
+	}
+	r.subscribe(wire.HelloTopic())
+	until(t, p, func() bool {
+		for r.readable() {
+			if h := r.next(); h.Flags&wire.FlagHello != 0 {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // TestEndDoesNotHangOnFullQueue: a reader that takes nothing holds End up for no
 // longer than Config.EndWait, and not after the context has ended.
 func TestEndDoesNotHangOnFullQueue(t *testing.T) {

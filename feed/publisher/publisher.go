@@ -124,8 +124,8 @@ type Publisher struct {
 		wall wire.Nanos
 	}
 	ended  atomic.Bool
-	silent atomic.Bool // Config.Standby, until TakeOver
-	wanted atomic.Bool // somebody subscribes to records on shard 0
+	silent atomic.Bool  // Config.Standby, until TakeOver
+	wanted atomic.Int32 // shards on which somebody subscribes to records
 	// pairEpoch is the epoch of its pair in which it is active; 0: it is in none.
 	pairEpoch atomic.Uint64
 	linger    bool // Close lets what is unsent go out

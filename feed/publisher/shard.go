@@ -39,6 +39,7 @@ type shard struct {
 	lastHello  wire.Nanos                        // its send time
 	line       *line                             // nil: a good one
 	watch      watch
+	wanted     bool // somebody subscribes to records
 	filters    filters
 	quota      *zsock.Quota        // of each connection's subscriptions
 	reference  []byte              // frame, an allocation of its own

@@ -96,9 +96,9 @@ func (p *Publisher) Standings() ([]Standing, error) {
 	return list, nil
 }
 
-// Wanted reports whether anybody subscribes to records, on the first shard: also readers
+// Wanted reports whether anybody subscribes to records, on any shard: also readers
 // that have not been greeted, since this one stands by. Any goroutine may call it.
-func (p *Publisher) Wanted() bool { return p.wanted.Load() }
+func (p *Publisher) Wanted() bool { return p.wanted.Load() > 0 }
 
 // Seen is how many readers have ever said that they receive, on one shard at least.
 func (p *Publisher) Seen() int {

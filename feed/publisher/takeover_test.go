@@ -114,3 +114,25 @@ func TestWatchersWantNothing(t *testing.T) {
 		t.Error("somebody wants records")
 	}
 }
+
+// TestWantedOnAnyShard: a reader that is connected on one shard alone, whichever that is, is
+// somebody who would miss records.
+func TestWantedOnAnyShard(t *testing.T) {
+	p := open(t, Config{Endpoints: []string{anyPort, anyPort}, Session: session, Standby: true})
+	first, second := connect(t, p.Endpoints()[0], zsock.SUB), connect(t, p.Endpoints()[1], zsock.SUB)
+	second.subscribe("")
+	until(t, p, p.Wanted)
+	first.subscribe("")
+	until(t, p, func() bool { return p.wanted.Load() == 2 })
+	if err := first.Unsubscribe(""); err != nil {
+		t.Fatal(err)
+	}
+	until(t, p, func() bool { return p.wanted.Load() == 1 })
+	if !p.Wanted() {
+		t.Error("nobody wants records")
+	}
+	if err := second.Unsubscribe(""); err != nil {
+		t.Fatal(err)
+	}
+	until(t, p, func() bool { return !p.Wanted() })
+}
