@@ -18,7 +18,7 @@ func (p *failoverPair) broker(ctx context.Context, tl *tally) (err error) {
 	}
 	p.says = "broker"
 	p.arguments = func(side int) []string {
-		args := []string{"serve", "--only", "broker", "--json", "--bus", bus[side] + "," + bus[1-side], "--tapes", filepath.Join(p.dir, sideNames[side]),
+		args := []string{"serve", "--only", "broker,metrics", "--json", "--bus", bus[side] + "," + bus[1-side], "--tapes", filepath.Join(p.dir, sideNames[side]),
 			"--metrics", "127.0.0.1:0", "--set", "broker.pair=" + sideNames[side], "--set", "broker.pair_bind=" + p.links[side], "--set", "broker.pair_peer=" + p.links[1-side]}
 		if p.heartbeat != 0 {
 			args = append(args, "--set", "broker.pair_heartbeat="+p.heartbeat.String())

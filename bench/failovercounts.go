@@ -94,7 +94,7 @@ func (m *member) metrics(ctx context.Context) (map[string]float64, error) {
 	if at == "" {
 		return nil, fmt.Errorf("bench: the %s has not said where its metrics are", m.name)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+"/metrics", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ type member struct {
 	cmd  *exec.Cmd
 
 	mu     sync.Mutex
-	shown  string        // where its metrics are
+	shown  string        // where its metrics are, a URL
 	said   memberSaid    // how it fares
 	turn   memberSaid    // when it became active
 	active int64         // and when that was heard; monotonic, ns; 0: it is not
@@ -70,7 +70,8 @@ func (m *member) line(kind string, line []byte) {
 	now := monotonic()
 	var says struct {
 		Type    string `json:"message_type"`
-		Address string `json:"address"`
+		Address string `json:"address"` // of metrics, host and port
+		Metrics string `json:"metrics"` // of serve, a URL
 		memberSaid
 	}
 	if json.Unmarshal(line, &says) != nil {
@@ -78,7 +79,9 @@ func (m *member) line(kind string, line []byte) {
 	}
 	switch says.Type {
 	case "metrics.serving":
-		m.change(func() { m.shown = says.Address })
+		m.change(func() { m.shown = "http://" + says.Address + "/metrics" })
+	case "serve.serving":
+		m.change(func() { m.shown = says.Metrics })
 	case kind + ".pair":
 		m.change(func() {
 			m.said = says.memberSaid

@@ -25,6 +25,11 @@ ready the next one is killed. Every reader drops what comes twice as docs/WIRE.m
 it, and checks every record: none may be missing, and none be handed on twice. Every
 command must be answered, and be done once.
 
+What is lost is given to who has told of it: gaps, queues that were full, readers that
+were too far behind at a takeover. The servers are asked for what they counted before each
+kill and at the end. Records that nobody was told of (lost_untold_records) are a fault of
+tapedeck: the report says so and the command fails.
+
 The parts are:
   lvc      two proxies that follow one publisher; readers are connected to both
   broker   two brokers of tapedeck serve; workers are at both, clients at the active one

@@ -31,9 +31,10 @@ func TestBenchFailover(t *testing.T) {
 		t.Fatalf("%d parts, want 3", len(seen))
 	}
 	zero := map[string][]string{
-		"lvc":    {"lost_records", "repeated_records", "wrong_records"},
-		"broker": {"lost_requests", "effects_twice"},
-		"deck":   {"lost_records", "repeated_records", "wrong_records"},
+		"lvc": {"lost_records", "repeated_records", "wrong_records", "lost_tail_records", "lost_untold_records", "servers_unread",
+			"incomplete_records", "missing_messages"},
+		"broker": {"lost_requests", "effects_twice", "servers_unread"},
+		"deck":   {"lost_records", "repeated_records", "wrong_records", "lost_tail_records", "lost_untold_records", "servers_unread"},
 	}
 	above := map[string][]string{
 		"lvc":    {"late_p50_ns", "sent_per_second", "pair_notices", "sent_records"},
