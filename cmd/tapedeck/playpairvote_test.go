@@ -2,11 +2,14 @@ package main
 
 import (
 	"errors"
+	"path/filepath"
 	"testing"
 
 	"github.com/tapedeck/tapedeck/control/binarystar"
 	"github.com/tapedeck/tapedeck/feed/publisher"
 	"github.com/tapedeck/tapedeck/internal/zsock"
+	"github.com/tapedeck/tapedeck/replay"
+	"github.com/tapedeck/tapedeck/tape"
 )
 
 // TestDeckPairVoteOfClosed: a player's voter that is asked while the player ends, its
@@ -23,11 +26,24 @@ func TestDeckPairVoteOfClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	src := filepath.Join(dir, "t.tape")
+	tapedeck(t, "import", "synth:topics=1,records=10,rate=10,size=64,seed=9", "-o", src)
+	tp, err := tape.Open(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tp.Close()
+	player, err := replay.New(replay.Config{Tape: tp})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer player.Close()
+	follower := replay.NewFollower(player, "", func(err error) { t.Error(err) })
 	p := &deckPair{pairLink: &pairLink{Pair: pair}, flags: &playFlags{}}
 	if err := p.mayLead(t.Context()); !errors.Is(err, errUnasked) {
 		t.Errorf("without a player: %v, want %v", err, errUnasked)
 	}
-	p.current.Store(&deckHalf{playing: &playing{pub: pub}, at: pub.Endpoints()})
+	p.current.Store(&deckHalf{playing: &playing{pub: pub}, at: pub.Endpoints(), follower: follower})
 	if err := p.mayLead(t.Context()); !errors.Is(err, errUnasked) {
 		t.Errorf("without readers: %v, want %v", err, errUnasked)
 	}
