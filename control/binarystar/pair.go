@@ -90,9 +90,11 @@ type Pair struct {
 
 	events   chan func() // what the deciding goroutine does, one after the other
 	ended    chan struct{}
-	epochs   *Epochs     // this and the next of the deciding goroutine
-	unkept   uint64      // that could not be kept
-	active   atomic.Bool // and OnActive has returned
+	keeping  sync.Mutex // over this and the next
+	epochs   *Epochs
+	unkept   uint64        // that could not be kept
+	unsaved  chan struct{} // there is something to keep, and no hurry
+	active   atomic.Bool   // and OnActive has returned
 	accepted atomic.Uint64
 	announce atomic.Bool // without waiting for the heartbeat
 	note     atomic.Pointer[[]byte]
@@ -118,7 +120,7 @@ func New(cfg Config) (*Pair, error) {
 		return nil, err
 	}
 	begun := time.Now()
-	p := &Pair{cfg: cfg, epochs: epochs, events: make(chan func(), eventsMax), ended: make(chan struct{}), now: func() time.Duration { return time.Since(begun) }}
+	p := &Pair{cfg: cfg, epochs: epochs, events: make(chan func(), eventsMax), ended: make(chan struct{}), unsaved: make(chan struct{}, 1), now: func() time.Duration { return time.Since(begun) }}
 	p.machine = NewMachine(MachineConfig{Role: cfg.Role, Expiry: cfg.Expiry, Failback: cfg.Failback, Epoch: epochs.Known()}, 0)
 	if err := p.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("binarystar: %w", err), p.Close())
@@ -158,6 +160,7 @@ func (p *Pair) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { p.decide(ctx) })
+	wg.Go(func() { p.keepOn(ctx) })
 	if p.cfg.Vote != nil {
 		wg.Go(func() { p.voteOnSilence(ctx) })
 	}
@@ -281,7 +284,16 @@ func (p *Pair) act(out Outcome) {
 	if out.Became == Passive {
 		p.active.Store(false)
 	}
-	p.keep()
+	if out.Became == Active {
+		p.keep() // an epoch of its own must outlive it before anybody hears of it
+	} else {
+		// The peer has kept its own. A disk that takes its time must not make this server
+		// deaf and dumb meanwhile.
+		select {
+		case p.unsaved <- struct{}{}:
+		default:
+		}
+	}
 	if out.Became == 0 {
 		return
 	}
@@ -302,11 +314,26 @@ func (p *Pair) act(out Outcome) {
 // keep keeps the greatest epoch that is known, also where it is the peer's: whoever has
 // seen that one must not see a lesser one of this server, should it come back alone.
 func (p *Pair) keep() {
+	p.keeping.Lock()
+	defer p.keeping.Unlock()
 	known := uint64(0)
 	p.locked(func(m *Machine) { known = m.epoch })
 	if err := p.epochs.Keep(known); err != nil && p.unkept != known {
 		p.unkept = known // it is tried again, and told of once
 		p.cfg.Warn(err)
+	}
+}
+
+// keepOn keeps what there is no hurry with, until ctx ends, and then once more.
+func (p *Pair) keepOn(ctx context.Context) {
+	for {
+		select {
+		case <-p.unsaved:
+			p.keep()
+		case <-ctx.Done():
+			p.keep()
+			return
+		}
 	}
 }
 
