@@ -37,6 +37,8 @@ type deck struct {
 	version  uint64 // of what was shown last
 	shown    []byte // that, without what goes on by itself
 	shownRun *deckRun
+	legacy   *replay.Legacy // of a pair: of the run before, which yielded
+	legacyOf uint64         // the stream of that
 
 	showing      sync.Mutex // before mu
 	shownVersion uint64     // on the board
@@ -122,7 +124,9 @@ func (d *deck) play(ctx context.Context, r *deckRun) {
 	}
 	d.mu.Lock()
 	r.over = true // from here on nobody uses the publisher
-	r.yielded = errors.Is(err, errYield)
+	if r.yielded = errors.Is(err, errYield); r.yielded {
+		d.legacy, d.legacyOf = r.half.follower.Leave(r.pub.Lineage()), r.stream
+	}
 	d.mu.Unlock()
 	r.hide()
 	closeErr := r.pub.Close()

@@ -90,7 +90,7 @@ func (d *deck) flags(o *runOptions) (*playFlags, error) {
 	f, cmd := &playFlags{}, &cobra.Command{}
 	f.add(cmd)
 	if d.house.link != nil {
-		f.pair.role = d.house.link.role
+		f.pair.role, f.pair.heartbeat = d.house.link.role, d.house.cfg.decks.pair.heartbeat
 	}
 	a, c := &d.args, &d.house.cfg.decks
 	values := [][2]string{
@@ -170,6 +170,10 @@ func (d *deck) open(o runOptions) (*deckRun, error) {
 	} else if r.half, err = f.openHalf(d.paths, d.house.out, nil, adjust); err == nil {
 		r.playing = r.half.playing
 		r.stands.Store(true)
+		if o.stream != 0 && o.stream == d.legacyOf {
+			r.half.follower.Inherit(d.legacy)
+		}
+		d.legacy, d.legacyOf = nil, 0
 	}
 	if err != nil {
 		return nil, err

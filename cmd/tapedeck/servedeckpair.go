@@ -28,7 +28,9 @@ type decksLink struct {
 	out    *output
 	asks   *majordomo.Client // of a bus that the other one is on, too; else nil
 	bus    string            // of this process
-	warned sync.Once         // of a voter that does not vote
+	began  time.Time
+	warned string    // of a voter that does not vote; the voter's own
+	noted  sync.Once // that the other one says what this one does not understand
 
 	mu      sync.Mutex
 	turn    deckTurn
@@ -80,7 +82,7 @@ func (s *station) pairDecks() error {
 		return nil
 	}
 	l := &decksLink{
-		house: s.decks, role: c.role, peer: c.peer, back: c.back, host: c.host, out: s.out, bus: s.bus,
+		house: s.decks, role: c.role, peer: c.peer, back: c.back, host: c.host, out: s.out, bus: s.bus, began: time.Now(),
 		moved: make(chan struct{}), faults: map[string]*deckFault{}, pending: make(chan struct{}, 1),
 	}
 	if s.sharesBus() {
@@ -263,7 +265,7 @@ func (l *decksLink) refusal(why string) error {
 func (l *decksLink) hear(note []byte, into **decksNote) {
 	n, err := parseDecksNote(note)
 	if err != nil {
-		l.warned.Do(func() { l.out.remark("warning: from the other one of the decks' pair: %v", err) })
+		l.noted.Do(func() { l.out.remark("warning: from the other one of the decks' pair: %v", err) })
 		return
 	}
 	l.mu.Lock()
@@ -273,17 +275,19 @@ func (l *decksLink) hear(note []byte, into **decksNote) {
 }
 
 // vote tries the way that readers take or, where no deck is read, asks the bus whether
-// the other one is there. Who has not heard what the other one plays does not go on with
-// it.
+// the other one is there. Who hears the other one play does not take over, though the
+// pair's link is silent; nor does who has not heard what the other one plays.
 func (l *decksLink) vote(ctx context.Context) error {
 	err := l.mayLead(ctx)
 	if errors.Is(err, errUnasked) {
 		err = l.unserved(ctx)
 	}
-	if err != nil && !errors.Is(err, errUnasked) && ctx.Err() == nil {
-		l.warned.Do(func() {
-			l.out.remark("warning: the other one of the decks' pair is silent, and this one does not take over: %v", err)
-		})
+	if err == nil || errors.Is(err, errUnasked) || errors.Is(err, errEarly) || ctx.Err() != nil {
+		return err
+	}
+	if why := err.Error(); why != l.warned {
+		l.warned = why
+		l.out.remark("warning: the other one of the decks' pair is silent, and this one does not take over: %v", err)
 	}
 	return err
 }
@@ -291,14 +295,26 @@ func (l *decksLink) vote(ctx context.Context) error {
 func (l *decksLink) mayLead(ctx context.Context) error {
 	err := errUnasked
 	passive := l.Status().State == binarystar.Passive.String()
-	for _, d := range l.house.list() {
+	list := l.house.list()
+	for _, d := range list {
+		if r := d.standing(); r != nil && r.half.plays(ctx, l.house.cfg.decks.pair.heartbeat) {
+			return fmt.Errorf("deck %s plays, as is heard at %s", d.name, strings.Join(r.follows, ","))
+		}
+	}
+	for _, d := range list {
 		r := d.standing()
 		if r == nil || !r.pub.Wanted() {
 			continue
 		}
-		if passive && !r.half.follower.Following().Known {
+		switch {
+		case r.half.follower.Following().Known:
+		case passive:
 			err = fmt.Errorf("what deck %s plays was not heard at %s", d.name, strings.Join(r.follows, ","))
 			continue
+		case r.half.elsewhere():
+			return fmt.Errorf("readers of deck %s go on with a stream that was not heard here", d.name)
+		case time.Since(l.began) < aloneWait:
+			return errEarly
 		}
 		if err = greets(ctx, r.half.at[0]); err == nil {
 			return nil
@@ -310,10 +326,13 @@ func (l *decksLink) mayLead(ctx context.Context) error {
 // unserved returns nil where nobody serves those who give commands.
 func (l *decksLink) unserved(ctx context.Context) error {
 	if l.asks == nil {
-		if l.Status().State == binarystar.WaitingPrimary.String() {
-			return nil // its bus is its own
+		switch {
+		case l.Status().State != binarystar.WaitingPrimary.String():
+			return errUnasked
+		case time.Since(l.began) < aloneWait:
+			return errEarly // readers of the other one may come
 		}
-		return errUnasked
+		return nil // its bus is its own
 	}
 	reply, err := l.asks.Request(ctx, majordomo.ServiceMMI, []byte(control.ServiceDeck))
 	if err != nil || len(reply) != 1 || string(reply[0]) != "404" {

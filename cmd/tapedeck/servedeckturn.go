@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/tapedeck/tapedeck/control"
@@ -62,6 +63,11 @@ func (l *decksLink) standBy(ctx context.Context, d *deck, r *deckRun) (turn deck
 		if err := r.pub.Tick(ctx); err != nil {
 			return turn, err
 		}
+		if !r.half.follower.Following().Known {
+			if err := r.half.listen(); err != nil {
+				return turn, err
+			}
+		}
 		select {
 		case <-tick.C:
 		case <-moved:
@@ -113,7 +119,9 @@ func (l *decksLink) lead(ctx context.Context, d *deck, r *deckRun, turn deckTurn
 	ctx, yield := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	go func() {
+		var again sync.WaitGroup
 		defer close(done)
+		defer again.Wait()
 		for epoch := turn.Epoch; ; {
 			turn, moved := l.latest()
 			switch {
@@ -123,10 +131,12 @@ func (l *decksLink) lead(ctx context.Context, d *deck, r *deckRun, turn deckTurn
 			case turn.Epoch > epoch:
 				epoch = turn.Epoch
 				r.pub.SetPairEpoch(epoch)
-				if err := r.player.Again(ctx); err != nil && ctx.Err() == nil {
-					l.out.remark("warning: deck %s: readers that were with the other one of the pair wait: %v", d.name, err)
-				}
-				continue
+				// It may have to wait, and this goroutine has to hear when to yield.
+				again.Go(func() {
+					if err := r.player.Again(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, replay.ErrOverruled) {
+						l.out.remark("warning: deck %s: readers that were with the other one of the pair wait: %v", d.name, err)
+					}
+				})
 			}
 			select {
 			case <-moved:
