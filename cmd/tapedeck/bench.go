@@ -83,8 +83,9 @@ func newBenchThroughput(f *benchFlags) *cobra.Command {
 func newBenchLatency(f *benchFlags) *cobra.Command {
 	var cfg bench.LatencyConfig
 	cmd := &cobra.Command{
-		Use:   "latency",
-		Short: "One-way latency from the intended send time, steady and in bursts, beside bare libzmq",
+		Use:     "latency",
+		Short:   "One-way latency from the intended send time, steady and in bursts, beside bare libzmq",
+		Example: example("tapedeck bench latency --seconds 1 --runs 1", "tapedeck bench latency --rate 20000 --json --hgrm latency"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd, func(ctx context.Context, env bench.Env) (*bench.Report, error) { return bench.Latency(ctx, env, cfg) })
 		},
@@ -100,8 +101,9 @@ func newBenchLatency(f *benchFlags) *cobra.Command {
 func newBenchLocal(f *benchFlags) *cobra.Command {
 	var cfg bench.LocalConfig
 	cmd := &cobra.Command{
-		Use:   "replay-local",
-		Short: "Records a second from a tape to code in the same process",
+		Use:     "replay-local",
+		Short:   "Records a second from a tape to code in the same process",
+		Example: example("tapedeck bench replay-local --runs 1"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd, func(ctx context.Context, env bench.Env) (*bench.Report, error) { return bench.Local(ctx, env, cfg) })
 		},
@@ -145,8 +147,9 @@ func newBenchPacing(f *benchFlags) *cobra.Command {
 func newBenchScale(f *benchFlags) *cobra.Command {
 	var cfg bench.ScaleConfig
 	cmd := &cobra.Command{
-		Use:   "scale",
-		Short: "Throughput along shards, topics, subscribers and record size",
+		Use:     "scale",
+		Short:   "Throughput along shards, topics, subscribers and record size",
+		Example: example("tapedeck bench scale --json"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("runs") {
 				f.runs = 1
@@ -155,9 +158,9 @@ func newBenchScale(f *benchFlags) *cobra.Command {
 		},
 	}
 	fl := cmd.Flags()
-	fl.IntSliceVar(&cfg.Shards, "shards", nil, "(default 1, 2, 4)")
-	fl.IntSliceVar(&cfg.Topics, "topics", nil, "(default 10, 1000, 100000)")
-	fl.IntSliceVar(&cfg.Subscribers, "subscribers", nil, "(default 1, 2, 4)")
+	fl.IntSliceVar(&cfg.Shards, "shards", nil, "numbers of shards (default 1, 2, 4)")
+	fl.IntSliceVar(&cfg.Topics, "topics", nil, "numbers of topics (default 10, 1000, 100000)")
+	fl.IntSliceVar(&cfg.Subscribers, "subscribers", nil, "numbers of subscribers (default 1, 2, 4)")
 	fl.IntSliceVar(&cfg.Sizes, "sizes", nil, "bytes of a body (default 40, 100, 1000)")
 	return cmd
 }
@@ -165,8 +168,9 @@ func newBenchScale(f *benchFlags) *cobra.Command {
 func newBenchSnail(f *benchFlags) *cobra.Command {
 	var cfg bench.SnailConfig
 	cmd := &cobra.Command{
-		Use:   "snail",
-		Short: "What a reader that stops reading does to the others, and how soon it is named",
+		Use:     "snail",
+		Short:   "What a reader that stops reading does to the others, and how soon it is named",
+		Example: example("tapedeck bench snail --runs 1"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd, func(ctx context.Context, env bench.Env) (*bench.Report, error) { return bench.Snail(ctx, env, cfg) })
 		},

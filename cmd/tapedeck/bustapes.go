@@ -144,7 +144,7 @@ func newTapesLast(f *busFlags) *cobra.Command {
 	var a control.TapesLast
 	cmd := &cobra.Command{
 		Use: "last TAPE", Short: "Print every topic's last record as of a moment",
-		Long:    "Print every topic's last record as of a moment, as tapedeck last does: at most --limit of them.",
+		Long:    "Print every topic's last record as of a moment, as tapedeck last does: at most\n--limit of them.",
 		Example: example("tapedeck tapes last es.tape", "tapedeck tapes last es.tape --at 2023-12-25T14:30:00Z --topics GLBX.MDP3.ES"),
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -103,7 +103,7 @@ func newDeckMark(f *deckFlags) *cobra.Command {
 	var note string
 	cmd := &cobra.Command{
 		Use: "mark [DECK] NAME", Short: "Name the place where a deck is",
-		Long:    "Put a mark on the tape where the deck is. deck seek @NAME comes back to it, and so do --from and --to of other commands.",
+		Long:    "Put a mark on the tape where the deck is. deck seek @NAME comes back to it, and so do\n--from and --to of other commands.",
 		Example: example("tapedeck deck mark odd --note 'crossed book'", "tapedeck deck seek @odd"),
 		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -134,7 +134,7 @@ func (v *tapeInfo) text() string {
 	if v.RemovedSegs > 0 {
 		row("removed", "%s in %d segments, by retention", count(v.Removed, "record"), v.RemovedSegs)
 	}
-	row("layout", "%d shards, %d blocks in %d segments, %d epochs", v.Shards, v.Blocks, v.Segments, v.Epochs)
+	row("layout", "%s, %s in %s, %s", count(uint64(v.Shards), "shard"), count(uint64(v.Blocks), "block"), count(uint64(v.Segments), "segment"), count(uint64(v.Epochs), "epoch"))
 	state := "closed"
 	if !v.Closed {
 		state = "NOT CLOSED: its writer is running, or was killed"

@@ -141,6 +141,9 @@ func newLastSummary(dir string, cfg tape.LastConfig, l *tape.Last, took time.Dur
 
 // text says it in one line.
 func (s *lastSummary) text() string {
-	return fmt.Sprintf("%s, from a keyframe of %s and %s in %d blocks", count(uint64(s.Topics), "topic"),
-		size(uint64(s.KeyframeBytes)), count(s.Records, "record"), s.Blocks)
+	keyframe := ""
+	if s.KeyframeBytes > 0 {
+		keyframe = fmt.Sprintf("a keyframe of %s and ", size(uint64(s.KeyframeBytes)))
+	}
+	return fmt.Sprintf("%s, from %s%s in %s", count(uint64(s.Topics), "topic"), keyframe, count(s.Records, "record"), count(uint64(s.Blocks), "block"))
 }

@@ -20,6 +20,10 @@ func newPair() *cobra.Command {
 		Long: `Ask servers that are one of a pair (lvc, play and serve with --pair) how they stand,
 and promote one. A server is asked at its --pair-bus. docs/OPERATIONS.md says how to
 run a pair, and what to do when something fails.`,
+		Example: example(
+			"tapedeck pair status tcp://10.1.0.1:7291 tcp://10.1.0.2:7291",
+			"tapedeck pair promote tcp://10.1.0.2:7291 --force",
+		),
 	}
 	cmd.AddCommand(newPairStatus(), newPairPromote())
 	return cmd
@@ -163,7 +167,7 @@ func (r *pairReport) text() string {
 			s.WriteByte('\n')
 		}
 		if m.PairState == nil {
-			fmt.Fprintf(&s, "%s  no answer: %s", m.Endpoint, m.Error)
+			fmt.Fprintf(&s, "%s  %s", m.Endpoint, m.Error)
 			continue
 		}
 		fmt.Fprintf(&s, "%s  %s %s: %s in epoch %d for %v", m.Endpoint, m.Part, m.Role, m.State, m.Epoch, time.Duration(m.Since).Round(time.Second))

@@ -61,6 +61,7 @@ With --lock-step this reader says what it has handled, workers included, and pla
 			"tapedeck sub --resync tcp://127.0.0.1:7300 --from 2023-12-25T14:30:00Z",
 			"tapedeck sub --resync tcp://127.0.0.1:7300 --resume desk4.json --follow",
 			"tapedeck sub --lock-step --name desk --shards 2",
+			"tapedeck sub --connect tcp://10.0.0.1:7100 --standby tcp://10.0.0.2:7100",
 		),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
