@@ -167,7 +167,7 @@ func (r *pairReport) text() string {
 			s.WriteByte('\n')
 		}
 		if m.PairState == nil {
-			fmt.Fprintf(&s, "%s  %s", m.Endpoint, m.Error)
+			fmt.Fprintf(&s, "%s  no answer: %s", m.Endpoint, m.Error)
 			continue
 		}
 		fmt.Fprintf(&s, "%s  %s %s: %s in epoch %d for %v", m.Endpoint, m.Part, m.Role, m.State, m.Epoch, time.Duration(m.Since).Round(time.Second))
