@@ -98,15 +98,18 @@ func (f *playFlags) runPair(cmd *cobra.Command, dirs []string) (err error) {
 	hide := shown.show(func(sc *metrics.Scope) { sc.Pair("deck", p.Pair) })
 	defer hide()
 	ctx, cancel := context.WithCancelCause(cmd.Context())
+	// The link goes on until the play has ended: who leaves hears whether the other one does.
+	linked, unlink := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	defer func() {
 		cancel(nil)
+		unlink()
 		<-ended
 		err = errors.Join(err, p.Close())
 	}()
 	go func() {
 		defer close(ended)
-		if err := p.Run(ctx); err != nil {
+		if err := p.Run(linked); err != nil {
 			cancel(err)
 		}
 	}()
@@ -295,8 +298,10 @@ func (p *deckPair) saidActive(turn deckTurn) {
 	p.out.remark("active in epoch %d: %s", turn.Epoch, turn.Reason)
 }
 
-// alone reports whether there is no other one that would go on.
+// alone reports whether there is no other one that would go on. It gives that a heartbeat's
+// time to say that it leaves, too: whoever stops one may be stopping both.
 func (p *deckPair) alone() bool {
+	time.Sleep(p.flags.pair.heartbeat)
 	st := p.Status()
 	if st.State == binarystar.Active.String() && (st.Silent || st.Peer != binarystar.Passive.String()) {
 		return true

@@ -327,6 +327,26 @@ func TestDeckPairStops(t *testing.T) {
 	}
 }
 
+// TestDeckPairBothStopped: both players are told to end at once. Neither leaves the stream to
+// the other one: readers hear that it has ended early.
+func TestDeckPairBothStopped(t *testing.T) {
+	src := filepath.Join(t.TempDir(), "load.tape")
+	tapedeck(t, "import", "synth:topics=300,records=1200000,rate=20000,size=64,seed=9", "--shards", "2", "-o", src)
+	place := newDeckPairAt(t, src, "--speed", "1x", "--wait", "2")
+	members := [2]*deckMember{place.start(t, 0), place.start(t, 1)}
+	readers := readDecks(t, place, 2, 2, checksums(t, src, replay.Config{}), 0)
+	active := readyPair(members, 2)
+	for readers[0].has() < 5000 {
+		<-time.After(time.Millisecond)
+	}
+	members[active].signal(syscall.SIGTERM)
+	members[1-active].signal(syscall.SIGTERM)
+	checkEarly(t, readers)
+	for i := range members {
+		members[i].code()
+	}
+}
+
 // TestDeckPairRefuses: a player of another tape, or of another part of it, is no half of
 // the pair, and says so.
 func TestDeckPairRefuses(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 // sockets. Whatever callbacks do meanwhile, heartbeats go out.
 func (p *Pair) link(ctx context.Context) error {
 	defer context.AfterFunc(ctx, p.waiter.Wake)()
+	defer p.leave()
 	var beat time.Duration
 	for ctx.Err() == nil {
 		if now := p.now(); p.announce.Swap(false) || now >= beat {
@@ -29,6 +30,16 @@ func (p *Pair) link(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// leave tells the other one that this server goes. Where that is not heard, silence says it.
+func (p *Pair) leave() {
+	if p.cfg.Compatible {
+		return
+	}
+	note := []byte(farewell)
+	p.note.Store(&note)
+	_ = p.say()
 }
 
 func (p *Pair) say() error {
@@ -98,8 +109,19 @@ func (p *Pair) heard(at time.Duration, s State, epoch uint64, note []byte) {
 				taker = p.cfg.OnNote
 			}
 			before := m.counters.SameRole
+			leaves := string(note) == farewell && !m.fences(s, epoch)
+			if leaves {
+				taker = nil
+			}
 			if out = m.Peer(at, s, epoch); before == 0 && m.counters.SameRole == 1 {
 				p.cfg.Warn(fmt.Errorf("binarystar: both servers are the %v: one must be the other", p.cfg.Role))
+			}
+			if leaves {
+				m.Left(at)
+				select {
+				case p.hush <- struct{}{}:
+				default:
+				}
 			}
 		})
 		p.act(out)

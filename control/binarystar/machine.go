@@ -96,6 +96,10 @@ func (m *Machine) Peer(now time.Duration, s State, epoch uint64) Outcome {
 	return m.peerOfWaiting(s)
 }
 
+// Left says that the peer, which has just been heard, goes: it counts as silent from now on,
+// until it is heard again.
+func (m *Machine) Left(now time.Duration) { m.expires, m.well = min(m.expires, now), false }
+
 // fences reports whether an announcement is that of an active server whose epoch is
 // over.
 func (m *Machine) fences(s State, epoch uint64) bool {

@@ -9,6 +9,9 @@ import (
 // NoteMax bounds a note, bytes.
 const NoteMax = 64 << 10
 
+// farewell is the note of a server's last announcement.
+const farewell = "bye"
+
 // announcementMax bounds an announcement with its note, bytes.
 const announcementMax = 128 + NoteMax
 

@@ -52,6 +52,9 @@ type Config struct {
 	Warn func(error)
 }
 
+// farewellMax is how long Close lets the last announcement go out.
+const farewellMax = 100 * time.Millisecond
+
 const heartbeatDefault = time.Second
 
 func (cfg *Config) fill() error {
@@ -94,6 +97,7 @@ type Pair struct {
 	epochs   *Epochs
 	unkept   uint64        // that could not be kept
 	unsaved  chan struct{} // there is something to keep, and no hurry
+	hush     chan struct{} // the peer has said that it goes
 	active   atomic.Bool   // and OnActive has returned
 	accepted atomic.Uint64
 	announce atomic.Bool // without waiting for the heartbeat
@@ -120,7 +124,7 @@ func New(cfg Config) (*Pair, error) {
 		return nil, err
 	}
 	begun := time.Now()
-	p := &Pair{cfg: cfg, epochs: epochs, events: make(chan func(), eventsMax), ended: make(chan struct{}), unsaved: make(chan struct{}, 1), now: func() time.Duration { return time.Since(begun) }}
+	p := &Pair{cfg: cfg, epochs: epochs, events: make(chan func(), eventsMax), ended: make(chan struct{}), unsaved: make(chan struct{}, 1), hush: make(chan struct{}, 1), now: func() time.Duration { return time.Since(begun) }}
 	p.machine = NewMachine(MachineConfig{Role: cfg.Role, Expiry: cfg.Expiry, Failback: cfg.Failback, Epoch: epochs.Known()}, 0)
 	if err := p.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("binarystar: %w", err), p.Close())
@@ -136,7 +140,7 @@ func (p *Pair) open() (err error) {
 		}
 		p.own = ctx
 	}
-	if p.pub, err = ctx.NewSocket(zsock.PUB, zsock.SocketConfig{Channel: zsock.ChannelPair, MessageMax: announcementMax}); err != nil {
+	if p.pub, err = ctx.NewSocket(zsock.PUB, zsock.SocketConfig{Channel: zsock.ChannelPair, MessageMax: announcementMax, Linger: farewellMax}); err != nil {
 		return err
 	}
 	if p.at, err = p.pub.Bind(p.cfg.Bind); err != nil {
@@ -365,6 +369,7 @@ func (p *Pair) voteOnSilence(ctx context.Context) {
 		}
 		select {
 		case <-time.After(wait):
+		case <-p.hush:
 		case <-ctx.Done():
 			return
 		}

@@ -124,6 +124,27 @@ func TestFailover(t *testing.T) {
 	}
 }
 
+// TestFarewell: who is told to end says so, and the other one does not wait for silence.
+func TestFarewell(t *testing.T) {
+	at := endpoints(t)
+	asks := func(context.Context) error { return nil }
+	a := start(t, Config{Role: Primary, Bind: at[0], Peer: at[1], Expiry: time.Hour})
+	b := start(t, Config{Role: Backup, Bind: at[1], Peer: at[0], Expiry: time.Hour, Vote: asks, OnPassiveNote: func(note []byte) { t.Errorf("the note %q", note) }})
+	a.want(t, Active)
+	b.want(t, Passive)
+	a.stop()
+	b.want(t, Active)
+	a = start(t, Config{Role: Primary, Bind: at[0], Peer: at[1], Expiry: time.Hour})
+	a.want(t, Passive)
+	for b.Status().Silent { // it is heard again
+		time.Sleep(time.Millisecond)
+	}
+	a.stop()
+	for !b.Status().Silent {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // TestVoter: nobody asks anything, and the backup takes over all the same, because
 // its own voter reaches it.
 func TestVoter(t *testing.T) {
