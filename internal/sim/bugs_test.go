@@ -42,6 +42,7 @@ func TestBugsAreFound(t *testing.T) {
 		{"lvc", bugLVCDropped, "and has counted 0 as dropped"},
 		{"lvc", bugLVCLoud, "and is passive"},
 		{"lvc", bugLVCWarm, "it had at no time"},
+		{"lvc", bugLVCSnapshot, "a snapshot has"},
 		{"lvc", bugLVCGap, "it had at no time"},
 		{"lvc", bugLVCGap, "has not told of the gap"},
 		{"lvc", bugLVCForgets, "in which the"},

@@ -27,12 +27,14 @@ import (
 //     told what readers have, and goes back by less than the pair was away.
 //  7. When all is calm, one is active, and every reader has the publisher's last values.
 //
+// Snapshots that are asked for are such answers, too, with where the shards were then.
 // Of 4 those epochs are free that a failing disk did not keep.
 type lvcRun struct {
 	w         *World
 	shards    int
 	topics    []string
 	gentle    bool // only the pair has trouble
+	slow      bool // and readers may be
 	calm      bool
 	publisher *lvcPublisher
 	proxies   [2]*lvcProxy
@@ -54,7 +56,7 @@ type lvcRecord struct {
 }
 
 func runLVC(w *World) {
-	r := &lvcRun{w: w, shards: one(w, 1, 1, 2, 3), gentle: w.Chance(0.5), sent: map[healShard][]int{}, claims: map[uint64]*lvcLife{}}
+	r := &lvcRun{w: w, shards: one(w, 1, 1, 2, 3), gentle: w.Chance(0.5), slow: w.Chance(0.3), sent: map[healShard][]int{}, claims: map[uint64]*lvcLife{}}
 	for i := range one(w, 3, 20, 20, 700) {
 		r.topics = append(r.topics, fmt.Sprintf("%c%03d", 'A'+i%3, i))
 	}
@@ -82,7 +84,7 @@ func runLVC(w *World) {
 			t.processes = append(t.processes, d.p)
 		}
 	}
-	w.Logf("%d shards, %d topics, a batch every %v, heartbeat %v, gentle: %v", r.shards, len(r.topics), r.publisher.pause, heartbeat, r.gentle)
+	w.Logf("%d shards, %d topics, a batch every %v, heartbeat %v, gentle: %v, slow: %v", r.shards, len(r.topics), r.publisher.pause, heartbeat, r.gentle, r.slow)
 	lasts := w.Between(3*time.Second, 20*time.Second)
 	for _, p := range []*Process{r.publisher.p, halves[0].p, halves[1].p} {
 		w.After(w.Between(0, one(w, 0, 500*time.Millisecond)), p.Start)

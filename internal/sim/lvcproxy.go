@@ -94,6 +94,7 @@ func (x *lvcProxy) boot() {
 		w.Fail("%s: the proxy has ended: %v", x.p.name, err)
 	})
 	x.p.Every(func() time.Duration { return x.heartbeat / 4 }, x.confirm)
+	x.p.Go(x.snapshots)
 }
 
 // confirm tells the other one up to where all readers have the stream.
@@ -125,7 +126,7 @@ func (x *lvcProxy) lead(epoch uint64) {
 	}
 	kept := l.proxy.Activate(epoch, "")
 	gap := r.w.now - r.served
-	torn := kept.Reach == 0 || kept.Missing > 0 || kept.Behind > 0 || !l.told && gap+lvcSlack >= kept.Reach
+	torn := kept.Reach == 0 || kept.Missing > 0 || kept.Behind > 0 || !l.told && (r.slow || gap+lvcSlack >= kept.Reach)
 	x.serves = r.w.now + lvcSlack/2 + max(gap, kept.Reach)/4
 	r.w.Logf("%s: sends %d messages of the last %v again, after %v without service; %v", x.p.name, kept.Messages, kept.Reach, gap, l.proxy.Stats().RingHad)
 	l.turns = append(l.turns, lvcTurn{len(l.log), true, r.w.now})
@@ -211,15 +212,6 @@ func (l *lvcLife) since(at int) int {
 		}
 	}
 	return 0
-}
-
-// positions is up to where it was given the shards.
-func (l *lvcLife) positions() []lvc.Position {
-	list := make([]lvc.Position, len(l.parts))
-	for i, p := range l.parts {
-		list[i] = lvc.Position{Shard: i, Epoch: p.epoch, Next: p.next}
-	}
-	return list
 }
 
 // unknown is a value of the past that nobody has told the checks of.

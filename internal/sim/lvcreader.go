@@ -51,7 +51,7 @@ func newLVCReader(r *lvcRun, i int) *lvcReader {
 	w := r.w
 	d := &lvcReader{run: r, prefix: one(w, "", "A", "B"), old: w.Chance(0.2), window: one(w, 4<<10, 64<<10, 1<<20), queue: 1000}
 	d.notices = d.prefix == "" || w.Chance(0.5)
-	if !r.gentle {
+	if !r.gentle || r.slow {
 		d.work = one(w, 0, 0, time.Millisecond, 20*time.Millisecond)
 		d.queue = one(w, 1000, 10)
 	}
