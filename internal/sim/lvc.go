@@ -22,8 +22,8 @@ import (
 //  4. An epoch of the pair has one active proxy.
 //  5. A reader that drops what comes twice, as docs/WIRE.md says, handles no record twice,
 //     and no topic's last value goes back.
-//  6. Where only the pair has trouble, readers miss nothing over a takeover, but for one
-//     of which the proxy says that it cannot give everything again; or where it was never
+//  6. Where only the pair has trouble, readers that are connected to the proxy that takes
+//     over miss nothing, but for takeovers of which the proxy says that it cannot give everything again; or where it was never
 //     told what readers have, and goes back by less than the pair was away.
 //  7. When all is calm, one is active, and every reader has the publisher's last values.
 //
@@ -43,7 +43,6 @@ type lvcRun struct {
 	sent      map[healShard][]int // numbers of records
 	claims    map[uint64]*lvcLife
 	served    time.Duration // when a proxy that was well last served, and had for a while
-	torn      time.Duration // when one last took over that may not have gone back far enough
 }
 
 // lvcRecord is one of the stream's. Its number is its place in lvcRun.records.

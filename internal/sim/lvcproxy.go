@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tapedeck/tapedeck/lvc"
@@ -124,18 +125,30 @@ func (x *lvcProxy) lead(epoch uint64) {
 	case bugLVCHad:
 		l.proxy.Confirmed(l.positions(), 0)
 	}
+	there := l.readers()
 	kept := l.proxy.Activate(epoch, "")
 	gap := r.w.now - r.served
 	torn := kept.Reach == 0 || kept.Missing > 0 || kept.Behind > 0 || !l.told && (r.slow || gap+lvcSlack >= kept.Reach)
 	x.serves = r.w.now + lvcSlack/2 + max(gap, kept.Reach)/4
 	r.w.Logf("%s: sends %d messages of the last %v again, after %v without service; %v", x.p.name, kept.Messages, kept.Reach, gap, l.proxy.Stats().RingHad)
 	l.turns = append(l.turns, lvcTurn{len(l.log), true, r.w.now})
-	if torn {
-		r.torn = r.w.now
-		for _, d := range r.readers {
-			d.base = nil // until it is answered
+	for _, d := range r.readers {
+		if torn || !there[d.p.name] { // who is not connected yet is one that joins
+			d.base, d.torn = nil, r.w.now // until it is answered
 		}
 	}
+}
+
+// readers are the names of the processes that are readers of the proxy now.
+func (l *lvcLife) readers() map[string]bool {
+	names := map[string]bool{}
+	for _, r := range l.proxy.Registry().List() {
+		for _, c := range r.Connections {
+			name, _, _ := strings.Cut(c.Peer, ":")
+			names[name] = true
+		}
+	}
+	return names
 }
 
 // lvcSlack is how long a message may have been under way, in a pair's trouble alone.

@@ -30,6 +30,7 @@ type lvcReader struct {
 	handled map[int]bool   // numbers of records
 	values  map[string]int // numbers of last values; -1: it has none any more
 	base    *lvcBase       // from where on it has to have everything
+	torn    time.Duration  // when a proxy last took over that could not give it everything again
 }
 
 // lvcBase is where all that follows an answer begins.
@@ -60,7 +61,7 @@ func newLVCReader(r *lvcRun, i int) *lvcReader {
 }
 
 func (d *lvcReader) boot() {
-	d.links, d.base = nil, nil
+	d.links, d.base, d.torn = nil, nil, 0
 	d.had, d.handled, d.values = map[healShard]map[wire.Seq]bool{}, map[int]bool{}, map[string]int{}
 	for _, x := range d.run.proxies {
 		d.p.Go(func() { d.connect(x) })

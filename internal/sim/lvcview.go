@@ -193,7 +193,7 @@ func (v *lvcView) answers(list []int, incomplete bool) {
 	}
 	v.skip(skipped)
 	v.answered = true
-	if d.base == nil && l.ledSince(d.run.torn, v.pos) {
+	if d.base == nil && l.ledSince(d.torn, v.pos) {
 		d.base = &lvcBase{v, v.pos}
 	}
 	for _, n := range list {
