@@ -23,8 +23,9 @@ import (
 //  5. A reader that drops what comes twice, as docs/WIRE.md says, handles no record twice,
 //     and no topic's last value goes back.
 //  6. Where only the pair has trouble, readers that are connected to the proxy that takes
-//     over miss nothing, but for takeovers of which the proxy says that it cannot give everything again; or where it was never
-//     told what readers have, and goes back by less than the pair was away.
+//     over miss nothing, but for takeovers of which it says that it cannot give everything
+//     again; or in which it was never told what readers have, and goes back by less than
+//     the pair was away.
 //  7. When all is calm, one is active, and every reader has the publisher's last values.
 //
 // Snapshots that are asked for are such answers, too, with where the shards were then.
