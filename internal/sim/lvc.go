@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -107,6 +108,26 @@ func (r *lvcRun) watch() {
 	for _, x := range r.proxies {
 		if x.active && x.p.Well() && r.w.now >= x.serves {
 			r.served = r.w.now
+		}
+	}
+	if r.gentle && r.slow {
+		r.watchSlow()
+	}
+}
+
+// watchSlow takes note of readers that are so slow that they do not see that a connection
+// has ended, and are not connected to the proxy that is active.
+func (r *lvcRun) watchSlow() {
+	there, any := map[string]bool{}, false
+	for _, x := range r.proxies {
+		if x.active && x.life != nil {
+			any = true
+			maps.Copy(there, x.life.readers())
+		}
+	}
+	for _, d := range r.readers {
+		if any && !there[d.p.name] {
+			d.base, d.torn = nil, r.w.now
 		}
 	}
 }

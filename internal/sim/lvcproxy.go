@@ -159,6 +159,7 @@ func (x *lvcProxy) follow(epoch uint64) {
 	if x.run.w.bug != bugLVCLoud {
 		l.proxy.Deactivate(epoch, "")
 	}
+	x.run.watch()
 	if l.active(len(l.log)) {
 		l.told = false
 		l.turns = append(l.turns, lvcTurn{len(l.log), false, x.run.w.now})
