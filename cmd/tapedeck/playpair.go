@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"github.com/tapedeck/tapedeck/metrics"
 	"github.com/tapedeck/tapedeck/replay"
 	"github.com/tapedeck/tapedeck/shard"
-	"github.com/tapedeck/tapedeck/wire"
 )
 
 // deckPairFlags are the flags of a player that is one of a pair.
@@ -308,97 +306,4 @@ func (p *deckPair) alone() bool {
 	}
 	p.out.remark("leaving the stream to the other one")
 	return false
-}
-
-// vote tries the way that subscribers take, where there are any. Who hears the other one
-// play, where its subscribers do, does not take over, though the pair's link is silent; nor
-// does who has not heard what the other one plays.
-func (p *deckPair) vote(ctx context.Context) error {
-	err := p.mayLead(ctx)
-	if err == nil || errors.Is(err, errUnasked) || errors.Is(err, errEarly) || ctx.Err() != nil {
-		return err
-	}
-	if why := err.Error(); why != p.warned {
-		p.warned = why
-		p.out.remark("warning: the other one is silent, and this one does not take over: %v", err)
-	}
-	return err
-}
-
-func (p *deckPair) mayLead(ctx context.Context) error {
-	h := p.current.Load()
-	if h == nil || !h.pub.Wanted() {
-		return errUnasked
-	}
-	at := p.flags.pair.follow
-	switch {
-	case h.plays(ctx, p.flags.pair.heartbeat):
-		return fmt.Errorf("it plays, as is heard at %s", at)
-	case h.follower.Following().Known:
-	case p.Status().State == binarystar.Passive.String():
-		return fmt.Errorf("what it plays was not heard at %s", at)
-	case h.elsewhere():
-		return errors.New("readers go on with a stream that was not heard here")
-	case time.Since(p.began) < aloneWait:
-		return errEarly
-	}
-	return greets(ctx, h.at[0])
-}
-
-// deckPairStatus is how a pair fares, with what a passive player knows of the other one.
-type deckPairStatus struct {
-	binarystar.Status
-	Readers  int        `json:"readers"`
-	Stream   wire.Epoch `json:"stream,omitempty"` // epoch that the active one plays, as this one heard
-	Heard    int64      `json:"heard_ns"`         // how long ago
-	Position wire.Nanos `json:"position,omitempty"`
-	Ready    bool       `json:"ready"` // a passive one knows what a takeover needs
-}
-
-func (p *deckPair) status() (s deckPairStatus) {
-	s.Status = p.Status()
-	h := p.current.Load()
-	if h == nil {
-		return s
-	}
-	s.Readers = len(h.pub.Readers())
-	f := h.follower.Following()
-	if s.State != binarystar.Passive.String() || !f.Known {
-		return s
-	}
-	s.Stream, s.Position, s.Heard = f.Deck.Epoch, f.Deck.Position, int64(time.Since(f.Heard))
-	s.Ready = s.Heard < int64(readyWithin) && !s.Silent
-	return s
-}
-
-// readyWithin is how lately a passive player must have heard what the other one does.
-const readyWithin = 2 * time.Second
-
-// watch says every second how the pair fares, and when a passive player has become ready.
-func (p *deckPair) watch(ctx context.Context) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(250 * time.Millisecond)
-		defer tick.Stop()
-		for n, was := 0, false; ; n++ {
-			st := p.status()
-			if n%4 == 0 || st.Ready != was {
-				_ = p.out.message("play.pair", st, "")
-			}
-			if st.Ready && !was {
-				p.out.remark("ready to take over")
-			}
-			was = st.Ready
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
-	return func() {
-		cancel()
-		wg.Wait()
-	}
 }
