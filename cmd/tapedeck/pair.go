@@ -142,7 +142,7 @@ func (f *pairFlags) warnOfOnePath(out *output, clients []string) {
 		if at == nil || !at.IsUnspecified() && interfaceOf(at) != interfaceOf(link) {
 			continue
 		}
-		out.remark("warning: the pair's link and its clients share an interface, that of %v: when it breaks, both take the other one for gone; give --pair-bind and --plain addresses of two", link)
+		out.remark("warning: the pair's link and its clients share an interface, that of %v: when it breaks, both take the other one for gone; give the link an interface of its own", link)
 		return
 	}
 }
