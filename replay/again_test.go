@@ -115,13 +115,7 @@ func TestTakeoverTwiceUnmoved(t *testing.T) {
 	}
 	must(t, p.active.player.Resume(t.Context()))
 	p.through(t)
-	for i, r := range p.list {
-		for s := range all {
-			if !slices.Equal(r.shards[s], all[s]) {
-				t.Errorf("reader %d, shard %d: %d records, want %d: %s", i, s, len(r.shards[s]), len(all[s]), firstDifference(r.shards[s], all[s]))
-			}
-		}
-	}
+	p.check(t, all)
 }
 
 // TestTakeoverOfOwn: a player that yielded to another one, of which it has heard nothing,
@@ -155,13 +149,7 @@ func TestTakeoverOfOwn(t *testing.T) {
 	}
 	must(t, p.active.player.SetSpeed(t.Context(), Max))
 	p.through(t)
-	for i, r := range p.list {
-		for s := range all {
-			if !slices.Equal(r.shards[s], all[s]) {
-				t.Errorf("reader %d, shard %d: %d records, want %d: %s", i, s, len(r.shards[s]), len(all[s]), firstDifference(r.shards[s], all[s]))
-			}
-		}
-	}
+	p.check(t, all)
 }
 
 // TestLeaveNothing: who has neither played nor heard anything leaves nothing.

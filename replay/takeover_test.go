@@ -288,8 +288,14 @@ func takeovers(t *testing.T, cfg Config, kills int) {
 		p.kill(t)
 	}
 	p.through(t)
-	for i, r := range list {
-		for s := range shards {
+	p.check(t, want)
+}
+
+// check holds what all readers have against what each shard had to be sent.
+func (p *pair) check(t *testing.T, want [][]string) {
+	t.Helper()
+	for i, r := range p.list {
+		for s := range want {
 			if !slices.Equal(r.shards[s], want[s]) {
 				t.Errorf("reader %d, shard %d: %d records, want %d: %s", i, s, len(r.shards[s]), len(want[s]), firstDifference(r.shards[s], want[s]))
 			}

@@ -299,10 +299,15 @@ func (p *deckPair) saidActive(turn deckTurn) {
 // alone reports whether there is no other one that would go on. It gives that a heartbeat's
 // time to say that it leaves, too: whoever stops one may be stopping both.
 func (p *deckPair) alone() bool {
-	time.Sleep(p.flags.pair.heartbeat)
-	st := p.Status()
-	if st.State == binarystar.Active.String() && (st.Silent || st.Peer != binarystar.Passive.String()) {
-		return true
+	for began := time.Now(); ; {
+		st := p.Status()
+		if st.State == binarystar.Active.String() && (st.Silent || st.Peer != binarystar.Passive.String()) {
+			return true
+		}
+		if time.Since(began) > p.flags.pair.heartbeat {
+			break
+		}
+		<-time.After(10 * time.Millisecond)
 	}
 	p.out.remark("leaving the stream to the other one")
 	return false

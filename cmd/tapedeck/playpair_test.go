@@ -128,6 +128,13 @@ func (r *deckFollower) has() int {
 	return r.count
 }
 
+// heard is how many epochs it has met.
+func (r *deckFollower) heard() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.epochs)
+}
+
 // readDecks starts readers of both players.
 func readDecks(t *testing.T, p *deckPairAt, shards, readers int, want [][]uint32, slow time.Duration) []*deckFollower {
 	t.Helper()
