@@ -3,19 +3,22 @@ package main
 import (
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/tapedeck/tapedeck/control/binarystar"
 	"github.com/tapedeck/tapedeck/feed/publisher"
 	"github.com/tapedeck/tapedeck/internal/zsock"
 	"github.com/tapedeck/tapedeck/replay"
 	"github.com/tapedeck/tapedeck/tape"
+	"github.com/tapedeck/tapedeck/wire"
 )
 
-// TestDeckPairVoteOfClosed: a player's voter that is asked while the player ends, its
-// publisher closed and readers known, says that they do not reach it. The link to the
-// other one goes on for longer than the publisher, so it may be asked then.
-func TestDeckPairVoteOfClosed(t *testing.T) {
+// TestDeckPairVote: a player that hears the other one play does not vote, though the link is
+// silent. One that is asked while it ends, its publisher closed and readers known, says that
+// they do not reach it: the link goes on for longer than the publisher.
+func TestDeckPairVote(t *testing.T) {
 	dir := t.TempDir()
 	pair, err := binarystar.New(binarystar.Config{Role: binarystar.Primary, Bind: "ipc://" + dir + "/a", Peer: "ipc://" + dir + "/b", Dir: dir})
 	if err != nil {
@@ -50,6 +53,20 @@ func TestDeckPairVoteOfClosed(t *testing.T) {
 	subscribe(t, pub)
 	if err := p.mayLead(t.Context()); err != nil {
 		t.Errorf("with a reader: %v", err)
+	}
+	said := wire.DeckNotice{Epoch: 5, Phase: "playing", Speed: "1x", Clock: "receive", Stream: &wire.DeckStream{Passes: 1}}
+	notice, err := wire.AppendRecord(nil, &wire.Fields{Topic: []byte(wire.DeckTopic), Kind: wire.KindNotice, Body: wire.AppendDeck(nil, &said)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	follower.HandleNotice(0, notice)
+	p.flags.pair.heartbeat = time.Hour
+	if err := p.mayLead(t.Context()); err == nil || !strings.Contains(err.Error(), "it plays") {
+		t.Errorf("the other one is heard to play: %v", err)
+	}
+	p.flags.pair.heartbeat = time.Nanosecond // since which it is silent
+	if err := p.mayLead(t.Context()); err != nil {
+		t.Errorf("the other one was heard, and is silent: %v", err)
 	}
 	if err := pub.Close(); err != nil {
 		t.Fatal(err)
